@@ -1,0 +1,62 @@
+"""What can go wrong, as one tree.
+
+FerembedError
+├── UnknownName        a name that no registry knows (also a ValueError)
+├── MissingExtra       an optional dependency is not installed (also an ImportError)
+├── ImageError         a source that is no readable picture (also a ValueError)
+│   └── ImageTooLarge  more pixels than the limit allows
+├── LabelError         labels that do not fit the images or each other (also a ValueError)
+├── DataError          a data set that cannot be read or used as asked (also a ValueError)
+├── WeightsError       weights that are missing, damaged or of another network
+├── StoreError         an embedding store that cannot be opened, read or written
+└── ModelError         a saved model that does not match or is damaged
+    └── UntrustedModel opening it could run code
+
+Every message says what was given, what is allowed, and what to do next.
+"""
+
+from __future__ import annotations
+
+
+class FerembedError(Exception):
+    """The root: catch it to catch everything that ferembed raises on purpose."""
+
+
+class UnknownName(FerembedError, ValueError):
+    """A name that no registry knows."""
+
+
+class MissingExtra(FerembedError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class ImageError(FerembedError, ValueError):
+    """A source that is no readable picture."""
+
+
+class ImageTooLarge(ImageError):
+    """A picture with more pixels than the limit allows."""
+
+
+class LabelError(FerembedError, ValueError):
+    """Labels that do not fit the images or each other."""
+
+
+class DataError(FerembedError, ValueError):
+    """A data set that cannot be read or used as asked."""
+
+
+class WeightsError(FerembedError):
+    """Weights that are missing, damaged or of another network."""
+
+
+class StoreError(FerembedError):
+    """An embedding store that cannot be opened, read or written."""
+
+
+class ModelError(FerembedError):
+    """A saved model that does not match this library or is damaged."""
+
+
+class UntrustedModel(ModelError):
+    """A model file that could run code when opened."""

@@ -1,0 +1,232 @@
+"""Any picture a person may hand over -> Image: (H, W, 3) uint8 RGB, turned as its EXIF says."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.errors import ImageError, ImageTooLarge
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Image: TypeAlias = NDArray[np.uint8]
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file by another name: pathlib.Path, zipfile.Path, a row of a data set."""
+
+    def read_bytes(self) -> bytes: ...
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """Pixels by another name; NumPy's own protocol."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
+
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | Readable | ArrayLike | PIL.Image.Image"
+
+MAX_PIXELS = 100_000_000
+EXTENSIONS = frozenset(
+    ".bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+)
+_opening = threading.Lock()
+
+
+def load_image(source: Source, max_pixels: int = MAX_PIXELS) -> Image:
+    """The picture as (H, W, 3) uint8 RGB, owned by the caller.
+
+    Transparency is laid on white; 16-bit pictures are scaled to 8; of an animation the first
+    frame is taken. A picture of more than `max_pixels` is refused before it is decoded.
+    """
+    return open_source(source).image(max_pixels)
+
+
+def open_source(source: Source) -> Opened:
+    """The source's content, read once, for a digest and for pixels."""
+    name = describe(source)
+    if isinstance(source, bytes):
+        return Opened(name, source)
+    if isinstance(source, str):
+        source = Path(source)
+    if isinstance(source, Readable):
+        try:
+            return Opened(name, source.read_bytes())
+        except FileNotFoundError:
+            raise ImageError(f"{name} does not exist.") from None
+        except IsADirectoryError:
+            raise ImageError(f"{name} is a folder, not a picture.") from None
+        except PermissionError:
+            raise ImageError(f"{name} may not be read: permission denied.") from None
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{name} cannot be read: {error}.") from error
+    if isinstance(source, os.PathLike):
+        return open_source(Path(source))
+    if not isinstance(source, ArrayLike):
+        raise ImageError(
+            f"A picture is given as a path, bytes, an array or a PIL image, not as {name}."
+        )
+    if isinstance(source, np.ndarray):
+        return Opened(name, source)
+    if hasattr(source, "getexif"):
+        return Opened(name, source)
+    return Opened(name, np.asarray(source))
+
+
+def describe(source: Source) -> str:
+    """How messages call a source."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source)
+    if isinstance(source, bytes):
+        return f"<{len(source)} bytes>"
+    if isinstance(source, np.ndarray):
+        return f"<array {'x'.join(map(str, source.shape))} {source.dtype}>"
+    if isinstance(source, Readable):
+        return str(source)
+    return f"<{type(source).__name__}>"
+
+
+class Opened:
+    """A source whose content is in memory: encoded bytes, an array, or a PIL image."""
+
+    def __init__(self, name: str, content: Any) -> None:
+        self.name = name
+        self._content = content
+
+    def digest(self) -> bytes:
+        """32 bytes that stand for the content; encoded bytes are not decoded for it."""
+        if isinstance(self._content, bytes):
+            return hashlib.blake2b(self._content, digest_size=32, person=b"file").digest()
+        pixels = np.ascontiguousarray(self.image())
+        shape = repr(pixels.shape).encode()
+        return hashlib.blake2b(
+            shape + pixels.tobytes(), digest_size=32, person=b"pixels"
+        ).digest()
+
+    def image(self, max_pixels: int = MAX_PIXELS) -> Image:
+        if isinstance(self._content, bytes):
+            return _decode(self._content, self.name, max_pixels)
+        if isinstance(self._content, np.ndarray):
+            return _from_array(self._content, self.name, max_pixels)
+        with _damage(self.name):
+            return _from_pil(self._content, self.name, max_pixels)
+
+
+def _decode(encoded: bytes, name: str, max_pixels: int) -> Image:
+    import PIL.Image
+
+    if not encoded:
+        raise ImageError(f"{name} is empty (0 bytes).")
+    with _damage(name), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Pillow's own limit is global; ours is checked below, from the same header.
+        with _opening:
+            limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+            try:
+                picture = PIL.Image.open(io.BytesIO(encoded))
+            except PIL.UnidentifiedImageError:
+                raise ImageError(
+                    f"{name} is not a picture in a known format ({_looks_like(encoded)})."
+                ) from None
+            finally:
+                PIL.Image.MAX_IMAGE_PIXELS = limit
+        with picture:
+            return _from_pil(picture, name, max_pixels)
+
+
+@contextmanager
+def _damage(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageTooLarge(f"{name} does not fit in memory.") from None
+    except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them trip on
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise ImageError(f"{name} is damaged: {reason}.") from error
+
+
+def _looks_like(encoded: bytes) -> str:
+    head = encoded[:64]
+    if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r" for byte in head):
+        return f"it starts like text: {head[:24].decode('latin-1')!r}"
+    return f"its first bytes are {head[:8].hex(' ')}"
+
+
+def _from_pil(picture: PIL.Image.Image, name: str, max_pixels: int) -> Image:
+    import PIL.Image
+    import PIL.ImageOps
+
+    _check_size(picture.height, picture.width, name, max_pixels)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        pixels = np.asarray(PIL.ImageOps.exif_transpose(picture))
+        if picture.mode != "F":
+            pixels = np.clip(pixels, 0, 65535).astype(np.uint16)
+        return _from_array(pixels, name, max_pixels)
+    turned = PIL.ImageOps.exif_transpose(picture)
+    if turned.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in turned.info:
+        rgba = turned.convert("RGBA")
+        white = PIL.Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        turned = PIL.Image.alpha_composite(white, rgba)
+    return np.array(turned.convert("RGB"))
+
+
+def _from_array(pixels: NDArray[Any], name: str, max_pixels: int) -> Image:
+    gray_or_colour = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (1, 3, 4))
+    if not gray_or_colour or 0 in pixels.shape:
+        raise ImageError(
+            f"{name} is no picture: an array has the shape (H, W), (H, W, 1), (H, W, 3) or "
+            "(H, W, 4), in RGB order."
+        )
+    _check_size(*pixels.shape[:2], name, max_pixels)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.dtype == np.uint16:
+        pixels = (pixels.astype(np.uint32) + 128) // 257
+    elif pixels.dtype == np.bool_:
+        pixels = pixels * np.uint8(255)
+    elif pixels.dtype.kind == "f":
+        if not np.isfinite(pixels).all():
+            raise ImageError(f"{name} holds NaN or infinite values.")
+        if pixels.min() < 0 or pixels.max() > 1:
+            raise ImageError(
+                f"{name} holds values from {pixels.min():g} to {pixels.max():g}; a floating-point "
+                "picture runs from 0 to 1. Convert one of 0 to 255 with .astype('uint8')."
+            )
+        pixels = np.rint(pixels * 255)
+    elif pixels.dtype.kind in "iu":
+        if pixels.min() < 0 or pixels.max() > 255:
+            raise ImageError(
+                f"{name} holds values from {pixels.min()} to {pixels.max()}; "
+                "pass 8-bit values, or 16-bit ones as uint16."
+            )
+    else:
+        raise ImageError(f"{name} holds {pixels.dtype} values, not numbers.")
+    if pixels.shape[2] == 4:
+        alpha = pixels[:, :, 3:].astype(np.float32) / 255
+        pixels = np.rint(pixels[:, :, :3] * alpha + 255 * (1 - alpha))
+    image = np.empty((*pixels.shape[:2], 3), np.uint8)
+    image[:] = pixels
+    return image
+
+
+def _check_size(height: int, width: int, name: str, max_pixels: int) -> None:
+    if height * width > max_pixels:
+        raise ImageTooLarge(
+            f"{name} has {width} x {height} = {height * width / 1e6:.0f} million pixels; the limit "
+            f"is {max_pixels / 1e6:.0f} million. Shrink it, or raise max_pixels."
+        )
