@@ -1,0 +1,57 @@
+"""ferembed reads facial expressions. Along one path:
+
+    photo -> faces -> preprocess -> backbone -> store  |  head -> answer -> report
+
+`load_image` reads any picture, a detector of `DETECTORS` finds the `Face`s in it, a backbone of
+`BACKBONES` turns each into a vector as its `Preprocess` recipe says, `EmbeddingStore` keeps the
+vectors, and a head of `HEADS` learns from them. `Embedder` is the part up to the vectors and
+`Pipeline` is the whole, a scikit-learn classifier over images.
+
+Importing ferembed imports none of this: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ferembed.backbones import BACKBONES as BACKBONES
+    from ferembed.embedder import Embedder as Embedder
+    from ferembed.errors import FerembedError as FerembedError
+    from ferembed.faces import DETECTORS as DETECTORS
+    from ferembed.faces import Face as Face
+    from ferembed.heads import HEADS as HEADS
+    from ferembed.images import load_image as load_image
+    from ferembed.labels import EXPRESSIONS as EXPRESSIONS
+    from ferembed.pipeline import Pipeline as Pipeline
+    from ferembed.pipeline import Prediction as Prediction
+    from ferembed.preprocess import Preprocess as Preprocess
+    from ferembed.store import EmbeddingStore as EmbeddingStore
+
+_HOME = {
+    "BACKBONES": "backbones",
+    "DETECTORS": "faces",
+    "EXPRESSIONS": "labels",
+    "Embedder": "embedder",
+    "EmbeddingStore": "store",
+    "Face": "faces",
+    "FerembedError": "errors",
+    "HEADS": "heads",
+    "Pipeline": "pipeline",
+    "Prediction": "pipeline",
+    "Preprocess": "preprocess",
+    "load_image": "images",
+}
+__all__ = [*_HOME]  # noqa: PLE0604
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ferembed' has no attribute {name!r}")
+    return getattr(import_module(f"ferembed.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

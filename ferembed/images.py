@@ -116,7 +116,15 @@ class Opened:
             shape + pixels.tobytes(), digest_size=32, person=b"pixels"
         ).digest()
 
+    @property
+    def nbytes(self) -> int:
+        """About what it holds in memory."""
+        if isinstance(self._content, bytes):
+            return len(self._content)
+        return int(getattr(self._content, "nbytes", 0))
+
     def image(self, max_pixels: int = MAX_PIXELS) -> Image:
+        """The pixels, decoded at each call."""
         if isinstance(self._content, bytes):
             return _decode(self._content, self.name, max_pixels)
         if isinstance(self._content, np.ndarray):

@@ -1,0 +1,13 @@
+"""Backbones by name. A family is one file here and one import line below."""
+
+from ferembed.backbones import cnn, vgg  # noqa: F401  (each adds its networks to BACKBONES)
+from ferembed.backbones.backbone import (
+    BACKBONES,
+    Backbone,
+    BackboneSpec,
+    LoadRequest,
+    fingerprint,
+    load_backbone,
+)
+
+__all__ = ["BACKBONES", "Backbone", "BackboneSpec", "LoadRequest", "fingerprint", "load_backbone"]

@@ -1,0 +1,159 @@
+"""Backbone: faces -> vectors; BackboneSpec: the facts about one, known without loading it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.errors import UnknownName, WeightsError
+from ferembed.images import Image
+from ferembed.preprocess import Preprocess
+from ferembed.registry import Registry, unknown
+from ferembed.weights import Weights, sha256_of
+
+Vectors: TypeAlias = NDArray[np.float32]
+
+
+class Backbone(ABC):
+    """Turns faces into vectors. A new kind writes `forward` alone.
+
+    >>> class Brightness(Backbone):
+    ...     def forward(self, batch):
+    ...         return batch.mean(axis=(1, 2))
+    >>> Brightness(Preprocess(size=8), dim=1).embed([np.full((9, 9, 3), 255, np.uint8)])
+    array([[1.]], dtype=float32)
+    """
+
+    def __init__(self, preprocess: Preprocess, dim: int) -> None:
+        self.preprocess = preprocess
+        self.dim = dim
+
+    @abstractmethod
+    def forward(self, batch: Vectors) -> Vectors:
+        """(n, dim) from the (n, size, size, channels) that `preprocess` made."""
+
+    def embed(self, faces: Iterable[Image], batch_size: int = 64) -> Vectors:
+        """(n, dim) float32, a row per face; a face alone gives what it gives among others.
+
+        The faces are drawn one by one and shrunk at once, so that a batch of large ones fits.
+        """
+        batches = [np.empty((0, self.dim), np.float32)]
+        faces = iter(faces)
+        while len(batch := self.preprocess(islice(faces, batch_size))):
+            vectors = self.forward(batch)
+            if vectors.shape != (len(batch), self.dim):
+                raise WeightsError(
+                    f"{type(self).__name__} gave vectors of the shape {vectors.shape}, "
+                    f"expected {(len(batch), self.dim)}."
+                )
+            if not np.isfinite(vectors).all():
+                raise WeightsError(
+                    f"{type(self).__name__} gave NaN or infinite values: its weights are damaged."
+                )
+            batches.append(np.asarray(vectors, np.float32))
+        return np.concatenate(batches)
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """What is known about a backbone without loading it."""
+
+    name: str
+    summary: str
+    preprocess: Preprocess
+    layers: tuple[tuple[str, int], ...]  # that can be the embedding, with sizes; default first
+    load: Callable[[LoadRequest], Backbone]
+    parameters: int
+    weights: Weights | None = None  # None: none ship, the user brings or trains them
+    network: Weights | None = None  # the same weights as an ONNX graph, for the fast engine
+    revision: int = 1  # raised when the same weights begin to give other vectors
+
+    def dim(self, layer: str | None = None) -> int:
+        """The size of a vector taken at the layer."""
+        sizes = dict(self.layers)
+        layer = layer or self.layers[0][0]
+        if layer not in sizes:
+            raise UnknownName(unknown(f"layer of {self.name}", layer, list(sizes)))
+        return sizes[layer]
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """One way to load a backbone. `weights`: None (what ships), a path, or "random[:seed]"."""
+
+    name: str
+    layer: str | None = None
+    weights: str | None = None
+    preprocess: Preprocess | None = None
+    engine: str = "auto"
+
+    @property
+    def spec(self) -> BackboneSpec:
+        return BACKBONES[self.name]
+
+    @property
+    def seed(self) -> int | None:
+        """The seed, where the weights are to be drawn at random."""
+        kind, _, seed = (self.weights or "").partition(":")
+        return int(seed or 0) if kind == "random" and (seed or "0").isdigit() else None
+
+    def weights_path(self) -> Path:
+        """The checked file of weights."""
+        if self.weights is not None:
+            path = Path(self.weights)
+            if not path.is_file():
+                raise WeightsError(
+                    f"There is no file of weights at {path}. Give the path of an .npz that "
+                    f"training {self.name} wrote, or 'random' for an untrained network."
+                )
+            return path
+        if self.spec.weights is None:
+            raise WeightsError(
+                f"No trained weights ship for {self.name}. Give weights=PATH of an .npz that "
+                "training it wrote, or weights='random' for an untrained network."
+            )
+        return self.spec.weights.path()
+
+    def facts(self) -> dict[str, object]:
+        """Every fact that changes a vector."""
+        if self.seed is not None:
+            weights = f"random:{self.seed}"
+        elif self.weights is None and self.spec.weights is not None:
+            weights = self.spec.weights.sha256
+        else:
+            weights = sha256_of(self.weights_path())
+        layer = self.layer or self.spec.layers[0][0]
+        return {
+            "backbone": self.name,
+            "revision": self.spec.revision,
+            "layer": layer,
+            "dim": self.spec.dim(layer),
+            "weights": weights,
+            "preprocess": asdict(self.preprocess or self.spec.preprocess),
+        }
+
+
+def fingerprint(facts: dict[str, object]) -> str:
+    """A hash that two sets of facts share exactly when they are equal."""
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+BACKBONES: Registry[BackboneSpec] = Registry("backbone")
+
+
+@lru_cache(maxsize=8)
+def load_backbone(request: LoadRequest) -> Backbone:
+    """The backbone, loaded once per process."""
+    request.spec.dim(request.layer)
+    return request.spec.load(request)

@@ -1,0 +1,77 @@
+"""The networks A to G: small CNNs on 48x48 gray faces, cut at one of their dense layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from ferembed.backbones.backbone import BACKBONES, BackboneSpec, LoadRequest
+from ferembed.backbones.engines import Network, import_keras
+from ferembed.preprocess import Preprocess
+
+FILTERS = (32, 64, 128)
+CLASSES = 7
+
+
+@dataclass(frozen=True)
+class Design:
+    """What distinguishes one of the networks; the rest is common to all."""
+
+    convolutions: tuple[int, int, int]
+    pooling: tuple[Literal["max", "average"], ...]
+    parameters: int
+    last: Literal["softmax", "linear"] = "softmax"
+    loss: Literal["categorical_crossentropy", "squared_hinge"] = "categorical_crossentropy"
+
+
+MAX, AVERAGE = "max", "average"
+DESIGNS = {
+    "cnn-a": Design((1, 1, 1), (MAX, MAX, MAX), 392_263),
+    "cnn-b": Design((3, 3, 3), (MAX, MAX, MAX), 779_783),
+    "cnn-c": Design((2, 3, 4), (MAX, MAX, MAX), 918_119),
+    "cnn-d": Design((2, 3, 4), (AVERAGE, AVERAGE, AVERAGE), 918_119),
+    "cnn-e": Design((2, 3, 4), (MAX, MAX, AVERAGE), 918_119),
+    "cnn-f": Design((3, 3, 3), (AVERAGE, AVERAGE, AVERAGE), 779_783, "linear", "squared_hinge"),
+    "cnn-g": Design((2, 3, 4), (AVERAGE, AVERAGE, AVERAGE), 918_119, "linear", "squared_hinge"),
+}
+
+
+def build(name: str) -> Any:
+    """The Keras model, from the face to the last layer."""
+    keras = import_keras()
+    layers, design = keras.layers, DESIGNS[name]
+    pools = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
+    face = x = keras.Input((48, 48, 1), name="face")
+    for group, filters in enumerate(FILTERS):
+        for k in range(design.convolutions[group]):
+            x = layers.Conv2D(
+                filters, 3, padding="same", activation="relu", name=f"conv{group + 1}_{k + 1}"
+            )(x)
+        x = pools[design.pooling[group]](2, name=f"pool{group + 1}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    for k in (1, 2):
+        x = layers.Dense(64, activation="relu", name=f"dense{k}")(x)
+    penalty = keras.regularizers.L2(1e-4) if design.last == "linear" else None
+    last = layers.Dense(
+        CLASSES, activation=design.last, kernel_regularizer=penalty, name="output"
+    )(x)
+    return keras.Model(face, last, name=name.replace("-", "_"))
+
+
+def _load(request: LoadRequest) -> Network:
+    return Network(request, partial(build, request.name))
+
+
+for _name, _design in DESIGNS.items():
+    BACKBONES.add(
+        _name,
+        BackboneSpec(
+            name=_name,
+            summary=f"CNN, {'-'.join(map(str, _design.convolutions))} convolutions a group",
+            preprocess=Preprocess("gray", 48),
+            layers=(("dense1", 64), ("dense2", 64), ("flatten", 4608), ("output", CLASSES)),
+            load=_load,
+            parameters=_design.parameters,
+        ),
+    )

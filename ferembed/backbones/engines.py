@@ -1,0 +1,190 @@
+"""How a network's forward pass runs: Keras, the reference, or OpenVINO, fast on a CPU.
+
+The two give the same vectors within 1e-4. The choice is made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+import threading
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.backbones.backbone import Backbone, LoadRequest, Vectors, fingerprint
+from ferembed.errors import MissingExtra, UnknownName, WeightsError
+from ferembed.registry import unknown
+from ferembed.weights import cache_folder
+
+ENGINES = ("auto", "keras", "openvino")
+Build: TypeAlias = Callable[[], Any]  # -> keras.Model
+
+
+class Network(Backbone):
+    """A Keras graph, cut at a layer, on whichever engine serves it."""
+
+    def __init__(self, request: LoadRequest, build: Build) -> None:
+        spec = request.spec
+        super().__init__(request.preprocess or spec.preprocess, spec.dim(request.layer))
+        layer = request.layer or spec.layers[0][0]
+        self.engine = choose_engine(request.engine)
+        if self.engine == "openvino":
+            self.forward = openvino_forward(_onnx_file(request, build), layer)  # type: ignore[method-assign]
+        else:
+            self.forward = keras_forward(_weighted(request, build), layer)  # type: ignore[method-assign]
+
+    def forward(self, batch: Vectors) -> Vectors:
+        raise NotImplementedError
+
+
+def choose_engine(engine: str) -> str:
+    """ "keras" or "openvino"; "auto" takes the fast one where it is installed."""
+    if engine not in ENGINES:
+        raise UnknownName(unknown("engine", engine, list(ENGINES)))
+    installed = importlib.util.find_spec("openvino") is not None
+    if engine == "openvino" and not installed:
+        raise MissingExtra(
+            "The engine 'openvino' is not installed. Run: pip install 'ferembed[fast]'"
+        )
+    return "openvino" if installed and engine == "auto" else engine.replace("auto", "keras")
+
+
+def import_keras() -> Any:
+    """Keras, with TensorFlow's start-up chatter turned down."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    return keras
+
+
+def keras_forward(model: Any, layer: str) -> Callable[[Vectors], Vectors]:
+    keras = import_keras()
+    cut = keras.Model(model.inputs[0], model.get_layer(layer).output)
+
+    def forward(batch: Vectors) -> Vectors:
+        return np.asarray(keras.ops.convert_to_numpy(cut(batch, training=False)), np.float32)
+
+    return forward
+
+
+def openvino_forward(onnx: Path, layer: str) -> Callable[[Vectors], Vectors]:
+    import openvino
+
+    core = openvino.Core()
+    network = core.read_model(onnx)
+    cut = openvino.Model([network.output(layer)], network.get_parameters(), layer)
+    compiled = core.compile_model(
+        cut, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    )
+    local = threading.local()
+
+    def forward(batch: Vectors) -> Vectors:
+        # A request serves one caller at a time.
+        if not hasattr(local, "request"):
+            local.request = compiled.create_infer_request()
+        return np.array(local.request.infer([batch], share_inputs=True)[0])
+
+    return forward
+
+
+def export_onnx(model: Any, layers: list[str], path: Path) -> None:
+    """Write the network as ONNX with an output, named like the layer, for each of the layers."""
+    if importlib.util.find_spec("tf2onnx") is None or importlib.util.find_spec("onnx") is None:
+        raise MissingExtra(
+            "Turning a network into ONNX needs tf2onnx and onnx. "
+            "Run: pip install 'ferembed[fast]', or pass engine='keras'."
+        )
+    keras = import_keras()
+    cut = keras.Model(model.inputs[0], [model.get_layer(layer).output for layer in layers])
+    signature = [keras.InputSpec(shape=(None, *cut.inputs[0].shape[1:]), dtype="float32")]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the converter, about its own future
+        raw = str(Path(folder) / "network.onnx")
+        cut.export(raw, format="onnx", verbose=False, input_signature=signature)
+        import onnx
+
+        network = onnx.load(raw)
+    for value, layer in zip(network.graph.output, layers, strict=True):
+        # Two outputs may be one tensor (a layer that does nothing at inference): name each anew.
+        network.graph.node.append(onnx.helper.make_node("Identity", [value.name], [layer]))
+        value.name = layer
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    onnx.save(network, str(partial))
+    os.replace(partial, path)
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write the arrays by name. Kernels are rounded to half precision, in the model too."""
+    arrays = {}
+    for variable in model.variables:
+        value = np.asarray(variable.value, np.float32)
+        arrays[variable.path] = value.astype(np.float16) if value.ndim > 1 else value
+        variable.assign(arrays[variable.path].astype(np.float32))
+    partial = path.with_name(f"partial-{path.name}")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    os.replace(partial, path)
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Fill the model from an .npz; every name and shape must match."""
+    arrays = read_weights(path)
+    expected = {variable.path: tuple(variable.shape) for variable in model.variables}
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != expected:
+        odd = sorted(name for name in expected.keys() | found if expected.get(name) != found.get(name))
+        raise WeightsError(
+            f"{path} holds the weights of another network: {odd[0]} is {found.get(odd[0])} there, "
+            f"{expected.get(odd[0])} in {model.name} ({len(odd)} differ)."
+        )
+    for variable in model.variables:
+        variable.assign(arrays[variable.path].astype(np.float32))
+
+
+def read_weights(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz by name. Nothing in the file is run."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, AttributeError, zlib.error) as error:
+        raise WeightsError(f"{path} is no readable .npz of weights: {error}.") from error
+
+
+def _draw_weights(model: Any, seed: int) -> None:
+    """He-normal kernels from NumPy: the same on every Keras backend, the caller's seeds untouched."""
+    for variable in model.variables:
+        shape = tuple(variable.shape)
+        if len(shape) > 1:
+            rng = np.random.default_rng([seed, zlib.crc32(variable.path.encode())])
+            deviation = np.sqrt(2 / np.prod(shape[:-1]))
+            variable.assign((rng.standard_normal(shape) * deviation).astype(np.float32))
+
+
+def _weighted(request: LoadRequest, build: Build) -> Any:
+    model = build()
+    if request.seed is not None:
+        _draw_weights(model, request.seed)
+    else:
+        load_weights(model, request.weights_path())
+    return model
+
+
+def _onnx_file(request: LoadRequest, build: Build) -> Path:
+    """The network as ONNX: what ships, what lies beside the weights, or an export kept in the cache."""
+    spec = request.spec
+    if request.weights is None and spec.network is not None:
+        return spec.network.path()
+    facts = request.facts()
+    network = fingerprint({key: facts[key] for key in ("backbone", "revision", "weights")})
+    path = cache_folder() / "networks" / f"{request.name}-{network[:16]}.onnx"
+    if not path.exists():
+        export_onnx(_weighted(request, build), [layer for layer, _ in spec.layers], path)
+    return path

@@ -1,0 +1,34 @@
+"""Keras layers of our own. Import it lazily: it imports Keras at the top."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable("ferembed")
+class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
+    """Batch normalisation that trains through TensorFlow's fused kernel.
+
+    Keras 3 composes it of elementwise operations, which take half of a training step on a CPU.
+    Weights, names and inference are those of the parent; other backends use the parent throughout.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if not training or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.cast(self.gamma, tf.float32),
+            offset=tf.cast(self.beta, tf.float32),
+            mean=tf.zeros([0]),
+            variance=tf.zeros([0]),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+        return outputs

@@ -1,0 +1,59 @@
+"""mini-vgg: the network that ships. Pairs of 3x3 convolutions with batch norm, pooled to 256."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ferembed.backbones.backbone import BACKBONES, BackboneSpec, LoadRequest
+from ferembed.backbones.engines import Network, import_keras
+from ferembed.preprocess import Preprocess
+from ferembed.weights import Weights
+
+WIDTHS = (32, 64, 128, 256)
+DROPOUT = (0.0, 0.0, 0.1, 0.2)
+
+
+def build() -> Any:
+    """The Keras model, from the face to seven logits."""
+    keras = import_keras()
+    from ferembed.backbones.layers import BatchNorm
+
+    layers = keras.layers
+    face = x = keras.Input((48, 48, 1), name="face")
+    for group, (width, dropout) in enumerate(zip(WIDTHS, DROPOUT, strict=True), 1):
+        for k in (1, 2):
+            x = layers.Conv2D(
+                width,
+                3,
+                padding="same",
+                use_bias=False,
+                kernel_initializer="he_normal",
+                name=f"conv{group}_{k}",
+            )(x)
+            x = BatchNorm(momentum=0.9, epsilon=1e-3, name=f"norm{group}_{k}")(x)
+            x = layers.ReLU(name=f"relu{group}_{k}")(x)
+        if group < len(WIDTHS):
+            x = layers.MaxPooling2D(2, name=f"pool{group}")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name=f"drop{group}")(x)
+    x = layers.GlobalAveragePooling2D(name="embedding")(x)
+    x = layers.Dropout(0.4, name="drop")(x)
+    logits = layers.Dense(7, name="logits", dtype="float32")(x)
+    return keras.Model(face, logits, name="mini_vgg")
+
+
+def _load(request: LoadRequest) -> Network:
+    return Network(request, build)
+
+
+BACKBONES.add(
+    "mini-vgg",
+    BackboneSpec(
+        name="mini-vgg",
+        summary="VGG of 3x3 pairs with batch norm, trained on FER2013's training split",
+        preprocess=Preprocess("gray", 48, mean=(128.0,), scale=1 / 64),
+        layers=(("embedding", 256), ("logits", 7)),
+        load=_load,
+        parameters=1_176_519,
+    ),
+)

@@ -1,0 +1,237 @@
+"""Embedder: images -> (n, d) float32. The only module that knows everything left of the seam."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from ferembed.backbones import LoadRequest, fingerprint, load_backbone
+from ferembed.errors import ImageError
+from ferembed.images import MAX_PIXELS, Opened, Source, describe, open_source
+from ferembed.preprocess import Preprocess
+from ferembed.store import EmbeddingStore, Recipe, Vectors
+
+BATCH = 64  # images computed and stored together: what a kill can lose
+_CHUNK = 512  # images looked up together, or fewer that hold
+_CHUNK_BYTES = 64 << 20  # this much
+_EPSILON = 1e-10
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be used: where it stood, what it is called, and why."""
+
+    position: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of the images at `positions`; those that failed stand in `failures` instead."""
+
+    vectors: Vectors
+    positions: NDArray[np.intp]
+    failures: tuple[Failure, ...] = ()
+    hits: int = 0  # taken from the store
+    computed: int = 0
+    damaged: int = 0  # found damaged in the store and computed again
+
+
+class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Faces in, vectors out; a vector once computed is taken from the store.
+
+    >>> faces = np.zeros((2, 48, 48), np.uint8)
+    >>> Embedder("cnn-a", weights="random", store="memory").transform(faces).shape
+    (2, 64)
+
+    Parameters
+    ----------
+    backbone : the name of a backbone (`ferembed models` lists them)
+    layer : which of its layers is the embedding; None for its default
+    weights : None for those that ship, the path of an .npz, or "random" / "random:SEED"
+    preprocess : a Preprocess of another recipe than the backbone's own
+    normalize : scale each vector to unit length
+    store : "disk" for the user's cache, "memory", "none", or the path of a file
+    engine : "auto", "openvino" or "keras"; they give the same vectors
+    max_pixels : a larger picture is refused before it is decoded
+    verbose : show progress on a terminal
+    """
+
+    def __init__(
+        self,
+        backbone: str = "mini-vgg",
+        *,
+        layer: str | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        preprocess: Preprocess | None = None,
+        normalize: bool = False,
+        store: str | os.PathLike[str] | EmbeddingStore = "disk",
+        engine: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+        verbose: bool = False,
+    ) -> None:
+        self.backbone = backbone
+        self.layer = layer
+        self.weights = weights
+        self.preprocess = preprocess
+        self.normalize = normalize
+        self.store = store
+        self.engine = engine
+        self.max_pixels = max_pixels
+        self.verbose = verbose
+
+    def fit(self, images: Any = None, labels: Any = None) -> Embedder:
+        """Nothing is learned here; the embedder itself."""
+        return self
+
+    def transform(self, images: Iterable[Source]) -> Vectors:
+        """(n, d) float32, a row per image. Unreadable images are an error, after all others."""
+        embedded = self.embed(images)
+        raise_failures(embedded)
+        return embedded.vectors
+
+    def embed(self, images: Iterable[Source]) -> Embedded:
+        """The vectors of all images that can be read, and what failed of the others."""
+        parts = list(self.stream(images))
+        return Embedded(
+            np.concatenate([np.empty((0, self.recipe.dim), np.float32), *(p.vectors for p in parts)]),
+            np.concatenate([np.empty(0, np.intp), *(part.positions for part in parts)]),
+            tuple(chain.from_iterable(part.failures for part in parts)),
+            sum(part.hits for part in parts),
+            sum(part.computed for part in parts),
+            sum(part.damaged for part in parts),
+        )
+
+    def stream(self, images: Iterable[Source]) -> Iterator[Embedded]:
+        """The same, some hundred images at a time, in bounded memory."""
+        if isinstance(images, (str, bytes, os.PathLike)):
+            raise ImageError(
+                f"Images come as a list, and {describe(images)} is one alone: put it in [ ]."
+            )
+        from tqdm import tqdm
+
+        store = self.store
+        if not isinstance(store, EmbeddingStore):
+            store = EmbeddingStore.at(store)
+        total = len(images) if isinstance(images, (Sequence, np.ndarray)) else None
+        # disable=None: no bar where the output is not a terminal
+        with tqdm(total=total, unit="img", disable=None if self.verbose else True) as bar:
+            for positions, opened, failures in _chunks(images):
+                part = self._embed_chunk(store, positions, opened, failures)
+                bar.update(len(part.positions) + len(part.failures))
+                yield part
+
+    @property
+    def recipe(self) -> Recipe:
+        """Everything that decides a vector beside the image."""
+        facts = {**self._request().facts(), "normalize": self.normalize}
+        text = json.dumps(facts, sort_keys=True)
+        return Recipe(fingerprint(facts), text, int(str(facts["dim"])))
+
+    def _request(self) -> LoadRequest:
+        weights = None if self.weights is None else os.fspath(self.weights)
+        return LoadRequest(self.backbone, self.layer, weights, self.preprocess, self.engine)
+
+    def _embed_chunk(
+        self,
+        store: EmbeddingStore,
+        positions: list[int],
+        opened: list[Opened],
+        failures: list[Failure],
+    ) -> Embedded:
+        keys, readable = [], []
+        for position, content in zip(positions, opened, strict=True):
+            try:
+                keys.append(content.digest())
+                readable.append((position, content))
+            except ImageError as error:
+                failures.append(Failure(position, content.name, str(error)))
+        broken: dict[bytes, str] = {}
+
+        def compute(missing: list[int]) -> Iterator[tuple[list[int], Vectors]]:
+            network = load_backbone(self._request())
+            for start in range(0, len(missing), BATCH):
+                done: list[int] = []
+
+                def faces(batch: list[int], done: list[int] = done) -> Iterator[Any]:
+                    for i in batch:
+                        try:
+                            face = readable[i][1].image(self.max_pixels)
+                        except ImageError as error:
+                            broken[keys[i]] = str(error)
+                        else:
+                            done.append(i)
+                            yield face
+
+                vectors = network.embed(faces(missing[start : start + BATCH]), BATCH)
+                if self.normalize:
+                    squares = np.square(vectors).sum(axis=1, keepdims=True)
+                    vectors /= np.sqrt(np.maximum(squares, _EPSILON))
+                yield done, vectors
+
+        fetched = store.fetch(self.recipe, keys, compute)
+        kept = []
+        for i, (position, content) in enumerate(readable):
+            if fetched.present[i]:
+                kept.append(position)
+            else:
+                failures.append(Failure(position, content.name, broken[keys[i]]))
+        return Embedded(
+            fetched.vectors[fetched.present],
+            np.array(kept, np.intp),
+            tuple(sorted(failures, key=lambda failure: failure.position)),
+            fetched.hits,
+            fetched.computed,
+            fetched.damaged,
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
+
+
+def raise_failures(embedded: Embedded) -> None:
+    """An ImageError that names the images that failed, if any did."""
+    failures = embedded.failures
+    if failures:
+        shown = "\n".join(f"  {failure.reason}" for failure in failures[:5])
+        more = f"\n  and {len(failures) - 5} more" if len(failures) > 5 else ""
+        total = len(failures) + len(embedded.positions)
+        raise ImageError(
+            f"{len(failures)} of {total} images cannot be used; the vectors of the others are "
+            f"kept. Leave these out and go on:\n{shown}{more}"
+        )
+
+
+def _chunks(images: Iterable[Source]) -> Iterator[tuple[list[int], list[Opened], list[Failure]]]:
+    positions: list[int] = []
+    opened: list[Opened] = []
+    failures: list[Failure] = []
+    size = 0
+    for position, image in enumerate(images):
+        try:
+            content = open_source(image)
+        except ImageError as error:
+            failures.append(Failure(position, describe(image), str(error)))
+            continue
+        positions.append(position)
+        opened.append(content)
+        size += content.nbytes
+        if len(opened) >= _CHUNK or size >= _CHUNK_BYTES:
+            yield positions, opened, failures
+            positions, opened, failures, size = [], [], [], 0
+    if opened or failures:
+        yield positions, opened, failures

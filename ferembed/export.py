@@ -1,0 +1,63 @@
+"""A fitted pipeline for other programs. An export is refused unless it answers as the original."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferembed.errors import ModelError, UntrustedModel
+from ferembed.registry import Registry
+
+EXPORTS: Registry[Callable[[Any, Path], None]] = Registry("export format")
+
+
+def _pickle(pipeline: Any, path: Path) -> None:
+    import joblib
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    try:
+        joblib.dump(pipeline, partial, compress=3)
+        _require_equal(pipeline, joblib.load(partial))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+EXPORTS.add("pickle", _pickle)
+
+
+def load_pickle(path: Path, allowed: bool) -> Any:
+    """What an exported pickle holds. Opening one runs whatever code its writer put in."""
+    if not allowed:
+        raise UntrustedModel(
+            f"{path} is a pickle or another file that is no saved model. Opening a pickle runs any "
+            "code that its writer put in. If you made it or trust its maker, load it with "
+            "allow_pickle=True; better, keep models with Pipeline.save, which are safe to open."
+        )
+    import joblib
+
+    try:
+        return joblib.load(path)
+    except Exception as error:  # a pickle can fail in every way
+        raise ModelError(f"{path} cannot be opened as a pickle: {error}.") from error
+
+
+def _require_equal(original: Any, copy: Any) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((64, original.head_.n_features_in_)).astype(np.float32)
+    answers = [
+        getattr(pipeline.head_, "predict_proba", pipeline.head_.predict)(vectors)
+        for pipeline in (original, copy)
+    ]
+    same = (
+        np.allclose(*answers, rtol=0, atol=1e-9)
+        if answers[0].dtype.kind == "f"
+        else (answers[0] == answers[1]).all()
+    )
+    if not same or original.embedder.recipe != copy.embedder.recipe:
+        raise ModelError("The export does not answer as the original does; it was not written.")

@@ -1,0 +1,169 @@
+"""Heads: scikit-learn classifiers on vectors, by name, with the defaults and grids that suit them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ferembed.registry import Registry
+
+
+class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A support vector machine whose probabilities are calibrated and agree with its answers.
+
+    The machine is fitted on all rows; a sigmoid per class is fitted on the decisions that machines
+    of `folds` folds give on rows they have not seen. `predict` is the most probable class. With a
+    class of a single row there is nothing to calibrate on: its probabilities are then a softmax
+    of the decisions.
+
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> CalibratedSVC(folds=2).fit(X, ["sad", "sad", "happy", "happy"]).predict([[1.5]]).item()
+    'happy'
+    """
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        kernel: str = "rbf",
+        gamma: float | Literal["scale", "auto"] = "scale",
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        folds: int = 3,
+        cache_size: float = 1000,
+        random_state: int | None = 0,
+    ) -> None:
+        self.C = C
+        self.kernel = kernel
+        self.gamma = gamma
+        self.class_weight = class_weight
+        self.folds = folds
+        self.cache_size = cache_size
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> CalibratedSVC:
+        X, y = validate_data(self, X, y)
+        check_classification_targets(y)
+        self.classes_, counts = np.unique(y, return_counts=True)
+        if len(self.classes_) < 2:  # as a bag of few rows may be
+            self.model_ = DummyClassifier().fit(X, y)
+            return self
+        machine = SVC(C=self.C, kernel=self.kernel, gamma=self.gamma, cache_size=self.cache_size)
+        # As weights of rows, for the calibration would undo those of classes.
+        weights = compute_sample_weight(self.class_weight, y)
+        folds = min(self.folds, int(counts.min()))
+        if folds < 2:
+            self.model_ = machine.fit(X, y, weights)
+            return self
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
+        calibrated = CalibratedClassifierCV(machine, cv=splitter, ensemble=False)
+        self.model_ = calibrated.fit(X, y, sample_weight=weights)
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        if isinstance(self.model_, SVC):
+            decisions = self.model_.decision_function(X)
+            if decisions.ndim == 1:
+                decisions = np.stack([-decisions, decisions], axis=1)
+            weights = np.exp(decisions - decisions.max(axis=1, keepdims=True))
+            return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+        return np.asarray(self.model_.predict_proba(X))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+
+
+@dataclass(frozen=True)
+class Head:
+    """A kind of head: how to make one, what to search, and what it is good for."""
+
+    name: str
+    summary: str
+    make: Callable[[], Any]
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+
+
+HEADS: Registry[Head] = Registry("head")
+
+for _head in (
+    Head(
+        "svm",
+        "support vector machine with an RBF kernel, calibrated",
+        CalibratedSVC,
+        {"C": [0.1, 1, 10, 100, 1000], "gamma": ["scale", 0.001, 0.01, 0.1]},
+    ),
+    Head(
+        "forest",
+        "random forest",
+        lambda: RandomForestClassifier(
+            n_estimators=300, min_samples_leaf=2, n_jobs=-1, random_state=0
+        ),
+        {
+            "n_estimators": [300, 1000, 2000],
+            "criterion": ["gini", "entropy"],
+            "max_depth": [None, 10, 20],
+            "min_samples_split": [2, 5, 10],
+            "min_samples_leaf": [1, 2, 4],
+            "bootstrap": [True, False],
+        },
+    ),
+    Head(
+        "bagged-svm",
+        "support vector machines, each on a share of the rows, their probabilities averaged",
+        lambda: BaggingClassifier(
+            CalibratedSVC(), n_estimators=10, max_samples=0.3, random_state=0
+        ),
+        {
+            "n_estimators": [5, 10, 20, 50, 100],
+            "max_samples": [0.1, 0.2, 0.3, 0.5],
+            "estimator__C": [0.1, 1, 10, 100],
+        },
+    ),
+    Head(
+        "knn",
+        "k nearest neighbours, weighted by distance",
+        lambda: KNeighborsClassifier(n_neighbors=30, weights="distance"),
+        {
+            "n_neighbors": [1, 5, 10, 20, 30, 50, 100],
+            "weights": ["uniform", "distance"],
+            "metric": ["minkowski", "euclidean", "manhattan"],
+            "algorithm": ["ball_tree", "brute"],
+        },
+    ),
+    Head(
+        "softmax",
+        "multinomial logistic regression: a network's last layer, learned again",
+        lambda: LogisticRegression(max_iter=1000),
+        {"C": [0.001, 0.01, 0.1, 1, 10]},
+    ),
+):
+    HEADS.add(_head.name, _head)
+
+
+def network_head(kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]) -> LogisticRegression:
+    """A network's own last layer (d, k), as the fitted "softmax" head that computes the same."""
+    order = np.argsort(classes)
+    head = LogisticRegression(max_iter=1000)
+    head.classes_ = np.array(classes)[order]
+    head.coef_ = np.asarray(kernel, np.float64).T[order]
+    head.intercept_ = np.asarray(bias, np.float64)[order]
+    head.n_features_in_ = kernel.shape[0]
+    head.n_iter_ = np.zeros(1, np.int32)
+    return head

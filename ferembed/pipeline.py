@@ -1,0 +1,224 @@
+"""Pipeline: an embedder and a head as one scikit-learn classifier over images."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from ferembed import bundle, export
+from ferembed.embedder import Embedder, raise_failures
+from ferembed.errors import LabelError, ModelError
+from ferembed.faces import DETECTORS, Face, crop
+from ferembed.heads import HEADS
+from ferembed.images import MAX_PIXELS, Source, load_image
+from ferembed.labels import in_order
+from ferembed.preprocess import Preprocess
+from ferembed.store import EmbeddingStore
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a face shows: the label, and the probability of every label in reading order."""
+
+    face: Face
+    label: str
+    probabilities: Mapping[str, float]
+
+
+class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Reads expressions: `fit` on labelled faces, `predict` on faces, `analyze` a photo.
+
+    >>> rng = np.random.default_rng(0)
+    >>> faces = rng.integers(0, 256, (8, 48, 48), dtype=np.uint8)
+    >>> pipeline = Pipeline("cnn-a", "knn", weights="random", store="memory")
+    >>> pipeline.set_params(head__n_neighbors=1).fit(faces, ["happy", "sad"] * 4).predict(faces[:2])
+    array(['happy', 'sad'], dtype='<U5')
+
+    `fit`, `predict`, `predict_proba` and `score` take faces: each image is one face, and gives one
+    row. `analyze` takes a photo, finds the faces in it with `detector` and cuts them out.
+
+    Parameters
+    ----------
+    backbone, layer, weights, preprocess, normalize, store, engine, max_pixels, verbose :
+        how faces become vectors, see `Embedder`
+    head : the name of a head ("svm", "forest", "bagged-svm", "knn", "softmax"), or any scikit-learn
+        classifier; its parameters are reached as head__C and so on
+    detector : what finds the faces of a photo; None where the picture is the face
+    margin : how much wider than the found box a face is cut out, as a share of its side
+    """
+
+    def __init__(
+        self,
+        backbone: str = "mini-vgg",
+        head: Any = "svm",
+        *,
+        detector: str | None = "haar",
+        margin: float = 0.0,
+        layer: str | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        preprocess: Preprocess | None = None,
+        normalize: bool = False,
+        store: str | os.PathLike[str] | EmbeddingStore = "disk",
+        engine: str = "auto",
+        max_pixels: int = MAX_PIXELS,
+        verbose: bool = False,
+    ) -> None:
+        self.backbone = backbone
+        self.head = head
+        self.detector = detector
+        self.margin = margin
+        self.layer = layer
+        self.weights = weights
+        self.preprocess = preprocess
+        self.normalize = normalize
+        self.store = store
+        self.engine = engine
+        self.max_pixels = max_pixels
+        self.verbose = verbose
+
+    @property
+    def embedder(self) -> Embedder:
+        """What turns this pipeline's faces into vectors."""
+        return Embedder(**{name: getattr(self, name) for name in Embedder().get_params()})
+
+    def fit(self, images: Iterable[Source], labels: Any, *, skip_unreadable: bool = False) -> Pipeline:
+        """Embed the faces, or find their vectors in the store, and fit the head on them.
+
+        `computed_` and `from_store_` then say how many vectors were which. An unreadable image is
+        an error, once all others are in the store, or with `skip_unreadable` stands in `failures_`.
+        """
+        labels = np.asarray(labels)
+        if labels.ndim != 1:
+            raise LabelError(f"Labels come as one list, a label per image, not as {labels.shape}.")
+        embedded = self.embedder.embed(images)
+        given = len(embedded.positions) + len(embedded.failures)
+        if given != len(labels):
+            raise LabelError(
+                f"There are {given} images and {len(labels)} labels. "
+                "Give one label for each image, in the same order."
+            )
+        if not skip_unreadable:
+            raise_failures(embedded)
+        labels = labels[embedded.positions]
+        if len(found := np.unique(labels)) < 2:
+            raise LabelError(
+                f"{len(labels)} images have {len(found)} different labels {found.tolist()}. "
+                "Give images of two expressions or more."
+            )
+        head = HEADS[self.head].make() if isinstance(self.head, str) else clone(self.head)
+        self.head_ = head.fit(embedded.vectors, labels)
+        self.classes_ = self.head_.classes_
+        self.computed_, self.from_store_ = embedded.computed, embedded.hits
+        self.failures_ = embedded.failures
+        return self
+
+    def predict(self, images: Iterable[Source]) -> NDArray[Any]:
+        """The label of each face."""
+        check_is_fitted(self, "head_")
+        vectors = self.embedder.transform(images)
+        return np.asarray(self.head_.predict(vectors) if len(vectors) else self.classes_[:0])
+
+    def predict_proba(self, images: Iterable[Source]) -> NDArray[np.float64]:
+        """(n, k): a row per face, a column for each of `classes_`."""
+        check_is_fitted(self, "head_")
+        if not hasattr(self.head_, "predict_proba"):
+            raise ModelError(
+                f"The head {type(self.head_).__name__} gives no probabilities. Wrap it in "
+                "sklearn.calibration.CalibratedClassifierCV, or use predict."
+            )
+        vectors = self.embedder.transform(images)
+        if not len(vectors):
+            return np.empty((0, len(self.classes_)))
+        return np.asarray(self.head_.predict_proba(vectors))
+
+    def analyze(self, photo: Source) -> list[Prediction]:
+        """The faces in a photo and what they show, the surest face first; [] where there is none."""
+        image = load_image(photo, self.max_pixels)
+        faces = DETECTORS[self.detector or "none"]()(image)
+        probabilities = self.predict_proba([crop(image, face, self.margin) for face in faces])
+        labels = [str(label) for label in self.classes_]
+        order = in_order(labels)
+        predictions = []
+        for face, row in zip(faces, probabilities, strict=True):
+            by_label = dict(zip(labels, map(float, row), strict=True))
+            best = labels[int(row.argmax())]
+            predictions.append(Prediction(face, best, {label: by_label[label] for label in order}))
+        return predictions
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a folder that a person can read, or one zip of it where the name ends in .ferembed."""
+        check_is_fitted(self, "head_")
+        facts = {name: getattr(self, name) for name in _SAVED}
+        weights = None
+        if self.weights is not None and not str(self.weights).startswith("random"):
+            facts["weights"], weights = bundle.WEIGHTS, Path(self.weights)
+        if self.preprocess is not None:
+            facts["preprocess"] = asdict(self.preprocess)
+        recipe = self.embedder.recipe
+        bundle.write(
+            Path(path), facts, recipe.fingerprint, json.loads(recipe.facts), self.head_, weights
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        trusted: Sequence[str] = (),
+        allow_pickle: bool = False,
+        **settings: Any,
+    ) -> Pipeline:
+        """A saved pipeline, ready to predict. A name such as "default" is a model that ships.
+
+        Opening a model runs no code from it: its head is made of a closed list of types, to which
+        `trusted` adds by name. An exported pickle is opened only with `allow_pickle=True`, since
+        that runs whatever its writer put in. `settings` are parameters that change no vector, such
+        as `store`, `engine`, `detector` or `verbose`.
+        """
+        if bundle.is_pickle(path):
+            pipeline = export.load_pickle(Path(path), allow_pickle)
+            if not isinstance(pipeline, cls):
+                raise ModelError(f"{path} holds a {type(pipeline).__name__}, not a Pipeline.")
+            return pipeline.set_params(**settings)
+        saved = bundle.read(path, trusted)
+        facts = saved.pipeline
+        if facts["preprocess"] is not None:
+            facts["preprocess"] = Preprocess(**facts["preprocess"])
+        pipeline = cls(head=saved.head, **facts).set_params(**settings)
+        recipe = pipeline.embedder.recipe
+        if recipe.fingerprint != saved.fingerprint:
+            here = json.loads(recipe.facts)
+            odd = sorted(k for k in here.keys() | saved.facts if here.get(k) != saved.facts.get(k))
+            raise ModelError(
+                f"{path} was fitted on other vectors than are made here: "
+                + "; ".join(f"{k} was {saved.facts.get(k)!r}, here {here.get(k)!r}" for k in odd)
+                + ". Load it with the version of ferembed that saved it, or fit it again."
+            )
+        pipeline.head_ = saved.head
+        pipeline.classes_ = saved.head.classes_
+        return pipeline
+
+    def export(self, path: str | os.PathLike[str], format: str = "pickle") -> None:
+        """Write the fitted pipeline for other programs; "pickle" is read by joblib.load."""
+        check_is_fitted(self, "head_")
+        export.EXPORTS[format](self, Path(path))
+
+    def set_params(self, **params: Any) -> Pipeline:
+        """As in scikit-learn; head__C reaches into a head that was given by name, too."""
+        head = params.get("head", self.head)
+        if isinstance(head, str) and any(name.startswith("head__") for name in params):
+            params["head"] = HEADS[head].make()
+        super().set_params(**params)
+        return self
+
+
+_SAVED = ("backbone", "detector", "margin", "layer", "weights", "preprocess", "normalize")

@@ -1,0 +1,115 @@
+"""Preprocess: a frozen recipe from a face crop to what a network takes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.errors import UnknownName
+from ferembed.images import Image
+from ferembed.registry import unknown
+
+VGGFACE2_BGR_MEANS = (91.4953, 103.8827, 131.0912)
+
+_COLORS = ("gray", "rgb", "bgr")
+_INTERPOLATIONS = ("area", "nearest", "linear", "cubic", "lanczos")
+_EQUALIZERS = ("none", "histogram", "clahe")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a face becomes network input: colour, size, equalisation, then (x - mean) * scale.
+
+    >>> recipe = Preprocess("gray", 48, equalize="clahe")
+    >>> recipe([np.zeros((60, 50, 3), np.uint8)]).shape
+    (1, 48, 48, 1)
+
+    "area" shrinks without aliasing and, where the face must grow, is replaced by "linear".
+    Equalisation of a colour face changes its brightness alone (Y of YCrCb).
+    """
+
+    color: Literal["gray", "rgb", "bgr"] = "gray"
+    size: int = 48
+    interpolation: Literal["area", "nearest", "linear", "cubic", "lanczos"] = "area"
+    equalize: Literal["none", "histogram", "clahe"] = "none"
+    mean: tuple[float, ...] = (0.0,)
+    scale: float = 1 / 255
+    clahe_clip: float = 4.0
+    clahe_tiles: int = 4
+
+    def __post_init__(self) -> None:
+        for kind, value, known in (
+            ("colour mode", self.color, _COLORS),
+            ("interpolation", self.interpolation, _INTERPOLATIONS),
+            ("equalisation", self.equalize, _EQUALIZERS),
+        ):
+            if value not in known:
+                raise UnknownName(unknown(kind, value, list(known)))
+        if self.size < 1:
+            raise ValueError(f"size is {self.size}; it must be at least 1.")
+        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
+        if len(self.mean) not in (1, self.channels):
+            raise ValueError(
+                f"mean has {len(self.mean)} values; {self.color} takes 1 or {self.channels}."
+            )
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.color == "gray" else 3
+
+    def __call__(self, faces: Iterable[Image]) -> NDArray[np.float32]:
+        """(n, size, size, channels) float32 from any number of RGB faces of any size."""
+        pixels = [self.pixels(face) for face in faces]
+        if not pixels:
+            return np.empty((0, self.size, self.size, self.channels), np.float32)
+        batch = np.stack(pixels).astype(np.float32)
+        batch -= np.asarray(self.mean, np.float32)
+        batch *= np.float32(self.scale)
+        return batch
+
+    def pixels(self, face: Image) -> NDArray[np.uint8]:
+        """(size, size, channels) uint8: everything but the arithmetic on mean and scale."""
+        import cv2
+
+        if self.color == "gray":
+            face = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
+        face = self._resize(face)
+        if self.equalize != "none":
+            face = self._equalize(face)
+        if self.color == "bgr":
+            face = face[:, :, ::-1]
+        return face.reshape(self.size, self.size, self.channels)
+
+    def _resize(self, face: Image) -> Image:
+        import cv2
+
+        height, width = face.shape[:2]
+        if (height, width) == (self.size, self.size):
+            return face
+        method = self.interpolation
+        if method == "area" and (height < self.size or width < self.size):
+            method = "linear"
+        flag = {
+            "area": cv2.INTER_AREA,
+            "nearest": cv2.INTER_NEAREST,
+            "linear": cv2.INTER_LINEAR,
+            "cubic": cv2.INTER_CUBIC,
+            "lanczos": cv2.INTER_LANCZOS4,
+        }[method]
+        return np.asarray(cv2.resize(face, (self.size, self.size), interpolation=flag))
+
+    def _equalize(self, face: Image) -> Image:
+        import cv2
+
+        if face.ndim == 3:
+            luma = cv2.cvtColor(face, cv2.COLOR_RGB2YCrCb)
+            luma[:, :, 0] = self._equalize(luma[:, :, 0])
+            return np.asarray(cv2.cvtColor(luma, cv2.COLOR_YCrCb2RGB))
+        if self.equalize == "histogram":
+            return np.asarray(cv2.equalizeHist(face))
+        tiles = (self.clahe_tiles, self.clahe_tiles)
+        return np.asarray(cv2.createCLAHE(self.clahe_clip, tiles).apply(face))

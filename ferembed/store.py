@@ -1,0 +1,381 @@
+"""EmbeddingStore: vectors on disk, found again by what was embedded and how.
+
+One SQLite file in write-ahead mode. A vector's key is the digest of the source's content, its row
+belongs to a recipe (the fingerprint of everything that changes a vector), and a checksum guards
+both. Every batch is its own transaction: a process killed at any moment loses the batch in flight.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.errors import StoreError
+from ferembed.weights import cache_folder
+
+Vectors: TypeAlias = NDArray[np.float32]
+Compute: TypeAlias = Callable[[list[int]], Iterable[tuple[list[int], Vectors]]]
+
+FORMAT = 1
+APPLICATION = 0x46455245  # "FERE" in the file's header
+_SCHEMA = """
+CREATE TABLE recipes (
+    id INTEGER PRIMARY KEY,
+    fingerprint TEXT NOT NULL UNIQUE,
+    facts TEXT NOT NULL,
+    dim INTEGER NOT NULL,
+    hits INTEGER NOT NULL DEFAULT 0,
+    used REAL NOT NULL
+);
+CREATE TABLE vectors (
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    key BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    vector BLOB NOT NULL
+);
+CREATE UNIQUE INDEX vectors_by_key ON vectors (recipe, key);
+"""
+_LOOKUP = 500  # keys in one SELECT
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How vectors come about: a fingerprint, the facts behind it as JSON, and their length."""
+
+    fingerprint: str
+    facts: str
+    dim: int
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A row for each key asked for. Where `present` is false nothing could be computed."""
+
+    vectors: Vectors
+    present: NDArray[np.bool_]
+    hits: int
+    computed: int
+    damaged: int  # rows whose checksum did not match, computed again
+
+
+@dataclass(frozen=True)
+class RecipeUse:
+    """What the store holds of one recipe."""
+
+    fingerprint: str
+    facts: str
+    dim: int
+    vectors: int
+    bytes: int
+    hits: int
+    used: float  # seconds since the epoch
+
+
+class EmbeddingStore:
+    """Vectors by recipe and content.
+
+    `EmbeddingStore.at("disk")` is the user's cache, "memory" lasts as long as the process, "none"
+    keeps nothing, and anything else is the path of a file. Processes may share a file.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._local = threading.local()
+
+    @classmethod
+    def at(cls, place: str | os.PathLike[str]) -> EmbeddingStore:
+        if place == "none":
+            return _NoStore(None)
+        if place == "memory":
+            return _MEMORY
+        path = cache_folder() / "embeddings.sqlite" if place == "disk" else Path(place)
+        return _disk_store(path.absolute())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    def fetch(self, recipe: Recipe, keys: Sequence[bytes], compute: Compute) -> Fetched:
+        """A vector for each key: from the store, else from `compute`, and then into the store.
+
+        `compute` is given the positions of the keys that are missing, each content once, and yields
+        batches of (positions, vectors). A position that it leaves out stays absent.
+        """
+        vectors = np.zeros((len(keys), recipe.dim), np.float32)
+        present = np.zeros(len(keys), bool)
+        places: dict[bytes, list[int]] = {}
+        for i, key in enumerate(keys):
+            places.setdefault(key, []).append(i)
+
+        found, damaged = self._lookup(recipe, list(places))
+        for key, vector in found.items():
+            vectors[places[key]] = vector
+            present[places[key]] = True
+        hits = int(present.sum())
+        missing = [positions[0] for key, positions in places.items() if key not in found]
+        computed = 0
+        if missing:
+            for positions, batch in compute(missing):
+                self._insert(recipe, [keys[i] for i in positions], batch)
+                for i, vector in zip(positions, batch, strict=True):
+                    vectors[places[keys[i]]] = vector
+                    present[places[keys[i]]] = True
+                computed += len(positions)
+        if hits:
+            self._count_hits(recipe, hits)
+        return Fetched(vectors, present, hits, computed, damaged)
+
+    def recipes(self) -> list[RecipeUse]:
+        """What is in the store, the recipe used last first."""
+        if not self._exists():
+            return []
+        with self._connection() as db:
+            rows = db.execute(
+                "SELECT fingerprint, facts, dim, count(vector), coalesce(sum(length(vector)), 0),"
+                " hits, used FROM recipes LEFT JOIN vectors ON recipe = id"
+                " GROUP BY id ORDER BY used DESC"
+            )
+            return [RecipeUse(*row) for row in rows]
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        if self.path is None:
+            return 0
+        files = (Path(f"{self.path}{end}") for end in ("", "-wal", "-shm"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def verify(self) -> tuple[int, int]:
+        """How many vectors are sound, and how many were damaged and have been removed."""
+        if not self._exists():
+            return 0, 0
+        with self._connection() as db:
+            rows = db.execute("SELECT v.rowid, key, checksum, vector, dim FROM vectors v, recipes WHERE id = recipe")
+            total, damaged = 0, []
+            for rowid, key, checksum, vector, dim in rows:
+                total += 1
+                if _checksum(key, vector) != checksum or len(vector) != 4 * dim:
+                    damaged.append((rowid,))
+            with self._writing(db):
+                db.executemany("DELETE FROM vectors WHERE rowid = ?", damaged)
+        return total - len(damaged), len(damaged)
+
+    def prune(self, fingerprint: str | None = None, unused_since: float | None = None) -> int:
+        """Remove the vectors of a recipe, or of those unused since a time; all without either."""
+        if not self._exists():
+            return 0
+        with self._connection() as db:
+            chosen = [
+                id
+                for id, name, used in db.execute("SELECT id, fingerprint, used FROM recipes")
+                if (fingerprint is None or name.startswith(fingerprint))
+                and (unused_since is None or used < unused_since)
+            ]
+            removed = 0
+            with self._writing(db):
+                for id in chosen:
+                    removed += db.execute("DELETE FROM vectors WHERE recipe = ?", (id,)).rowcount
+                    db.execute("DELETE FROM recipes WHERE id = ?", (id,))
+            if chosen:
+                db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
+    def _exists(self) -> bool:
+        return self.path is not None and self.path.exists()
+
+    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, Vectors], int]:
+        """The sound vectors by key, and the number of damaged rows met."""
+        found: dict[bytes, Vectors] = {}
+        if not self._exists():
+            return found, 0
+        damaged = 0
+        with self._connection() as db:
+            id = self._recipe_id(db, recipe)
+            if id is None:
+                return found, 0
+            for start in range(0, len(keys), _LOOKUP):
+                some = keys[start : start + _LOOKUP]
+                marks = ",".join("?" * len(some))
+                rows = db.execute(
+                    "SELECT key, checksum, vector FROM vectors"
+                    f" WHERE recipe = ? AND key IN ({marks})",
+                    (id, *some),
+                )
+                for key, checksum, vector in rows:
+                    if _checksum(key, vector) == checksum and len(vector) == 4 * recipe.dim:
+                        found[key] = np.frombuffer(vector, "<f4")
+                    else:
+                        damaged += 1
+        return found, damaged
+
+    def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
+        blobs = [np.asarray(vector, "<f4").tobytes() for vector in vectors]
+        with self._connection() as db, self._writing(db):
+            db.execute(
+                "INSERT INTO recipes (fingerprint, facts, dim, used) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (fingerprint) DO UPDATE SET used = excluded.used",
+                (recipe.fingerprint, recipe.facts, recipe.dim, time.time()),
+            )
+            id = self._recipe_id(db, recipe)
+            db.executemany(
+                "INSERT OR REPLACE INTO vectors (recipe, key, checksum, vector)"
+                " VALUES (?, ?, ?, ?)",
+                [(id, key, _checksum(key, blob), blob) for key, blob in zip(keys, blobs, strict=True)],
+            )
+
+    def _count_hits(self, recipe: Recipe, hits: int) -> None:
+        with self._connection() as db, self._writing(db):
+            db.execute(
+                "UPDATE recipes SET hits = hits + ?, used = ? WHERE fingerprint = ?",
+                (hits, time.time(), recipe.fingerprint),
+            )
+
+    @staticmethod
+    def _recipe_id(db: sqlite3.Connection, recipe: Recipe) -> int | None:
+        row = db.execute(
+            "SELECT id FROM recipes WHERE fingerprint = ?", (recipe.fingerprint,)
+        ).fetchone()
+        return row[0] if row else None
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection in this process, with SQLite's errors put into words."""
+        try:
+            if not self._exists() or getattr(self._local, "owner", None) != self._owner():
+                # A fork's copy of a connection must neither be used nor closed: it shares its files.
+                self._local.inherited = getattr(self._local, "db", None)
+                self._local.db = self._open()
+                self._local.owner = self._owner()
+            yield self._local.db
+        except sqlite3.Error as error:
+            raise StoreError(self._explain(error)) from error
+
+    def _owner(self) -> tuple[int, int]:
+        """What a connection belongs to: this process, and the file now under the name."""
+        assert self.path is not None
+        return os.getpid(), self.path.stat().st_ino
+
+    def _open(self) -> sqlite3.Connection:
+        assert self.path is not None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"The folder of the embedding store {self.path} cannot be made: {error.strerror}. "
+                "Choose another with store=PATH or $FEREMBED_CACHE, or none with store='none'."
+            ) from error
+        db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            db.execute("PRAGMA journal_mode = WAL")
+            with self._writing(db):  # two processes may meet a new file at once
+                if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    for statement in _SCHEMA.split(";"):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA application_id = {APPLICATION}")
+                    db.execute(f"PRAGMA user_version = {FORMAT}")
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        format = db.execute("PRAGMA user_version").fetchone()[0]
+        if (application, format) != (APPLICATION, FORMAT):
+            kind = "an embedding store" if application == APPLICATION else "a database of others"
+            raise StoreError(
+                f"{self.path} is {kind}, of format {format}; this version of ferembed reads "
+                f"embedding stores of format {FORMAT}. Move the file away or choose another with "
+                "store=PATH: vectors are computed anew."
+            )
+        db.execute("PRAGMA synchronous = NORMAL")
+        return db
+
+    @contextmanager
+    def _writing(self, db: sqlite3.Connection) -> Iterator[None]:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def _explain(self, error: sqlite3.Error) -> str:
+        assert self.path is not None
+        text = str(error)
+        if "full" in text or "disk I/O" in text:
+            try:
+                free = f"{shutil.disk_usage(self.path.parent).free / 1e6:.0f} MB are free there"
+            except OSError:
+                free = "the folder cannot be examined"
+            return (
+                f"The embedding store {self.path} could not be written: {text} ({free}). The batches "
+                "written before are kept. Make room (ferembed cache prune), or choose another place "
+                "with store=PATH, and run again."
+            )
+        if "locked" in text:
+            return f"The embedding store {self.path} has been locked by another process for a minute."
+        if "unable to open" in text or "readonly" in text:
+            return (
+                f"The embedding store {self.path} cannot be opened for writing ({text}). "
+                "Choose another place with store=PATH or $FEREMBED_CACHE, or none with store='none'."
+            )
+        return (
+            f"{self.path} is no readable embedding store: {text}. "
+            "Move the file away: vectors are computed anew."
+        )
+
+
+class _NoStore(EmbeddingStore):
+    """Keeps nothing; what repeats within one call is still computed once."""
+
+    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, Vectors], int]:
+        return {}, 0
+
+    def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
+        pass
+
+    def _count_hits(self, recipe: Recipe, hits: int) -> None:
+        pass
+
+
+class _MemoryStore(_NoStore):
+    """Keeps vectors in this object alone. A copy is the same store: scikit-learn's clone copies."""
+
+    def __init__(self, path: Path | None) -> None:
+        super().__init__(path)
+        self._kept: dict[tuple[str, bytes], Vectors] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _MemoryStore:
+        return self
+
+    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, Vectors], int]:
+        name = recipe.fingerprint
+        return {key: self._kept[name, key] for key in keys if (name, key) in self._kept}, 0
+
+    def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
+        for key, vector in zip(keys, vectors, strict=True):
+            self._kept[recipe.fingerprint, key] = vector.copy()
+
+
+_MEMORY = _MemoryStore(None)
+
+
+@cache
+def _disk_store(path: Path) -> EmbeddingStore:
+    return EmbeddingStore(path)
+
+
+def _checksum(key: bytes, vector: bytes) -> int:
+    return zlib.crc32(vector, zlib.crc32(key))
