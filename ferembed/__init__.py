@@ -43,7 +43,7 @@ _HOME = {
     "Preprocess": "preprocess",
     "load_image": "images",
 }
-__all__ = [*_HOME]  # noqa: PLE0604
+__all__ = [*_HOME]
 __version__ = "0.1.0"
 
 

@@ -32,13 +32,13 @@ FORMAT = 1
 MANIFEST, HEAD, WEIGHTS = "model.json", "head.skops", "weights.npz"
 _LARGEST = 4 << 30
 _ALLOWED = frozenset(
-    """
-    ferembed.heads.CalibratedSVC
-    sklearn.calibration._CalibratedClassifier
-    sklearn.calibration._SigmoidCalibration
-    sklearn.model_selection._split.StratifiedKFold
-    sklearn.tree._tree.Tree
-    """.split()
+    [
+        "ferembed.heads.CalibratedSVC",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.model_selection._split.StratifiedKFold",
+        "sklearn.tree._tree.Tree",  # and checked once built
+    ]
 )
 
 
@@ -178,8 +178,11 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
         format = manifest["format"]
         if format == FORMAT:
             for key, kind in (
-                ("labels", list), ("pipeline", dict), ("vectors", dict),
-                ("files", dict), ("fingerprint", str),
+                ("labels", list),
+                ("pipeline", dict),
+                ("vectors", dict),
+                ("files", dict),
+                ("fingerprint", str),
             ):
                 if not isinstance(manifest[key], kind):
                     raise TypeError(f"{key} is no {kind.__name__}")

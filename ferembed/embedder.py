@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -103,7 +103,9 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """The vectors of all images that can be read, and what failed of the others."""
         parts = list(self.stream(images))
         return Embedded(
-            np.concatenate([np.empty((0, self.recipe.dim), np.float32), *(p.vectors for p in parts)]),
+            np.concatenate(
+                [np.empty((0, self.recipe.dim), np.float32), *(p.vectors for p in parts)]
+            ),
             np.concatenate([np.empty(0, np.intp), *(part.positions for part in parts)]),
             tuple(chain.from_iterable(part.failures for part in parts)),
             sum(part.hits for part in parts),
@@ -129,6 +131,11 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 part = self._embed_chunk(store, positions, opened, failures)
                 bar.update(len(part.positions) + len(part.failures))
                 yield part
+
+    def fill(self, images: Iterable[Source]) -> Iterator[Embedded]:
+        """Put the vectors into the store; what is yielded counts them without holding them."""
+        for part in self.stream(images):
+            yield replace(part, vectors=part.vectors[:0])
 
     @property
     def recipe(self) -> Recipe:

@@ -51,11 +51,11 @@ def _require_equal(original: Any, copy: Any) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((64, original.head_.n_features_in_)).astype(np.float32)
     answers = [
-        getattr(pipeline.head_, "predict_proba", pipeline.head_.predict)(vectors)
+        np.asarray(getattr(pipeline.head_, "predict_proba", pipeline.head_.predict)(vectors))
         for pipeline in (original, copy)
     ]
     same = (
-        np.allclose(*answers, rtol=0, atol=1e-9)
+        np.allclose(answers[0], answers[1], rtol=0, atol=1e-9)
         if answers[0].dtype.kind == "f"
         else (answers[0] == answers[1]).all()
     )

@@ -1,4 +1,4 @@
-"""Heads: scikit-learn classifiers on vectors, by name, with the defaults and grids that suit them."""
+"""Heads: scikit-learn classifiers on vectors, by name, with defaults and grids that suit them."""
 
 from __future__ import annotations
 
@@ -157,7 +157,9 @@ for _head in (
     HEADS.add(_head.name, _head)
 
 
-def network_head(kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]) -> LogisticRegression:
+def network_head(
+    kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]
+) -> LogisticRegression:
     """A network's own last layer (d, k), as the fitted "softmax" head that computes the same."""
     order = np.argsort(classes)
     head = LogisticRegression(max_iter=1000)

@@ -37,11 +37,14 @@ class ArrayLike(Protocol):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
 
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | Readable | ArrayLike | PIL.Image.Image"
+Source: TypeAlias = (
+    "str | os.PathLike[str] | bytes | NDArray[Any] | Readable | ArrayLike | PIL.Image.Image"
+)
 
 MAX_PIXELS = 100_000_000
 EXTENSIONS = frozenset(
-    ".bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()
+    (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm")
+    + (".tif", ".tiff", ".webp")
 )
 _opening = threading.Lock()
 
@@ -112,9 +115,7 @@ class Opened:
             return hashlib.blake2b(self._content, digest_size=32, person=b"file").digest()
         pixels = np.ascontiguousarray(self.image())
         shape = repr(pixels.shape).encode()
-        return hashlib.blake2b(
-            shape + pixels.tobytes(), digest_size=32, person=b"pixels"
-        ).digest()
+        return hashlib.blake2b(shape + pixels.tobytes(), digest_size=32, person=b"pixels").digest()
 
     @property
     def nbytes(self) -> int:
@@ -200,7 +201,7 @@ def _from_array(pixels: NDArray[Any], name: str, max_pixels: int) -> Image:
             f"{name} is no picture: an array has the shape (H, W), (H, W, 1), (H, W, 3) or "
             "(H, W, 4), in RGB order."
         )
-    _check_size(*pixels.shape[:2], name, max_pixels)
+    _check_size(pixels.shape[0], pixels.shape[1], name, max_pixels)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.dtype == np.uint16:

@@ -15,14 +15,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from ferembed import bundle, export
-from ferembed.embedder import Embedder, raise_failures
+from ferembed.embedder import Embedder, Failure, raise_failures
 from ferembed.errors import LabelError, ModelError
 from ferembed.faces import DETECTORS, Face, crop
 from ferembed.heads import HEADS
 from ferembed.images import MAX_PIXELS, Source, load_image
 from ferembed.labels import in_order
 from ferembed.preprocess import Preprocess
-from ferembed.store import EmbeddingStore
+from ferembed.report import Report
+from ferembed.store import EmbeddingStore, Vectors
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """What turns this pipeline's faces into vectors."""
         return Embedder(**{name: getattr(self, name) for name in Embedder().get_params()})
 
-    def fit(self, images: Iterable[Source], labels: Any, *, skip_unreadable: bool = False) -> Pipeline:
+    def fit(
+        self, images: Iterable[Source], labels: Any, *, skip_unreadable: bool = False
+    ) -> Pipeline:
         """Embed the faces, or find their vectors in the store, and fit the head on them.
 
         `computed_` and `from_store_` then say how many vectors were which. An unreadable image is
@@ -129,19 +132,28 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, images: Iterable[Source]) -> NDArray[np.float64]:
         """(n, k): a row per face, a column for each of `classes_`."""
+        return self._probabilities(self.embedder.transform(images))
+
+    def _probabilities(self, vectors: Vectors) -> NDArray[np.float64]:
         check_is_fitted(self, "head_")
         if not hasattr(self.head_, "predict_proba"):
             raise ModelError(
                 f"The head {type(self.head_).__name__} gives no probabilities. Wrap it in "
                 "sklearn.calibration.CalibratedClassifierCV, or use predict."
             )
-        vectors = self.embedder.transform(images)
         if not len(vectors):
             return np.empty((0, len(self.classes_)))
         return np.asarray(self.head_.predict_proba(vectors))
 
+    def evaluate(self, images: Iterable[Source], labels: Any) -> tuple[Report, tuple[Failure, ...]]:
+        """The scores on labelled faces, and which of them could not be read."""
+        embedded = self.embedder.embed(images)
+        true = np.asarray(labels)[embedded.positions]
+        probabilities = self._probabilities(embedded.vectors)
+        return Report.of(true, probabilities, self.classes_), embedded.failures
+
     def analyze(self, photo: Source) -> list[Prediction]:
-        """The faces in a photo and what they show, the surest face first; [] where there is none."""
+        """The faces in a photo and what they show, the surest face first; [] if there is none."""
         image = load_image(photo, self.max_pixels)
         faces = DETECTORS[self.detector or "none"]()(image)
         probabilities = self.predict_proba([crop(image, face, self.margin) for face in faces])
@@ -155,7 +167,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return predictions
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a folder that a person can read, or one zip of it where the name ends in .ferembed."""
+        """Write a folder that a person can read, or a zip of it if the name ends in .ferembed."""
         check_is_fitted(self, "head_")
         facts = {name: getattr(self, name) for name in _SAVED}
         weights = None

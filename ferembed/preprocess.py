@@ -71,12 +71,12 @@ class Preprocess:
         batch *= np.float32(self.scale)
         return batch
 
-    def pixels(self, face: Image) -> NDArray[np.uint8]:
+    def pixels(self, face: Image) -> Image:
         """(size, size, channels) uint8: everything but the arithmetic on mean and scale."""
         import cv2
 
         if self.color == "gray":
-            face = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
+            face = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), np.uint8)
         face = self._resize(face)
         if self.equalize != "none":
             face = self._equalize(face)
@@ -106,7 +106,7 @@ class Preprocess:
         import cv2
 
         if face.ndim == 3:
-            luma = cv2.cvtColor(face, cv2.COLOR_RGB2YCrCb)
+            luma = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2YCrCb), np.uint8)
             luma[:, :, 0] = self._equalize(luma[:, :, 0])
             return np.asarray(cv2.cvtColor(luma, cv2.COLOR_YCrCb2RGB))
         if self.equalize == "histogram":

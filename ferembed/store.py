@@ -7,6 +7,7 @@ both. Every batch is its own transaction: a process killed at any moment loses t
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -82,6 +83,19 @@ class RecipeUse:
     bytes: int
     hits: int
     used: float  # seconds since the epoch
+
+
+def use_table(recipes: Sequence[RecipeUse]) -> str:
+    """The recipes as lines for a person."""
+    if not recipes:
+        return "No vectors are kept."
+    lines = [f"{'recipe':12} {'vectors':>9} {'MB':>8} {'hits':>9}  made by"]
+    for use in recipes:
+        facts = json.loads(use.facts)
+        made = f"{facts.get('backbone', '?')} at {facts.get('layer', '?')}"
+        size = f"{use.bytes / 1e6:8.1f}"
+        lines.append(f"{use.fingerprint[:12]} {use.vectors:9} {size} {use.hits:9}  {made}")
+    return "\n".join(lines)
 
 
 class EmbeddingStore:
@@ -164,7 +178,10 @@ class EmbeddingStore:
         if not self._exists():
             return 0, 0
         with self._connection() as db:
-            rows = db.execute("SELECT v.rowid, key, checksum, vector, dim FROM vectors v, recipes WHERE id = recipe")
+            rows = db.execute(
+                "SELECT v.rowid, key, checksum, vector, dim FROM vectors v"
+                " JOIN recipes ON id = recipe"
+            )
             total, damaged = 0, []
             for rowid, key, checksum, vector, dim in rows:
                 total += 1
@@ -235,7 +252,10 @@ class EmbeddingStore:
             db.executemany(
                 "INSERT OR REPLACE INTO vectors (recipe, key, checksum, vector)"
                 " VALUES (?, ?, ?, ?)",
-                [(id, key, _checksum(key, blob), blob) for key, blob in zip(keys, blobs, strict=True)],
+                [
+                    (id, key, _checksum(key, blob), blob)
+                    for key, blob in zip(keys, blobs, strict=True)
+                ],
             )
 
     def _count_hits(self, recipe: Recipe, hits: int) -> None:
@@ -257,7 +277,7 @@ class EmbeddingStore:
         """This thread's connection in this process, with SQLite's errors put into words."""
         try:
             if not self._exists() or getattr(self._local, "owner", None) != self._owner():
-                # A fork's copy of a connection must neither be used nor closed: it shares its files.
+                # A fork's copy of a connection must neither be used nor closed.
                 self._local.inherited = getattr(self._local, "db", None)
                 self._local.db = self._open()
                 self._local.owner = self._owner()
@@ -320,16 +340,18 @@ class EmbeddingStore:
             except OSError:
                 free = "the folder cannot be examined"
             return (
-                f"The embedding store {self.path} could not be written: {text} ({free}). The batches "
-                "written before are kept. Make room (ferembed cache prune), or choose another place "
-                "with store=PATH, and run again."
+                f"The embedding store {self.path} could not be written: {text} ({free}). The "
+                "batches written before are kept. Make room (ferembed cache prune), or choose "
+                "another place with store=PATH, and run again."
             )
         if "locked" in text:
-            return f"The embedding store {self.path} has been locked by another process for a minute."
+            return (
+                f"The embedding store {self.path} has been locked by another process for a minute."
+            )
         if "unable to open" in text or "readonly" in text:
             return (
                 f"The embedding store {self.path} cannot be opened for writing ({text}). "
-                "Choose another place with store=PATH or $FEREMBED_CACHE, or none with store='none'."
+                "Choose another place with store=PATH or $FEREMBED_CACHE, or store='none'."
             )
         return (
             f"{self.path} is no readable embedding store: {text}. "

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,19 @@ class Augmentation:
         """A changed copy of (n, h, w) gray faces; the same generator state gives the same copy."""
         n, height, width = faces.shape
         angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation, n))
-        scale = np.exp(rng.uniform(-1, 1, n) * np.log1p(self.scale))
-        flip = np.where(rng.random(n) < 0.5 * self.mirror, -1.0, 1.0)
-        shift = rng.uniform(-self.shift, self.shift, (n, 2)) * (width, height)
-        gain = 1 + rng.uniform(-self.contrast, self.contrast, n)
-        bias = rng.uniform(-self.brightness, self.brightness, n)
-        erased = rng.random(n) < self.erasing
+        zoom = np.exp(rng.uniform(-1, 1, n) * np.log1p(self.scale))
+        flip = np.where(rng.random((n,)) < 0.5 * self.mirror, -1.0, 1.0)
+        offset = rng.uniform(-self.shift, self.shift, (n, 2)) * (width, height)
+        gain = 1 + rng.uniform(-self.contrast, self.contrast, (n,))
+        light = rng.uniform(-self.brightness, self.brightness, (n,))
+        erased = rng.random((n,)) < self.erasing
         boxes = rng.uniform(0, 1, (n, 4))
-        fill = rng.integers(0, 256, n)
+        fill = rng.integers(0, 256, (n,))
 
-        cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+        cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
         matrix = np.stack([np.stack([flip * cos, -sin], 1), np.stack([flip * sin, cos], 1)], 1)
         centre = np.array([(width - 1) / 2, (height - 1) / 2])
-        offset = centre + shift - matrix @ centre
+        offset = centre + offset - matrix @ centre
         affine = np.concatenate([matrix, offset[:, :, None]], 2)
         changed = np.empty_like(faces)
         for i in range(n):
@@ -51,7 +52,7 @@ class Augmentation:
                 faces[i], affine[i], (width, height), borderMode=cv2.BORDER_REPLICATE
             )
             changed[i] = cv2.convertScaleAbs(
-                np.maximum(face * gain[i] + (128 * (1 - gain[i]) + bias[i]), 0)
+                np.maximum(face * gain[i] + (128 * (1 - gain[i]) + light[i]), 0)
             )
             if erased[i]:
                 h, w = (np.array([height, width]) * (0.15 + 0.25 * boxes[i, :2])).astype(int)
@@ -94,7 +95,7 @@ def train(
 ) -> Any:
     """The trained Keras model. Called again with the same folder it goes on where it stopped.
 
-    `build` returns a network that ends in logits; `scale` turns (n, h, w) gray bytes into its input.
+    `build` returns a network that ends in logits; `scale` makes its input of (n, h, w) gray bytes.
     Each epoch draws from its own seed, so a resumed run sees the pictures an unbroken one would.
     """
     import keras
@@ -154,22 +155,18 @@ def train(
             "seconds": time.perf_counter() - started,
         }
         history.append(row)
-        _replace(
-            log, lambda path: path.write_text(json.dumps({"recipe": asdict(recipe), "epochs": history}, indent=1))
-        )
-        _replace(
-            state,
-            lambda path: np.savez(
-                path,
-                epoch=epoch + 1,
-                **{f"v{i}": np.asarray(v.value, np.float32) for i, v in enumerate(variables)},
-            ),
-        )
+        text = json.dumps({"recipe": asdict(recipe), "epochs": history}, indent=1)
+        arrays: dict[str, Any] = {
+            f"v{i}": np.asarray(v.value, np.float32) for i, v in enumerate(variables)
+        }
+        arrays["epoch"] = np.array(epoch + 1)
+        _replace(log, partial(Path.write_text, data=text))
+        _replace(state, lambda path, arrays=arrays: np.savez(path, **arrays))
         report(row)
     return model
 
 
 def _replace(target: Path, write: Callable[[Path], Any]) -> None:
-    partial = target.with_name("partial-" + target.name)
-    write(partial)
-    os.replace(partial, target)
+    unfinished = target.with_name("partial-" + target.name)
+    write(unfinished)
+    os.replace(unfinished, target)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec, LoadRequest
 from ferembed.backbones.engines import Network, import_keras
@@ -14,18 +14,22 @@ FILTERS = (32, 64, 128)
 CLASSES = 7
 
 
+Pooling: TypeAlias = Literal["max", "average"]
+MAX: Pooling = "max"
+AVERAGE: Pooling = "average"
+
+
 @dataclass(frozen=True)
 class Design:
     """What distinguishes one of the networks; the rest is common to all."""
 
     convolutions: tuple[int, int, int]
-    pooling: tuple[Literal["max", "average"], ...]
+    pooling: tuple[Pooling, Pooling, Pooling]
     parameters: int
     last: Literal["softmax", "linear"] = "softmax"
     loss: Literal["categorical_crossentropy", "squared_hinge"] = "categorical_crossentropy"
 
 
-MAX, AVERAGE = "max", "average"
 DESIGNS = {
     "cnn-a": Design((1, 1, 1), (MAX, MAX, MAX), 392_263),
     "cnn-b": Design((3, 3, 3), (MAX, MAX, MAX), 779_783),
@@ -53,9 +57,9 @@ def build(name: str) -> Any:
     for k in (1, 2):
         x = layers.Dense(64, activation="relu", name=f"dense{k}")(x)
     penalty = keras.regularizers.L2(1e-4) if design.last == "linear" else None
-    last = layers.Dense(
-        CLASSES, activation=design.last, kernel_regularizer=penalty, name="output"
-    )(x)
+    last = layers.Dense(CLASSES, activation=design.last, kernel_regularizer=penalty, name="output")(
+        x
+    )
     return keras.Model(face, last, name=name.replace("-", "_"))
 
 

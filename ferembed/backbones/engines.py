@@ -36,12 +36,12 @@ class Network(Backbone):
         layer = request.layer or spec.layers[0][0]
         self.engine = choose_engine(request.engine)
         if self.engine == "openvino":
-            self.forward = openvino_forward(_onnx_file(request, build), layer)  # type: ignore[method-assign]
+            self._forward = openvino_forward(_onnx_file(request, build), layer)
         else:
-            self.forward = keras_forward(_weighted(request, build), layer)  # type: ignore[method-assign]
+            self._forward = keras_forward(_weighted(request, build), layer)
 
     def forward(self, batch: Vectors) -> Vectors:
-        raise NotImplementedError
+        return self._forward(batch)
 
 
 def choose_engine(engine: str) -> str:
@@ -140,7 +140,9 @@ def load_weights(model: Any, path: Path) -> None:
     expected = {variable.path: tuple(variable.shape) for variable in model.variables}
     found = {name: array.shape for name, array in arrays.items()}
     if found != expected:
-        odd = sorted(name for name in expected.keys() | found if expected.get(name) != found.get(name))
+        odd = sorted(
+            name for name in expected.keys() | found if expected.get(name) != found.get(name)
+        )
         raise WeightsError(
             f"{path} holds the weights of another network: {odd[0]} is {found.get(odd[0])} there, "
             f"{expected.get(odd[0])} in {model.name} ({len(odd)} differ)."
@@ -159,7 +161,7 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _draw_weights(model: Any, seed: int) -> None:
-    """He-normal kernels from NumPy: the same on every Keras backend, the caller's seeds untouched."""
+    """He-normal kernels from NumPy: the same on every backend, the caller's seeds untouched."""
     for variable in model.variables:
         shape = tuple(variable.shape)
         if len(shape) > 1:
@@ -178,7 +180,7 @@ def _weighted(request: LoadRequest, build: Build) -> Any:
 
 
 def _onnx_file(request: LoadRequest, build: Build) -> Path:
-    """The network as ONNX: what ships, what lies beside the weights, or an export kept in the cache."""
+    """The network as ONNX: what ships, or an export that is kept in the cache."""
     spec = request.spec
     if request.weights is None and spec.network is not None:
         return spec.network.path()

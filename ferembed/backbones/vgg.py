@@ -7,7 +7,6 @@ from typing import Any
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec, LoadRequest
 from ferembed.backbones.engines import Network, import_keras
 from ferembed.preprocess import Preprocess
-from ferembed.weights import Weights
 
 WIDTHS = (32, 64, 128, 256)
 DROPOUT = (0.0, 0.0, 0.1, 0.2)

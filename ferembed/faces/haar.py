@@ -24,7 +24,7 @@ class Haar:
                 f"OpenCV {cv2.__version__} has no CascadeClassifier. "
                 "Run: pip install 'opencv-python<5', or choose another detector."
             )
-        model = Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
+        model = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
         self._cascade = cv2.CascadeClassifier(str(model))
 
     def __call__(self, photo: Image) -> list[Face]:

@@ -1,0 +1,368 @@
+"""The command line: parse, one library call, print. What is heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ferembed.errors import FerembedError
+
+SOME_FAILED = 1  # some inputs could not be used; each is reported
+FAILED = 2  # nothing was done; argparse uses the same
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code: 0 well, 1 some inputs failed, 2 nothing was done."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return FAILED
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except FerembedError as error:
+        print(f"ferembed: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"ferembed: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("ferembed: stopped; what was embedded is kept.", file=sys.stderr)
+        return 130
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from ferembed.demo import demo
+
+    return demo(options.output, options.lang)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from ferembed.pipeline import Pipeline
+    from ferembed.readings import find_photos, read_photos, writing
+
+    settings: dict[str, Any] = {"detector": options.detector} if options.detector else {}
+    pipeline = Pipeline.load(options.model, **settings)
+    photos = find_photos(options.photos)
+    suffix = Path(options.output or "").suffix.lower()
+    format = "json" if options.json or suffix == ".json" else "csv" if suffix == ".csv" else "text"
+    annotated = Path(options.annotate) if options.annotate else None
+    failed = 0
+    with writing(options.output, format, options.lang) as write:
+        bar = tqdm(photos, unit="photo", disable=True if options.quiet or len(photos) < 2 else None)
+        for reading in read_photos(pipeline, bar, annotated, options.lang):
+            write(reading)
+            if reading.error:
+                failed += 1
+                tqdm.write(f"ferembed: {reading.error}", file=sys.stderr)
+    if failed and len(photos) > 1:
+        print(f"ferembed: {failed} of {len(photos)} files could not be read.", file=sys.stderr)
+    return SOME_FAILED if failed else 0
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from ferembed.embedder import Embedder
+
+    embedder = Embedder(**_vector_settings(options))
+    images: Sequence[Any]
+    if len(options.data) == 1 and options.data[0].endswith((".zip", ".csv")):
+        from ferembed import datasets
+
+        images = datasets.open(options.data[0]).images
+    else:
+        from ferembed.readings import find_photos
+
+        images = find_photos(options.data)
+    if options.output:
+        import numpy as np
+
+        from ferembed.images import describe
+
+        embedded = embedder.embed(images)
+        names = np.array([describe(images[i]) for i in embedded.positions])
+        with open(options.output, "wb") as file:
+            np.savez(file, vectors=embedded.vectors, names=names)
+        parts = [embedded]
+    else:
+        parts = list(embedder.fill(images))
+    failures = [failure for part in parts for failure in part.failures]
+    _report_failures(failures)
+    counts = {
+        "computed": sum(part.computed for part in parts),
+        "from_store": sum(part.hits for part in parts),
+        "damaged": sum(part.damaged for part in parts),
+        "failed": len(failures),
+    }
+    _print(
+        options, counts, ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items())
+    )
+    return SOME_FAILED if failures else 0
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from ferembed import datasets
+    from ferembed.pipeline import Pipeline
+
+    data = datasets.open(options.data)
+    training = data.split(options.split)
+    pipeline = Pipeline(head=options.head, **_vector_settings(options))
+    pipeline.set_params(**dict(options.set))
+    pipeline.fit(training.images, training.labels, skip_unreadable=True)
+    pipeline.save(options.output)
+    _report_failures(pipeline.failures_)
+    counts = {
+        "model": options.output,
+        "faces": len(training) - len(pipeline.failures_),
+        "computed": pipeline.computed_,
+        "from_store": pipeline.from_store_,
+        "failed": len(pipeline.failures_),
+    }
+    text = "{model}: fitted on {faces} faces ({computed} computed, {from_store} from the store)"
+    _print(options, counts, text.format(**counts))
+    return SOME_FAILED if pipeline.failures_ else 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from ferembed import datasets
+    from ferembed.pipeline import Pipeline
+
+    pipeline = Pipeline.load(options.model, verbose=not options.quiet)
+    data = datasets.open(options.data).split(options.split)
+    report, failures = pipeline.evaluate(data.images, data.labels)
+    _report_failures(failures)
+    _print(options, {**report.to_dict(), "split": options.split}, report.table())
+    return SOME_FAILED if failures else 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from ferembed.backbones import BACKBONES
+    from ferembed.bundle import shipped
+    from ferembed.faces import DETECTORS
+    from ferembed.heads import HEADS
+
+    backbones = [BACKBONES[name] for name in BACKBONES]
+    facts = {
+        "models": shipped(),
+        "backbones": [
+            {
+                "name": spec.name,
+                "summary": spec.summary,
+                "layers": dict(spec.layers),
+                "parameters": spec.parameters,
+                "weights": "ships" if spec.weights else "yours",
+            }
+            for spec in backbones
+        ],
+        "heads": {name: HEADS[name].summary for name in HEADS},
+        "detectors": list(DETECTORS),
+    }
+    lines = ["Models that ship: " + ", ".join(shipped()), "", "Backbones"]
+    for spec in backbones:
+        layers = ", ".join(f"{layer} ({dim})" for layer, dim in spec.layers)
+        lines.append(f"  {spec.name:10} {spec.summary}; {spec.parameters:,} parameters")
+        weights = "its weights ship" if spec.weights else "bring or train its weights"
+        lines.append(f"  {'':10} layers {layers}; {weights}")
+    lines += ["", "Heads", *(f"  {name:10} {HEADS[name].summary}" for name in HEADS)]
+    lines += ["", "Detectors: " + ", ".join(DETECTORS)]
+    _print(options, facts, "\n".join(lines))
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from ferembed.store import EmbeddingStore, use_table
+
+    store = EmbeddingStore.at(options.store)
+    if options.action == "verify":
+        sound, damaged = store.verify()
+        _print(
+            options,
+            {"sound": sound, "damaged": damaged},
+            f"{sound} vectors are sound; {damaged} were damaged and have been removed.",
+        )
+        return SOME_FAILED if damaged else 0
+    if options.action in ("prune", "clear"):
+        import time
+
+        if options.action == "prune" and not options.recipe and options.days is None:
+            raise FerembedError(
+                "Say what to prune: --recipe PREFIX, or --days N for what N days did not use. "
+                "To remove everything: ferembed cache clear."
+            )
+        since = None if options.days is None else time.time() - options.days * 86400
+        before = store.size()
+        removed = store.prune(options.recipe if options.action == "prune" else None, since)
+        freed = before - store.size()
+        _print(
+            options,
+            {"removed": removed, "freed_bytes": freed},
+            f"{removed} vectors removed, {freed / 1e6:.1f} MB freed.",
+        )
+        return 0
+    recipes = store.recipes()
+    facts = {
+        "path": str(store.path),
+        "bytes": store.size(),
+        "recipes": [{**asdict(use), "facts": json.loads(use.facts)} for use in recipes],
+    }
+    _print(options, facts, f"{store.path}: {store.size() / 1e6:.1f} MB\n{use_table(recipes)}")
+    return 0
+
+
+def _print(options: argparse.Namespace, facts: dict[str, Any], text: str) -> None:
+    if options.json:
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
+    elif not options.quiet:
+        print(text)
+
+
+def _report_failures(failures: Sequence[Any]) -> None:
+    for failure in failures:
+        print(f"ferembed: left out: {failure.reason}", file=sys.stderr)
+
+
+def _vector_settings(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("backbone", "layer", "weights", "normalize", "store", "engine")
+    return {**{name: getattr(options, name) for name in names}, "verbose": not options.quiet}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as head__C=10")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _parser() -> argparse.ArgumentParser:
+    from ferembed import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="ferembed",
+        description="Read facial expressions in photos, and train on your own.",
+        epilog="examples:\n"
+        "  ferembed demo\n"
+        "  ferembed predict party.jpg\n"
+        "  ferembed predict holidays/ --output faces.csv --annotate drawn/\n"
+        "  ferembed fit fer2013.zip --head svm --output mine\n"
+        "  ferembed evaluate mine fer2013.zip --split validation",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"ferembed {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.add_argument("--json", action="store_true", help="print JSON")
+        added.add_argument("--quiet", action="store_true", help="print no progress")
+        added.set_defaults(run=run)
+        return added
+
+    def add_language(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--lang", choices=("en", "es"), default="en", help="the language of the labels"
+        )
+
+    def add_vectors(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--backbone", default="mini-vgg", help="see: ferembed models")
+        added.add_argument("--layer", help="the layer that is the embedding")
+        added.add_argument("--weights", help="an .npz of weights, or 'random'")
+        added.add_argument("--normalize", action="store_true", help="vectors of unit length")
+        added.add_argument("--engine", default="auto", help="auto, openvino or keras")
+        add_store(added)
+
+    def add_store(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--store", default="disk", help="disk, memory, none, or a file")
+
+    demo = command("demo", _demo, "read a photo and draw the answer", "ferembed demo --output out")
+    demo.add_argument("--output", default="demo", help="the folder for the PNG and the JSON file")
+    add_language(demo)
+
+    predict = command(
+        "predict",
+        _predict,
+        "find the faces in photos and say what they show",
+        "ferembed predict *.jpg holidays/ --output faces.csv",
+    )
+    predict.add_argument("photos", nargs="+", help="files, folders or globs")
+    predict.add_argument("--model", default="default", help="a model that ships, or a path")
+    predict.add_argument("--detector", help="haar, mtcnn, or none where the picture is the face")
+    predict.add_argument("--output", help="a .json or .csv file instead of the terminal")
+    predict.add_argument("--annotate", metavar="FOLDER", help="write drawn copies there")
+    add_language(predict)
+
+    embed = command(
+        "embed", _embed, "compute the vectors of faces and keep them", "ferembed embed faces/"
+    )
+    embed.add_argument("data", nargs="+", help="faces: files, folders, globs, or one data set")
+    embed.add_argument("--output", help="write them to this .npz, too")
+    add_vectors(embed)
+
+    fit = command(
+        "fit",
+        _fit,
+        "fit a head on labelled faces",
+        "ferembed fit fer2013.zip --head svm --set head__C=10 --output mine",
+    )
+    fit.add_argument("data", help="class folders, a zip of them, or a CSV")
+    fit.add_argument("--output", required=True, help="a folder, or a file that ends in .ferembed")
+    fit.add_argument("--head", default="svm", help="see: ferembed models")
+    fit.add_argument("--split", default="train", help="the split to learn from")
+    fit.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter, such as head__C=10",
+    )
+    add_vectors(fit)
+
+    evaluate = command(
+        "evaluate",
+        _evaluate,
+        "score a model on labelled faces",
+        "ferembed evaluate default fer2013.zip --split validation",
+    )
+    evaluate.add_argument("model", help="a model that ships, or a path")
+    evaluate.add_argument("data", help="class folders, a zip of them, or a CSV")
+    evaluate.add_argument("--split", default="validation", help="the split to score on")
+
+    command("models", _models, "list models, backbones, heads and detectors", "ferembed models")
+
+    cache = command(
+        "cache", _cache, "look after the vectors on disk", "ferembed cache prune --days 30"
+    )
+    cache.add_argument(
+        "action", nargs="?", default="show", choices=("show", "verify", "prune", "clear")
+    )
+    cache.add_argument("--recipe", help="prune the recipes whose fingerprint starts like this")
+    cache.add_argument("--days", type=float, help="prune what was not used for so many days")
+    add_store(cache)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""The demo: a photo that an installed package carries, read by the model that ships."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from ferembed.errors import MissingExtra
+from ferembed.pipeline import Pipeline
+from ferembed.readings import read_photos, writing
+
+
+def photo() -> Path:
+    """Matplotlib's portrait of Grace Hopper, a photograph in the public domain."""
+    package = find_spec("matplotlib")
+    if package is None or package.origin is None:
+        raise MissingExtra(
+            "The demo reads a photo that matplotlib carries. Run: pip install 'ferembed[demo]'"
+        )
+    return Path(package.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+
+
+def demo(output: str, language: str) -> int:
+    """Print what the photo shows and write a drawn copy and a JSON file; 0 if a face was read."""
+    folder = Path(output)
+    pipeline = Pipeline.load("default")
+    readings = list(read_photos(pipeline, [str(photo())], folder, language))
+    for format, target in (("text", None), ("json", str(folder / "grace_hopper.json"))):
+        with writing(target, format, language) as write:
+            for reading in readings:
+                write(reading)
+    print(f"Written: {folder / 'grace_hopper.png'} and {folder / 'grace_hopper.json'}")
+    return 0 if readings[0].predictions else 1

@@ -1,0 +1,178 @@
+"""Many photos: found in folders, read one by one, written as JSON or CSV.
+
+A photo that cannot be read is a Reading with an error, never the end of the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ferembed.annotate import annotate
+from ferembed.errors import DataError, ImageError
+from ferembed.images import EXTENSIONS, load_image
+from ferembed.labels import EXPRESSIONS, display_name
+from ferembed.pipeline import Pipeline, Prediction
+
+Write = Callable[["Reading"], None]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read in one photo: its faces, [] where there is none, or why it failed."""
+
+    photo: str
+    predictions: tuple[Prediction, ...] = ()
+    error: str = ""
+
+
+def find_photos(patterns: Sequence[str]) -> list[str]:
+    """The files that paths, folders and globs stand for, each once, in order.
+
+    Of a folder, all pictures below it by their ending; a file that is named counts whatever its
+    ending is, and one that does not exist is kept, to be reported like any other failure.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        if os.path.isdir(pattern):
+            for folder, subfolders, names in os.walk(pattern):
+                subfolders.sort()
+                pictures = (n for n in sorted(names) if Path(n).suffix.lower() in EXTENSIONS)
+                found.update((os.path.join(folder, name), None) for name in pictures)
+        elif os.path.exists(pattern) or not glob.has_magic(pattern):
+            found[pattern] = None
+        else:
+            matches = sorted(glob.glob(pattern, recursive=True))
+            found.update((match, None) for match in matches if os.path.isfile(match))
+    if not found:
+        raise DataError(f"No picture is found at {', '.join(patterns)}.")
+    return list(found)
+
+
+def read_photos(
+    pipeline: Pipeline,
+    photos: Iterable[str],
+    annotated: Path | None = None,
+    language: str = "en",
+) -> Iterator[Reading]:
+    """A Reading for every photo, in order; drawn copies go into the folder `annotated`."""
+    taken: set[str] = set()
+    for photo in photos:
+        try:
+            image = load_image(photo, pipeline.max_pixels)
+            reading = Reading(photo, tuple(pipeline.analyze(image)))
+        except ImageError as error:
+            yield Reading(photo, error=str(error))
+            continue
+        if annotated is not None:
+            import PIL.Image
+
+            annotated.mkdir(parents=True, exist_ok=True)
+            name = stem = Path(photo).stem
+            while name in taken:
+                name = f"{stem}-{len(taken)}"
+            taken.add(name)
+            drawn = annotate(image, reading.predictions, language)
+            PIL.Image.fromarray(drawn).save(annotated / f"{name}.png")
+        yield reading
+
+
+def as_json(reading: Reading, language: str = "en") -> dict[str, Any]:
+    """The reading as plain data."""
+    faces = [
+        {
+            "box": list(prediction.face.box),
+            "score": round(prediction.face.score, 4),
+            "landmarks": prediction.face.landmarks,
+            "label": prediction.label,
+            "name": display_name(prediction.label, language),
+            "probabilities": {k: round(p, 6) for k, p in prediction.probabilities.items()},
+        }
+        for prediction in reading.predictions
+    ]
+    fields: dict[str, Any] = {"photo": reading.photo, "faces": faces}
+    return {**fields, "error": reading.error} if reading.error else fields
+
+
+@contextmanager
+def writing(path: str | None, format: str, language: str = "en") -> Iterator[Write]:
+    """A function that writes a reading as "json", "csv" or "text".
+
+    A file appears under its name when it is complete; `path` None is standard output.
+    """
+    with ExitStack() as stack:
+        out = sys.stdout if path is None else stack.enter_context(_replacing(Path(path)))
+        yield stack.enter_context(_FORMATS[format](out, language))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[str]]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _json(out: IO[str], language: str) -> Iterator[Write]:
+    separator = "[\n"
+
+    def write(reading: Reading) -> None:
+        nonlocal separator
+        out.write(separator + json.dumps(as_json(reading, language), ensure_ascii=False))
+        separator = ",\n"
+
+    yield write
+    out.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+@contextmanager
+def _csv(out: IO[str], language: str) -> Iterator[Write]:
+    table = csv.writer(out)
+    table.writerow(
+        ["photo", "face", "x1", "y1", "x2", "y2", "score", "label", "name", *EXPRESSIONS, "error"]
+    )
+
+    def write(reading: Reading) -> None:
+        if not reading.predictions:
+            table.writerow([reading.photo, *[""] * (8 + len(EXPRESSIONS)), reading.error])
+        for number, prediction in enumerate(reading.predictions, 1):
+            face, label = prediction.face, prediction.label
+            shares = [f"{prediction.probabilities.get(name, 0):.6f}" for name in EXPRESSIONS]
+            row = [reading.photo, number, *face.box, f"{face.score:.4f}", label]
+            table.writerow([*row, display_name(label, language), *shares, ""])
+
+    yield write
+
+
+@contextmanager
+def _text(out: IO[str], language: str) -> Iterator[Write]:
+    def write(reading: Reading) -> None:
+        if reading.error:
+            return  # reported on standard error
+        if not reading.predictions:
+            out.write(f"{reading.photo}: no face found\n")
+        for number, prediction in enumerate(reading.predictions, 1):
+            box = ", ".join(map(str, prediction.face.box))
+            out.write(f"{reading.photo}: face {number} at ({box})\n")
+            for label, share in prediction.probabilities.items():
+                mark = ">" if label == prediction.label else " "
+                bar = "█" * round(share * 30)
+                out.write(f"  {mark} {display_name(label, language):9} {share:6.1%} {bar}\n")
+
+    yield write
+
+
+_FORMATS = {"json": _json, "csv": _csv, "text": _text}
