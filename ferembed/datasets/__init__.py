@@ -1,0 +1,28 @@
+"""Data sets of faces: opened in any format that people have, merged, split, balanced, written.
+
+>>> from ferembed import datasets
+>>> faces = datasets.open("fer2013.zip")  # doctest: +SKIP
+>>> parts = datasets.split(faces, {"train": 60, "validation": 20, "test": 20})  # doctest: +SKIP
+
+`open` reads a folder or zip of class folders, a FER2013 CSV, a CSV of names and labels, and FER+
+votes. Every operation gives a new Dataset and adds a step to its `provenance`.
+"""
+
+from ferembed.datasets.dataset import Dataset, Progress
+from ferembed.datasets.description import Description, describe
+from ferembed.datasets.operations import balance, merge, mirror, split
+from ferembed.datasets.reading import open
+from ferembed.datasets.writing import write
+
+__all__ = [
+    "Dataset",
+    "Description",
+    "Progress",
+    "balance",
+    "describe",
+    "merge",
+    "mirror",
+    "open",
+    "split",
+    "write",
+]

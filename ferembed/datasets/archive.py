@@ -1,0 +1,188 @@
+"""A zip read in place: its members listed in little memory, each read by itself, none trusted.
+
+The standard library's zipfile keeps an object of about a kilobyte for every member and one open
+file behind a lock. A data set wants a million members listed and read from many threads and
+processes, so this reads the central directory itself: a member is a name and five numbers.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferembed.errors import DataError
+
+MAX_PICTURE = 256 * 2**20
+"""No picture in a zip may unpack to more bytes than this."""
+
+_CHUNK = 2**20
+_STORED, _DEFLATED = 0, 8
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR64 = struct.Struct("<4sLQL")
+_ENTRY = struct.Struct("<4s4B4HL2L5H2L")
+_LOCAL = struct.Struct("<4s2B4HL2L2H")
+
+
+@dataclass(frozen=True, slots=True)
+class ZipMember:
+    """One file in a zip; holds no open file, so threads and processes may share it."""
+
+    archive: str
+    name: str
+    offset: int
+    packed: int
+    size: int
+    crc: int
+    method: int
+
+    def __str__(self) -> str:
+        return f"{self.archive}/{self.name}"
+
+    def read_bytes(self) -> bytes:
+        """The member unpacked; an OSError where it is damaged or larger than it says."""
+        if self.size > MAX_PICTURE:
+            raise OSError(
+                f"it unpacks to {self.size / 2**20:,.0f} MiB, the limit is "
+                f"{MAX_PICTURE / 2**20:,.0f} MiB"
+            )
+        return b"".join(self.chunks())
+
+    def chunks(self) -> Iterator[bytes]:
+        """The member in pieces of at most a mebibyte; stops at the size that the zip declares."""
+        if self.method not in (_STORED, _DEFLATED):
+            raise OSError(
+                f"it is packed with method {self.method}; only stored and deflated are read. "
+                "Pack the zip again"
+            )
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        left, crc, packed, pending = self.size, 0, self.packed, b""
+        with Path(self.archive).open("rb") as file:
+            file.seek(self.offset)
+            header = file.read(_LOCAL.size)
+            if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
+                raise OSError("the zip changed after it was listed, or is damaged")
+            file.seek(sum(_LOCAL.unpack(header)[-2:]), os.SEEK_CUR)
+            while True:
+                if not pending:
+                    pending = file.read(min(packed, _CHUNK))
+                    packed -= len(pending)
+                if self.method == _STORED:
+                    piece, pending = pending, b""
+                    over = not piece
+                else:
+                    try:
+                        piece = inflater.decompress(pending, _CHUNK)
+                    except zlib.error as error:
+                        raise OSError(f"it is damaged: {error}") from None
+                    over = inflater.eof or not (piece or pending)
+                    pending = inflater.unconsumed_tail
+                left -= len(piece)
+                if left < 0:
+                    raise OSError(
+                        f"it holds more than the {self.size:,} bytes that the zip declares"
+                    )
+                crc = zlib.crc32(piece, crc)
+                if piece:
+                    yield piece
+                if over:
+                    break
+        if left:
+            raise OSError(f"it ends {left:,} bytes early")
+        if crc != self.crc:
+            raise OSError("its checksum is wrong, the zip is damaged")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A member as the zip's directory lists it, with what speaks against reading it."""
+
+    member: ZipMember
+    encrypted: bool
+
+    @property
+    def unsafe(self) -> bool:
+        """Its name leads out of the folder that it would be unpacked into."""
+        name = self.member.name
+        return name.startswith("/") or name[1:2] == ":" or ".." in name.split("/") or "\0" in name
+
+
+def is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\3\4", b"PK\5\6")
+
+
+def entries(path: Path) -> Iterator[Entry]:
+    """Every member of the zip, in its order; the name of a folder ends in a slash."""
+    archive = str(path)
+    damaged = DataError(f"{path} is no whole zip: its directory is damaged. Download it again.")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        position, count, shift = _directory(data, damaged)
+        for _ in range(count):
+            if data[position : position + 4] != b"PK\1\2":
+                raise damaged
+            fields = _ENTRY.unpack_from(data, position)
+            flags, method = fields[5], fields[6]
+            crc, packed, size = fields[9:12]
+            name_length, extra_length, comment_length = fields[12:15]
+            offset = fields[18]
+            start = position + _ENTRY.size
+            name = data[start : start + name_length]
+            if 0xFFFFFFFF in (packed, size, offset):
+                extra = data[start + name_length : start + name_length + extra_length]
+                size, packed, offset = _wide(extra, size, packed, offset, damaged)
+            position = start + name_length + extra_length + comment_length
+            member = ZipMember(archive, _decode(name), offset + shift, packed, size, crc, method)
+            yield Entry(member, bool(flags & 1))
+
+
+def _directory(data: mmap.mmap, damaged: DataError) -> tuple[int, int, int]:
+    """Where the central directory starts, how many members it has, and how far offsets are off."""
+    end = data.rfind(b"PK\5\6", max(0, len(data) - _END.size - 0xFFFF))
+    if end < 0 or end + _END.size > len(data):
+        raise damaged
+    _, _, _, _, count, length, offset, _ = _END.unpack_from(data, end)
+    if 0xFFFF in (count,) or 0xFFFFFFFF in (length, offset):
+        locator = end - _LOCATOR64.size
+        if locator >= 0 and data[locator : locator + 4] == b"PK\6\7":
+            end = data.rfind(b"PK\6\6", 0, locator)
+            if end < 0:
+                raise damaged
+            *_, count, length, offset = _END64.unpack_from(data, end)
+    start = end - length
+    if start < 0:
+        raise damaged
+    return start, count, start - offset  # a zip may be appended to another file
+
+
+def _wide(
+    extra: bytes, size: int, packed: int, offset: int, damaged: DataError
+) -> tuple[int, int, int]:
+    """The three numbers with those that did not fit 32 bits taken from the zip64 field."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<2H", extra)
+        if kind == 1:
+            wide = iter(struct.unpack_from(f"<{min(length, len(extra) - 4) // 8}Q", extra, 4))
+            try:
+                size = next(wide) if size == 0xFFFFFFFF else size
+                packed = next(wide) if packed == 0xFFFFFFFF else packed
+                offset = next(wide) if offset == 0xFFFFFFFF else offset
+            except StopIteration:
+                raise damaged from None
+            return size, packed, offset
+        extra = extra[4 + length :]
+    return size, packed, offset
+
+
+def _decode(name: bytes) -> str:
+    # macOS writes UTF-8 without saying so; what is no UTF-8 is the old code page.
+    try:
+        text = name.decode("utf-8")
+    except UnicodeDecodeError:
+        text = name.decode("cp437")
+    return text.replace("\\", "/")

@@ -1,0 +1,271 @@
+"""merge, split, balance, mirror: each gives a new data set, the same for the same seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.datasets.dataset import Changed, Dataset, Images, Progress, Step
+from ferembed.datasets.naming import SPLITS, UNSPLIT
+from ferembed.errors import DataError, ImageError
+from ferembed.images import Image, load_image
+from ferembed.labels import in_order
+from ferembed.registry import unknown
+
+_BRIGHTNESS = (0.75, 1.25)
+_ZOOM = (0.9, 1.15)
+_ROTATION = (-12.0, 12.0)
+
+
+def merge(*sets: Dataset) -> Dataset:
+    """The pictures of all the sets, one set after the other.
+
+    Copies that two sets share stay; `audit` finds them.
+    """
+    if not sets:
+        raise DataError("There is nothing to merge: pass at least one data set.")
+    classes = tuple(in_order([label for one in sets for label in one.classes]))
+    images = sets[0].images
+    for one in sets[1:]:
+        images = images + one.images
+    places = [np.array([classes.index(label) for label in one.classes]) for one in sets]
+    votes = None
+    if any(one.votes is not None for one in sets):
+        votes = np.zeros((len(images), len(classes)), np.float32)
+        start = 0
+        for one, place in zip(sets, places, strict=True):
+            votes[start : start + len(one), place] = one.targets
+            start += len(one)
+    return Dataset(
+        images,
+        classes,
+        np.concatenate([p[one.label_codes] for p, one in zip(places, sets, strict=True)]).astype(
+            np.int16
+        ),
+        np.concatenate([one.split_codes for one in sets]),
+        ({"step": "merge", "pictures": len(images), "sets": [list(s.provenance) for s in sets]},),
+        votes,
+    )
+
+
+def split(
+    dataset: Dataset,
+    proportions: Mapping[str, float],
+    seed: int = 0,
+    *,
+    pool: bool = False,
+    copies: NDArray[np.int64] | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """The same pictures dealt to splits, each class in these proportions.
+
+    They sum to 1 or to 100: `{"train": 60, "validation": 20, "test": 20}`.
+
+
+    Copies of one picture, told by their pixels, go to one split together; `copies` gives each
+    picture the number of its group instead, as `Audit.copies` does for near copies as well. With
+    enough other pictures to make up for that, each split gets its share of each class to within
+    one picture. A set that holds validation or test pictures is split anew only with `pool=True`.
+    """
+    shares = _shares(proportions)
+    if _is_augmented(dataset.provenance):
+        raise DataError(
+            "The data set holds augmented pictures: split now, versions of one face would fall on "
+            "both sides. Split first, then balance or mirror."
+        )
+    held = dataset.mask("validation", "test")
+    if held.any() and not pool:
+        raise DataError(
+            f"{int(held.sum()):,} of the pictures are set apart for validation or test already. "
+            'Split the rest, dataset.split("train"), or pass pool=True to deal all of them anew.'
+        )
+    groups = copy_groups(dataset.images, progress) if copies is None else copies
+    if len(groups) != len(dataset):
+        raise DataError(f"copies has {len(groups)} numbers for {len(dataset)} pictures.")
+    rng = np.random.default_rng(seed)
+    sides = _deal(dataset.label_codes, groups, np.array(list(shares.values())), rng)
+    step = {
+        "step": "split",
+        "proportions": {name: round(share, 6) for name, share in shares.items()},
+        "seed": seed,
+        "pictures": {name: int((sides == i).sum()) for i, name in enumerate(shares)},
+        "different pictures": len(np.unique(groups)),
+    }
+    return dataset.put_in(list(shares), sides, step)
+
+
+def balance(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
+    """The data set with `per_class` training pictures of each class.
+
+    Of a class with more, some are dropped at random; to a class with fewer, versions of its
+    pictures are added, a little brighter or darker, nearer or farther, turned to one side. What is
+    not in the training split stays as it is.
+    """
+    if per_class < 1:
+        raise DataError(f"per_class is {per_class}; it is at least 1.")
+    train = _training_rows(dataset, "Balancing")
+    rng = np.random.default_rng(seed)
+    kept = [np.flatnonzero(~dataset.mask("train"))]
+    sources = []
+    dropped: dict[str, int] = {}
+    added: dict[str, int] = {}
+    for code, label in enumerate(dataset.classes):
+        rows = train[dataset.label_codes[train] == code]
+        missing = per_class - len(rows)
+        if not len(rows):
+            raise DataError(
+                f"The training split has no {label} picture to make {per_class:,} of. Leave the "
+                "class out with classes=, or merge a set that has it."
+            )
+        if missing < 0:
+            rows = np.sort(rng.choice(rows, per_class, replace=False))
+            dropped[label] = -missing
+        elif missing > 0:
+            rounds = [rng.permutation(rows) for _ in range(-(-missing // len(rows)))]
+            sources.append(np.concatenate(rounds)[:missing])
+            added[label] = missing
+        kept.append(rows)
+    step: Step = {
+        "step": "balance",
+        "per_class": per_class,
+        "seed": seed,
+        "dropped": dropped,
+        "augmented": added,
+    }
+    base = dataset.take(np.sort(np.concatenate(kept)), step)
+    if not sources:
+        return base
+    from_rows = np.concatenate(sources)
+    ranges = np.array([_BRIGHTNESS, _ZOOM, _ROTATION])
+    changes = rng.uniform(ranges[:, 0], ranges[:, 1], (len(from_rows), 3)).astype(np.float32)
+    return _with_changed(base, dataset, from_rows, changes)
+
+
+def mirror(dataset: Dataset) -> Dataset:
+    """The data set with the mirror image of every training picture added."""
+    train = _training_rows(dataset, "Adding mirror images")
+    step = {"step": "mirror", "augmented": len(train)}
+    base = replace(dataset, provenance=(*dataset.provenance, step))
+    return _with_changed(base, dataset, train, None)
+
+
+def _with_changed(
+    base: Dataset,
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    changes: NDArray[np.float32] | None,
+) -> Dataset:
+    """`base` with versions of some pictures of `dataset` at its end."""
+    images = Images([Changed(dataset.images.take(rows), changes)])
+    votes = None
+    if base.votes is not None and dataset.votes is not None:
+        votes = np.concatenate([base.votes, dataset.votes[rows]])
+    return replace(
+        base,
+        images=base.images + images,
+        label_codes=np.concatenate([base.label_codes, dataset.label_codes[rows]]),
+        split_codes=np.concatenate([base.split_codes, dataset.split_codes[rows]]),
+        votes=votes,
+    )
+
+
+def copy_groups(images: Sequence[object], progress: Progress | None = None) -> NDArray[np.int64]:
+    """A number for each picture, the same for those with the same pixels."""
+    numbers: dict[bytes, int] = {}
+    groups = np.empty(len(images), np.int64)
+    for index in range(len(images)):
+        try:
+            key = pixel_digest(load_image(images[index]))  # type: ignore[arg-type]
+        except ImageError:
+            key = b"unreadable %d" % index  # like no other; the audit is who tells about it
+        groups[index] = numbers.setdefault(key, len(numbers))
+        if progress and (index + 1 == len(images) or index % 200 == 0):
+            progress(index + 1, len(images))
+    return groups
+
+
+def pixel_digest(image: Image) -> bytes:
+    """16 bytes that are the same for the same pixels."""
+    shape = b"%d %d " % image.shape[:2]
+    return hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
+
+
+def _shares(proportions: Mapping[str, float]) -> dict[str, float]:
+    for name, part in proportions.items():
+        if name not in SPLITS:
+            raise DataError(unknown("split", name, list(SPLITS)))
+        if not part > 0:
+            raise DataError(f"The proportion of {name} is {part}; it must be more than 0.")
+    total = sum(proportions.values())
+    if not (abs(total - 1) < 1e-6 or abs(total - 100) < 1e-4):
+        raise DataError(
+            f"The proportions sum to {total:g}; they sum to 1 or to 100: "
+            '{"train": 60, "validation": 20, "test": 20}.'
+        )
+    return {name: part / total for name, part in proportions.items()}
+
+
+def _is_augmented(steps: Sequence[Step]) -> bool:
+    return any(
+        step.get("augmented") or any(_is_augmented(one) for one in step.get("sets", ()))
+        for step in steps
+    )
+
+
+def _training_rows(dataset: Dataset, doing: str) -> NDArray[np.int64]:
+    if dataset.mask(UNSPLIT).any():
+        raise DataError(
+            f"{doing} comes after splitting: versions of one face would fall on both sides. Split "
+            "the data set first; {'train': 100} makes all of it the training split."
+        )
+    rows = np.flatnonzero(dataset.mask("train"))
+    if not len(rows):
+        raise DataError(
+            f"{doing} is for a training split, and this set has none. Validation and test pictures "
+            "stay as the world gives them, or scores say nothing about it."
+        )
+    return rows
+
+
+def _deal(
+    labels: NDArray[np.int16],
+    groups: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.intp]:
+    """Which split each picture goes to: groups of copies first, single pictures fill up."""
+    classes = int(labels.max()) + 1 if len(labels) else 0
+    totals = np.bincount(labels, minlength=classes)
+    missing = np.array([_whole_parts(int(total), shares) for total in totals])
+    sides = np.full(len(labels), -1, np.intp)
+    _, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(group_of, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    several = rng.permutation(np.flatnonzero(sizes > 1))
+    for group in several[np.argsort(-sizes[several], kind="stable")]:
+        members = order[starts[group] : starts[group + 1]]
+        count = np.bincount(labels[members], minlength=classes)
+        room = (missing - count[:, None])[count > 0].min(axis=0)
+        side = int(room.argmax())
+        sides[members] = side
+        missing[:, side] -= count
+    for code in range(classes):
+        rows = rng.permutation(np.flatnonzero((labels == code) & (sides < 0)))
+        left = missing[code].tolist()
+        for row in rows:
+            side = max(range(len(left)), key=left.__getitem__)
+            left[side] -= 1
+            sides[row] = side
+    return sides
+
+
+def _whole_parts(total: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """`total` in whole numbers as near to the shares as can be."""
+    parts = np.floor(shares * total + 1e-9).astype(np.int64)
+    rest = shares * total - parts
+    parts[np.argsort(-rest, kind="stable")[: total - int(parts.sum())]] += 1
+    return parts

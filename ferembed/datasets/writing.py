@@ -1,0 +1,199 @@
+"""write: a data set as class folders or as a FER2013 CSV, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.datasets.archive import ZipMember
+from ferembed.datasets.dataset import Dataset, Progress
+from ferembed.datasets.naming import UNSPLIT
+from ferembed.datasets.reading import PROVENANCE, provenance_of
+from ferembed.errors import DataError, ImageError
+from ferembed.images import EXTENSIONS, Source, load_image
+from ferembed.labels import EXPRESSIONS
+
+_USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
+_PLAN = "plan.txt"
+_EVERY = 200
+
+
+def write(
+    dataset: Dataset,
+    out: str | os.PathLike[str],
+    *,
+    size: int = 48,
+    progress: Progress | None = None,
+) -> Path:
+    """The data set at `out`: class folders, or the FER2013 format where `out` ends in .csv.
+
+    Files are copied as they are, what was made from others is written as PNG; in a CSV every
+    picture is gray and `size` x `size`. The work goes on in `out`.part until it is whole: call
+    again with the same data set after an interruption, and what was done stays done. How the set
+    came about is written beside it, and `open` reads that too.
+    """
+    out = Path(out)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out} exists already. Delete it, or choose another name.")
+    if not len(dataset):
+        raise DataError(f"The data set has no pictures; there is nothing to write to {out}.")
+    as_csv = out.suffix.lower() == ".csv"
+    strange = [label for label in dataset.classes if label not in EXPRESSIONS]
+    if as_csv and strange:
+        raise DataError(
+            f"A FER2013 CSV has numbers for the seven expressions, and none for "
+            f"{', '.join(strange)}. Write class folders, or map such labels when opening the set."
+        )
+    part = out.with_name(f"{out.name}.part")
+    _begin(part, _plan(dataset, size if as_csv else 0), out)
+    if as_csv:
+        _write_rows(dataset, part / "rows.csv", size, progress)
+    else:
+        _write_folders(dataset, part, progress)
+    steps = json.dumps(list(dataset.provenance), indent=1, ensure_ascii=False)
+    if as_csv:
+        _write_whole(provenance_of(out), steps.encode())
+        os.replace(part / "rows.csv", out)
+        shutil.rmtree(part)
+    else:
+        _write_whole(part / PROVENANCE, steps.encode())
+        (part / _PLAN).unlink()
+        if out.exists():
+            out.rmdir()
+        os.replace(part, out)
+    return out
+
+
+def _plan(dataset: Dataset, size: int) -> str:
+    """A digest of what will be written, by which a later call knows its own work."""
+    plan = hashlib.blake2b(digest_size=16)
+    plan.update(json.dumps([list(dataset.provenance), dataset.classes, size]).encode())
+    for index in range(len(dataset)):
+        plan.update(dataset.images.name(index).encode("utf-8", "surrogateescape") + b"\n")
+    plan.update(dataset.label_codes.tobytes() + dataset.split_codes.tobytes())
+    return plan.hexdigest()
+
+
+def _begin(part: Path, plan: str, out: Path) -> None:
+    if part.exists():
+        known = part / _PLAN
+        if known.exists() and known.read_text() == plan:
+            return
+        if any(part.iterdir()):
+            raise DataError(
+                f"{part} holds another data set, half written. Delete it, or write to a name other "
+                f"than {out.name}."
+            )
+    part.mkdir(parents=True, exist_ok=True)
+    _write_whole(part / _PLAN, plan.encode())
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)
+
+
+def _write_folders(dataset: Dataset, part: Path, progress: Progress | None) -> None:
+    for index, (target, source) in enumerate(_targets(dataset, part)):
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(target, _encoded(source))
+        _tick(progress, index, len(dataset))
+
+
+def _targets(dataset: Dataset, part: Path) -> Iterator[tuple[Path, Source]]:
+    """Where each picture goes; no two names of a folder are the same but for case."""
+    taken: set[str] = set()
+    for index, (source, label, split) in enumerate(dataset):
+        folder = part / label if split == UNSPLIT else part / split / label
+        whole = dataset.images.name(index).partition(" (")[0].rpartition("/")[2]
+        stem, ending = os.path.splitext(whole)
+        if not isinstance(source, (str, ZipMember)) or ending.lower() not in EXTENSIONS:
+            ending = ".png"
+        stem = re.sub(r"[^\w.+-]+", "-", stem).strip("-.") or "picture"
+        name, number = stem, 1
+        while (key := f"{split}/{label}/{name}{ending}".casefold()) in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(key)
+        yield folder / f"{name}{ending}", source
+
+
+def _encoded(source: Source) -> bytes:
+    """A file as it is, anything else as PNG."""
+    if isinstance(source, str):
+        source = Path(source)
+    if isinstance(source, (Path, ZipMember)):
+        try:
+            return source.read_bytes()
+        except OSError as error:
+            raise ImageError(f"{source} cannot be read: {error}.") from None
+    import PIL.Image
+
+    image = load_image(source)
+    gray = (image == image[:, :, :1]).all()
+    png = io.BytesIO()
+    PIL.Image.fromarray(image[:, :, 0] if gray else image).save(png, "PNG")
+    return png.getvalue()
+
+
+def _write_rows(dataset: Dataset, path: Path, size: int, progress: Progress | None) -> None:
+    split = not dataset.mask(UNSPLIT).all()
+    done = _whole_rows(path)
+    with path.open("ab") as file:
+        if not done:
+            file.write(b"emotion,pixels,Usage\n" if split else b"emotion,pixels\n")
+        for index, (source, label, usage) in enumerate(dataset):
+            if index + 1 > done - 1 or not done:
+                pixels = " ".join(map(str, _gray(source, size).ravel().tolist()))
+                row = f"{EXPRESSIONS.index(label)},{pixels}"
+                row += f",{_USAGE.get(usage, 'Training')}" if split else ""
+                file.write(row.encode() + b"\n")
+            _tick(progress, index, len(dataset))
+
+
+def _whole_rows(path: Path) -> int:
+    """How many whole lines an interrupted call left; what comes after them is cut off."""
+    if not path.exists():
+        return 0
+    lines = end = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                lines += 1
+                end += len(line)
+    os.truncate(path, end)
+    return lines
+
+
+def _gray(source: Source, size: int) -> NDArray[np.uint8]:
+    image = load_image(source)
+    gray = image[:, :, 0] if (image == image[:, :, :1]).all() else _luma(image)
+    if gray.shape != (size, size):
+        smaller = gray.shape[0] > size
+        gray = _resized(gray, size, cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return gray
+
+
+def _luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _resized(gray: NDArray[np.uint8], size: int, how: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(gray, (size, size), interpolation=how), np.uint8)
+
+
+def _tick(progress: Progress | None, index: int, total: int) -> None:
+    if progress and (index + 1 == total or index % _EVERY == 0):
+        progress(index + 1, total)
