@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferembed.datasets.archive import ZipMember
-from ferembed.datasets.naming import SPLITS, UNSPLIT
+from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT
 from ferembed.errors import DataError, ImageError, LabelError
 from ferembed.images import Image, Source, describe, load_image
 from ferembed.labels import in_order
@@ -23,8 +23,6 @@ Progress: TypeAlias = Callable[[int, "int | None"], None]
 """Called with how many are done, and of how many if that is known."""
 
 Step: TypeAlias = Mapping[str, Any]
-
-_ALL_SPLITS = (*SPLITS, UNSPLIT)
 
 
 class Part(Protocol):
@@ -322,14 +320,14 @@ class Dataset:
         names = [str(label) for label in labels]
         classes = tuple(in_order(names))
         split_names = [UNSPLIT] * len(names) if splits is None else [str(one) for one in splits]
-        wrong = sorted(set(split_names) - set(_ALL_SPLITS))
+        wrong = sorted(set(split_names) - set(ALL_SPLITS))
         if wrong:
-            raise DataError(f"No split is called {wrong[0]!r}. Known: {', '.join(_ALL_SPLITS)}.")
+            raise DataError(f"No split is called {wrong[0]!r}. Known: {', '.join(ALL_SPLITS)}.")
         return cls(
             Images([Given(images)]),
             classes,
             np.array([classes.index(name) for name in names], np.int16),
-            np.array([_ALL_SPLITS.index(name) for name in split_names], np.uint8),
+            np.array([ALL_SPLITS.index(name) for name in split_names], np.uint8),
             ({"step": "given", "pictures": len(names)},),
         )
 
@@ -339,7 +337,7 @@ class Dataset:
     def __iter__(self) -> Iterator[tuple[Source, str, str]]:
         for index, source in enumerate(self.images):
             label = self.classes[self.label_codes[index]]
-            yield source, label, _ALL_SPLITS[self.split_codes[index]]
+            yield source, label, self.split_of(index)
 
     @property
     def labels(self) -> NDArray[np.str_]:
@@ -347,7 +345,7 @@ class Dataset:
 
     @property
     def splits(self) -> NDArray[np.str_]:
-        return np.array(_ALL_SPLITS, np.str_)[self.split_codes]
+        return np.array(ALL_SPLITS, np.str_)[self.split_codes]
 
     @property
     def targets(self) -> NDArray[np.float32]:
@@ -361,16 +359,20 @@ class Dataset:
         pairs = Counter(zip(self.split_codes.tolist(), self.label_codes.tolist(), strict=True))
         return {
             name: {label: pairs[number, code] for code, label in enumerate(self.classes)}
-            for number, name in enumerate(_ALL_SPLITS)
+            for number, name in enumerate(ALL_SPLITS)
             if number in self.split_codes
         }
+
+    def split_of(self, index: int) -> str:
+        """The split of one picture."""
+        return ALL_SPLITS[self.split_codes[index]]
 
     def mask(self, *splits: str) -> NDArray[np.bool_]:
         """Which pictures are in one of these splits."""
         for name in splits:
-            if name not in _ALL_SPLITS:
-                raise DataError(f"No split is called {name!r}. Known: {', '.join(_ALL_SPLITS)}.")
-        return np.isin(self.split_codes, [_ALL_SPLITS.index(name) for name in splits])
+            if name not in ALL_SPLITS:
+                raise DataError(f"No split is called {name!r}. Known: {', '.join(ALL_SPLITS)}.")
+        return np.isin(self.split_codes, [ALL_SPLITS.index(name) for name in splits])
 
     def select(self, chosen: ArrayLike) -> Dataset:
         """Those pictures that a mask of booleans or a list of positions chooses."""
@@ -406,7 +408,7 @@ class Dataset:
 
     def put_in(self, splits: Sequence[str], codes: NDArray[np.integer], step: Step) -> Dataset:
         """The same pictures, each put in the split that its code points at."""
-        numbers = np.array([_ALL_SPLITS.index(name) for name in splits], np.uint8)
+        numbers = np.array([ALL_SPLITS.index(name) for name in splits], np.uint8)
         return replace(self, split_codes=numbers[codes], provenance=(*self.provenance, step))
 
     def __str__(self) -> str:
@@ -426,13 +428,14 @@ def story(steps: Sequence[Step], indent: str = "") -> list[str]:
     """A provenance as lines that a person reads."""
     lines = []
     for step in steps:
-        facts = {key: value for key, value in step.items() if key not in ("step", "sets")}
-        skipped = facts.pop("skipped", {})
+        apart = ("skipped", "noted")
+        facts = {key: of for key, of in step.items() if key not in ("step", "sets", *apart)}
         words = ", ".join(f"{key} {_words(value)}" for key, value in facts.items())
         lines.append(f"{indent}{step['step']}: {words}")
-        for reason, found in skipped.items():
-            first = f", first {found['first']}" if found["first"] else ""
-            lines.append(f"{indent}  skipped {found['count']:,}: {reason}{first}")
+        for key in apart:
+            for reason, found in step.get(key, {}).items():
+                first = f", first {found['first']}" if found["first"] else ""
+                lines.append(f"{indent}  {key} {found['count']:,}: {reason}{first}")
         for number, steps_of_one in enumerate(step.get("sets", ()), 1):
             lines.append(f"{indent}  set {number}")
             lines += story(steps_of_one, indent + "    ")

@@ -6,6 +6,7 @@ import unicodedata
 
 SPLITS = ("train", "validation", "test")
 UNSPLIT = "unsplit"
+ALL_SPLITS = (*SPLITS, UNSPLIT)
 
 # Written without accents, capitals or punctuation: `plain` brings names to that form. Two letters
 # are the codes of JAFFE and KDEF.

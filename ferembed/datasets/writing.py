@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ferembed.datasets.archive import ZipMember
 from ferembed.datasets.dataset import Dataset, Progress
+from ferembed.datasets.listing import PROVENANCE, provenance_of
 from ferembed.datasets.naming import UNSPLIT
-from ferembed.datasets.reading import PROVENANCE, provenance_of
 from ferembed.errors import DataError, ImageError
 from ferembed.images import EXTENSIONS, Source, load_image
 from ferembed.labels import EXPRESSIONS

@@ -1,0 +1,244 @@
+"""What a reader lists (a folder or a zip), what it finds there, and what it lays aside."""
+
+from __future__ import annotations
+
+import json
+import os
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.datasets import archive
+from ferembed.datasets.archive import ZipMember
+from ferembed.datasets.dataset import (
+    Files,
+    Images,
+    Members,
+    Names,
+    Part,
+    Progress,
+    Step,
+)
+from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT, split_name
+from ferembed.errors import DataError
+from ferembed.images import EXTENSIONS
+
+PROVENANCE = "provenance.json"
+"""The file beside the pictures in which `write` says how they came about."""
+
+TABLES = (".csv", ".tsv")
+
+_EVERY = 1000
+
+
+class Tray:
+    """What a reader lays aside, and how far it is."""
+
+    def __init__(self, path: str, skip_bad: bool, progress: Progress | None) -> None:
+        self.path = path
+        self.skipped: dict[str, dict[str, Any]] = {}
+        self.noted: dict[str, dict[str, Any]] = {}
+        self._skip_bad = skip_bad
+        self.progress = progress
+        self._done = 0
+
+    def bad(self, kind: str, message: str) -> None:
+        """Something that should not be: an error, or a counted skip if the caller said so."""
+        if not self._skip_bad:
+            raise DataError(f'{message}. Mend it, or leave such out with on_bad="skip".')
+        self.skip(kind, message)
+
+    def skip(self, kind: str, first: str = "", count: int = 1) -> None:
+        """Something that is no picture of the set, and that nobody need worry about."""
+        if count:
+            entry = self.skipped.setdefault(kind, {"count": 0, "first": first})
+            entry["count"] += count
+
+    def tick(self, last: bool = False) -> None:
+        self._done += not last
+        if self.progress and (last or self._done % _EVERY == 0):
+            self.progress(self._done, self._done if last else None)
+
+
+@dataclass
+class Found:
+    """What a reader found: the pictures, with labels and splits as they are written."""
+
+    format: str
+    images: Images | None = None
+    words: dict[str, str] = field(default_factory=dict)  # each label as written -> first place
+    codes: array[int] = field(default_factory=lambda: array("l"))  # into words; -1: left out
+    splits: array[int] = field(default_factory=lambda: array("B"))
+    numbered: bool = False  # labels are FER2013's numbers
+    steps: Sequence[Step] = ()
+    votes: NDArray[np.float32] | None = None  # a column for each of words
+    multi: bool = False  # several expressions may have their full share
+
+    def __post_init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def add(self, label: str, split: str, place: str) -> None:
+        number = self._numbers.setdefault(label, len(self._numbers))
+        self.words.setdefault(label, place)
+        self.codes.append(number)
+        self.splits.append(ALL_SPLITS.index(split))
+
+    def leave_out(self) -> None:
+        self.codes.append(-1)
+        self.splits.append(0)
+
+
+class Storage:
+    """What lies in a folder or a zip: pictures, CSVs, and how they came about."""
+
+    def __init__(self, path: Path, tray: Tray) -> None:
+        self.path = path
+        self.tables: dict[str, Path | ZipMember] = {}
+        self.steps: Sequence[Step] = ()
+        self._tray = tray
+        self._names = Names()
+        self._numbers = array("Q")
+        self._list_folder() if path.is_dir() else self._list_zip()
+        tray.tick(last=True)
+        if path.is_dir():
+            self.part: Part = Files(str(path), self._names)
+        else:
+            numbers = np.frombuffer(self._numbers, np.uint64).reshape(-1, 5)
+            self.part = Members(str(path), self._names, numbers)
+        self._note_twins()
+
+    def _list_folder(self) -> None:
+        pending, seen = [""], set()
+        while pending:
+            folder = pending.pop()
+            here = self.path / folder
+            status = here.stat()
+            identity = (status.st_dev, status.st_ino)
+            if status.st_ino and identity in seen:
+                continue  # a link that leads back up
+            seen.add(identity)
+            names: list[str] = []
+            folders: list[str] = []
+            with os.scandir(here) as listing:
+                for entry in listing:
+                    (folders if entry.is_dir() else names).append(entry.name)
+            prefix = f"{folder}/" if folder else ""
+            for name in sorted(folders, reverse=True):
+                if name.startswith("."):
+                    self._tray.skip("hidden files", prefix + name)
+                else:
+                    pending.append(prefix + name)
+            number = self._names.folder(folder)
+            pictures = 0
+            for name in sorted(names):
+                kind = self._sort(prefix + name)
+                if kind == "picture":
+                    self._names.add(number, name)
+                    pictures += 1
+                elif kind == "table":
+                    self.tables[prefix + name] = here / name
+                elif kind == "provenance":
+                    self.steps = read_steps(here / name)
+            if not (pictures or folders or prefix == ""):
+                self._tray.skip("empty folders", folder)
+
+    def _list_zip(self) -> None:
+        numbers: dict[str, int] = {}
+        empty: dict[str, None] = {}
+        for entry in archive.entries(self.path):
+            member = entry.member
+            if entry.unsafe:
+                self._tray.bad(
+                    "names that lead out of the zip",
+                    f"{self.path}: the member {member.name!r} leads out of the zip",
+                )
+                continue
+            folder, _, name = member.name.rpartition("/")
+            if not name:
+                empty[folder] = None
+                continue
+            kind = self._sort(member.name)
+            if kind and entry.encrypted:
+                self._tray.bad("encrypted", f"{member} is encrypted; unpack it with its password")
+            elif kind == "picture" and member.size > archive.MAX_PICTURE:
+                self._tray.bad(
+                    "larger than a picture may be",
+                    f"{member} unpacks to {member.size / 2**20:,.0f} MiB, a picture may have "
+                    f"{archive.MAX_PICTURE / 2**20:,.0f} MiB",
+                )
+            elif kind == "picture":
+                if folder not in numbers:
+                    numbers[folder] = self._names.folder(folder)
+                self._names.add(numbers[folder], name)
+                self._numbers.extend(
+                    (member.offset, member.packed, member.size, member.crc, member.method)
+                )
+            elif kind == "table":
+                self.tables[member.name] = member
+            elif kind == "provenance":
+                self.steps = read_steps(member)
+        for folder in empty:
+            if not any(other == folder or other.startswith(f"{folder}/") for other in numbers):
+                self._tray.skip("empty folders", folder)
+
+    def _sort(self, full: str) -> str:
+        """What a file is to a data set; what is nothing is noted."""
+        parts = full.split("/")
+        ending = os.path.splitext(full)[1].lower()
+        if parts[-1].startswith(".") or "__MACOSX" in parts:
+            self._tray.skip("hidden files", full)
+        elif ending in EXTENSIONS:
+            self._tray.tick()
+            return "picture"
+        elif ending in TABLES:
+            return "table"
+        elif full == PROVENANCE:
+            return "provenance"
+        else:
+            self._tray.skip(f"files that are no pictures ({ending or 'no ending'})", full)
+        return ""
+
+    def _note_twins(self) -> None:
+        total = len(self.part)
+        names = (self.part.name(index).casefold() for index in range(total))
+        hashes = np.fromiter(map(hash, names), np.int64, total)
+        order = np.argsort(hashes, kind="stable")
+        twins = order[1:][hashes[order][1:] == hashes[order][:-1]]
+        if len(twins):
+            first = self.part.name(int(twins.min()))
+            self._tray.noted["names like another but for case"] = {
+                "count": len(twins),
+                "first": first,
+            }
+
+
+def label_and_split(folder: str) -> tuple[str, str]:
+    """The class is the nearest folder that is no split, the split the nearest that is one."""
+    label, split = "", UNSPLIT
+    for name in reversed(folder.split("/")):
+        means = split_name(name)
+        if means is None:
+            label = label or name
+        elif split == UNSPLIT:
+            split = means
+    return label, split
+
+
+def provenance_of(table: Path) -> Path:
+    """The file beside a CSV in which `write` says how it came about."""
+    return table.with_suffix(f".{PROVENANCE}")
+
+
+def read_steps(content: Path | ZipMember) -> Sequence[Step]:
+    try:
+        steps = json.loads(content.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{content} cannot be read: {error}. Delete it to go on.") from None
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise DataError(f"{content} is no list of steps. Delete it to go on.")
+    return steps

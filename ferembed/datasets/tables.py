@@ -1,0 +1,358 @@
+"""CSVs: FER2013's pixels, names and labels beside pictures, and FER+ votes."""
+
+from __future__ import annotations
+
+import csv
+import os
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.datasets.archive import ZipMember
+from ferembed.datasets.dataset import (
+    Images,
+    PackedRows,
+    Part,
+    PixelRows,
+    parse_pixels,
+)
+from ferembed.datasets.listing import Found, Storage, Tray, label_and_split
+from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT, plain, split_name
+from ferembed.errors import DataError
+from ferembed.registry import unknown
+
+FER2013_FILES = ("fer2013.csv", "icml_face_data.csv")
+"""What the CSV is called whose rows FER+ votes on."""
+
+_COLUMNS = {
+    "image": "image imagen file filename file_name filepath path name img picture photo archivo",
+    "label": "label emotion expression class category target emocion etiqueta clase sentiment",
+    "split": "split usage set subset partition fold",
+    "pixels": "pixels",
+}
+_FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+_FERPLUS_OTHER = ("unknown", "nf")
+_MAX_LINE = 2**22
+_MAX_ZIPPED_TABLE = 2**31  # its pixels are held in memory: a third of this
+
+
+class Table:
+    """A CSV in a file or in a zip: its columns, and its rows one after the other."""
+
+    def __init__(self, content: Path | ZipMember) -> None:
+        self.content = content
+        self.name = str(content)
+        if isinstance(content, ZipMember) and content.size > _MAX_ZIPPED_TABLE:
+            raise DataError(
+                f"{self.name} unpacks to {content.size / 2**30:,.1f} GiB; a CSV of up to "
+                f"{_MAX_ZIPPED_TABLE / 2**30:.0f} GiB is read inside a zip. Unpack it first."
+            )
+        _, head = next(self._lines(), (0, b""))
+        if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataError(f"{self.name} is UTF-16. Save it as UTF-8.")
+        text = _text(head.removeprefix(b"\xef\xbb\xbf")).rstrip("\r")
+        self.delimiter = max(",;\t", key=text.count)
+        self.heads = [
+            name.strip() for name in next(csv.reader([text], delimiter=self.delimiter), [])
+        ]
+        if not self.heads:
+            raise DataError(f"{self.name} is empty.")
+
+    def column(self, what: str, given: Mapping[str, str]) -> int | None:
+        """Where the column is that the caller named, or that is called as such columns are."""
+        heads = [plain(head) for head in self.heads]
+        if what in given:
+            if plain(given[what]) not in heads:
+                raise DataError(f"{self.name}: " + unknown("column", given[what], self.heads))
+            return heads.index(plain(given[what]))
+        return next((heads.index(name) for name in _COLUMNS[what].split() if name in heads), None)
+
+    def need(self, what: str, given: Mapping[str, str]) -> int:
+        place = self.column(what, given)
+        if place is None:
+            raise DataError(
+                f"{self.name} has no column for the {what}; its columns are "
+                f"{', '.join(map(repr, self.heads))}. Say which it is: "
+                f"columns={{{what!r}: {self.heads[0]!r}}}."
+            )
+        return place
+
+    def lines(self) -> Iterator[tuple[int, int, bytes]]:
+        """Each row after the first: its number, where it starts, its bytes."""
+        for row, (offset, line) in enumerate(self._lines(), 1):
+            if row > 1 and line.strip():
+                yield row, offset, line
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Each row after the first: its number and its fields."""
+        reader = csv.reader(
+            (_text(line) + "\n" for _, line in self._lines()), delimiter=self.delimiter
+        )
+        try:
+            for fields in reader:
+                if reader.line_num > 1 and any(fields):
+                    yield reader.line_num, [text.strip() for text in fields]
+        except csv.Error as error:
+            raise DataError(f"{self.name}, row {reader.line_num}: {error}.") from None
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        offset, tail = 0, b""
+        try:
+            for chunk in self._chunks():
+                lines = (tail + chunk).split(b"\n")
+                tail = lines.pop()
+                for line in lines:
+                    yield offset, line
+                    offset += len(line) + 1
+                if len(tail) > _MAX_LINE:
+                    raise DataError(
+                        f"{self.name} has a line of more than {_MAX_LINE / 2**20:.0f} MiB; that is "
+                        "no CSV."
+                    )
+        except OSError as error:
+            raise DataError(f"{self.name} cannot be read: {error}.") from None
+        if tail:
+            yield offset, tail
+
+    def _chunks(self) -> Iterator[bytes]:
+        if isinstance(self.content, ZipMember):
+            yield from self.content.chunks()
+        else:
+            with self.content.open("rb") as file:
+                while chunk := file.read(2**20):
+                    yield chunk
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("cp1252", "replace")
+
+
+def kind_of(table: Table, given: Mapping[str, str]) -> str | None:
+    if {plain(head) for head in table.heads} >= {*_FERPLUS, *_FERPLUS_OTHER}:
+        return "FER+"
+    labelled = table.column("label", given) is not None
+    if labelled and table.column("pixels", given) is not None:
+        return "pixels"
+    return "names" if labelled and table.column("image", given) is not None else None
+
+
+def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> tuple[Found, array[int]]:
+    pixels_at, label_at = table.need("pixels", given), table.need("label", given)
+    split_at = table.column("split", given)
+    zipped = isinstance(table.content, ZipMember)
+    rows, offsets, lengths = array("Q"), array("Q"), array("L")
+    packed = bytearray()
+    found = Found("FER2013 CSV of pixels" + " in a zip" * zipped, numbered=True)
+    delimiter = table.delimiter.encode()
+    side = 0
+    for row, offset, line in table.lines():
+        place = f"{table.name}, row {row}"
+        tray.tick()
+        fields = line.split(delimiter)
+        try:
+            if len(fields) != len(table.heads):
+                raise ValueError(f"{len(fields)} fields, the first row has {len(table.heads)}")
+            pixels = parse_pixels(fields[pixels_at])
+            side = side or len(pixels)
+            if len(pixels) != side:
+                raise ValueError(f"{pixels.size:,} pixels, the rows above have {side * side:,}")
+            split = _split_of(fields[split_at].decode()) if split_at is not None else UNSPLIT
+        except ValueError as error:
+            tray.bad("bad rows", f"{place}: {error}")
+            continue
+        found.add(_text(fields[label_at].strip(b'" \r')), split, place)
+        rows.append(row)
+        if zipped:
+            packed += pixels.tobytes()
+        else:
+            offsets.append(offset)
+            lengths.append(len(line))
+    tray.tick(last=True)
+    part: Part = PixelRows(table.name, rows, offsets, lengths, pixels_at, table.delimiter)
+    if zipped:
+        part = PackedRows(rows, np.frombuffer(packed, np.uint8).reshape(-1, side, side))
+    found.images = Images([part])
+    return found, rows
+
+
+def _split_of(word: str) -> str:
+    split = split_name(word.strip('" \r'))
+    if split is None:
+        raise ValueError(f"the split {word!r} is none of Training, PublicTest and PrivateTest")
+    return split
+
+
+def named_pictures(
+    table: Table, storage: Storage, base: str, tray: Tray, given: Mapping[str, str]
+) -> Found:
+    image_at, label_at = table.need("image", given), table.need("label", given)
+    split_at = table.column("split", given)
+    lookup = _Lookup(storage.part, base)
+    kind = "a folder" if storage.path.is_dir() else "a zip"
+    found = Found(f"CSV of names and labels with {kind}", steps=storage.steps)
+    chosen = array("q")
+    for row, fields in table.rows():
+        place = f"{table.name}, row {row}"
+        tray.tick()
+        try:
+            if len(fields) != len(table.heads):
+                raise ValueError(f"{len(fields)} fields, the first row has {len(table.heads)}")
+            if not fields[label_at]:
+                raise ValueError("no label")
+            index = lookup.find(fields[image_at])
+            if split_at is not None:
+                split = _split_of(fields[split_at])
+            else:
+                _, split = label_and_split(storage.part.name(index).rpartition("/")[0])
+        except ValueError as error:
+            tray.bad("bad rows", f"{place}: {error}")
+            continue
+        found.add(fields[label_at], split, place)
+        chosen.append(index)
+    tray.tick(last=True)
+    indices = np.array(chosen, np.int64)
+    tray.skip("pictures without a row", "", len(storage.part) - len(np.unique(indices)))
+    found.images = Images([storage.part], indices)
+    return found
+
+
+class _Lookup:
+    """Which picture a CSV means: by path, by file name, without regard to case or ending."""
+
+    def __init__(self, part: Part, base: str) -> None:
+        self._part, self._base = part, base
+        stems = (_stem(part.name(index)) for index in range(len(part)))
+        hashes = np.fromiter(map(hash, stems), np.int64, len(part))
+        self._order = np.argsort(hashes, kind="stable")
+        self._hashes = hashes[self._order]
+
+    def find(self, written: str) -> int:
+        wanted = written.replace("\\", "/").removeprefix("./")
+        file = wanted.rpartition("/")[2]
+        there: list[tuple[str, int]] = []
+        for stem in dict.fromkeys([_stem(wanted), file.casefold()]):
+            start = np.searchsorted(self._hashes, hash(stem), side="left")
+            end = np.searchsorted(self._hashes, hash(stem), side="right")
+            there += [(self._part.name(int(i)), int(i)) for i in self._order[start:end]]
+        full = f"{self._base}/{wanted}" if self._base else wanted
+        tests: list[Callable[[str], bool]] = [
+            lambda name: name == full,
+            lambda name: f"/{name}".endswith(f"/{wanted}"),
+            lambda name: f"/{name}".casefold().endswith(f"/{wanted}".casefold()),
+            lambda name: name.rpartition("/")[2] == file,
+            lambda name: name.rpartition("/")[2].casefold() == file.casefold(),
+            lambda name: _stem(name) == file.casefold(),
+        ]
+        for test in tests:
+            fitting = [(name, index) for name, index in there if test(name)]
+            if len(fitting) > 1:
+                names = " and ".join(name for name, _ in fitting[:2])
+                raise ValueError(f"{written!r} may be {names}")
+            if fitting:
+                return fitting[0][1]
+        raise ValueError(f"there is no picture {written!r}")
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name.rpartition("/")[2])[0].casefold()
+
+
+def ferplus(
+    table: Table,
+    beside: Mapping[str, Path | ZipMember],
+    tray: Tray,
+    mode: str,
+) -> Found:
+    name = next((name for name in FER2013_FILES if name in beside), None)
+    if name is None:
+        raise DataError(
+            f"{table.name} holds FER+ votes and no pictures. Put {' or '.join(FER2013_FILES)} "
+            "beside it."
+        )
+    pixels = Table(beside[name])
+    found, rows = pixel_rows(pixels, tray, {})
+    votes, splits = _votes(table)
+    bad = tray.skipped.get("bad rows", {"count": 0})["count"]
+    if len(votes) != len(rows) + bad or not votes.keys() >= set(rows):
+        raise DataError(
+            f"{table.name} has {len(votes):,} rows of votes and {pixels.name} "
+            f"{len(rows) + bad:,} of pixels. FER+ goes by row: both must be whole."
+        )
+    for index, row in enumerate(rows):
+        if splits[row] != ALL_SPLITS[found.splits[index]]:
+            raise DataError(
+                f"Row {row} is {splits[row]} in {table.name} and "
+                f"{ALL_SPLITS[found.splits[index]]} in {pixels.name}: the files do not belong "
+                "together."
+            )
+    shares, winners, reasons = _count_votes(np.array([votes[row] for row in rows]), mode)
+    for reason in sorted(set(reasons.values())):
+        rejected = [index for index, why in reasons.items() if why == reason]
+        tray.skip(reason, f"{table.name}, row {rows[rejected[0]]}", len(rejected))
+    result = Found(
+        f"FER+ votes ({mode}) beside a {found.format}",
+        found.images,
+        splits=found.splits,
+        codes=array("l", winners),
+        votes=shares if mode != "majority" else None,
+        multi=mode == "multi-target",
+    )
+    for code, word in enumerate(_FERPLUS):
+        first = next((row for row, won in zip(rows, winners, strict=True) if won == code), 0)
+        result.words[word] = f"{table.name}, row {first}"
+    return result
+
+
+def _votes(table: Table) -> tuple[dict[int, list[int]], dict[int, str]]:
+    heads = [plain(head) for head in table.heads]
+    places = [heads.index(column) for column in (*_FERPLUS, *_FERPLUS_OTHER)]
+    split_at = table.column("split", {})
+    votes, splits = {}, {}
+    for row, fields in table.rows():
+        try:
+            votes[row] = [int(fields[at]) for at in places]
+            splits[row] = UNSPLIT if split_at is None else _split_of(fields[split_at])
+        except (ValueError, IndexError) as error:
+            raise DataError(f"{table.name}, row {row}: {error}.") from None
+    return votes, splits
+
+
+def _count_votes(
+    votes: NDArray[np.int64], mode: str
+) -> tuple[NDArray[np.float32], list[int], dict[int, str]]:
+    """Shares per expression, the winner or -1, and why there is none.
+
+    A single vote is taken for a slip. A picture stays if neither "unknown" nor "not a face" leads
+    and if what the mode counts holds more than half of the votes: the leading expression
+    (majority), all expressions (probability), or those with at least 30% each (multi-target).
+    """
+    counted = np.where(votes > 1, votes, 0)
+    total = counted.sum(axis=1)
+    shares = counted[:, :-2] / np.maximum(total, 1)[:, None]
+    leader, lead = shares.argmax(axis=1), shares.max(axis=1)
+    unknown_share, no_face = (counted[:, -2:] / np.maximum(total, 1)[:, None]).T
+    if mode == "majority":
+        shares = np.where(np.arange(shares.shape[1]) == leader[:, None], shares, 0)
+    elif mode == "multi-target":
+        shares = np.where(shares >= 0.3, shares, 0)
+    held = shares.sum(axis=1)
+    reasons: dict[int, str] = {}
+    for index in np.flatnonzero((held <= 0.5) | (np.maximum(unknown_share, no_face) >= lead)):
+        if no_face[index] >= max(lead[index], unknown_share[index]) and total[index]:
+            reasons[int(index)] = "FER+ votes: not a face"
+        elif unknown_share[index] >= lead[index] and total[index]:
+            reasons[int(index)] = "FER+ votes: unknown"
+        else:
+            reasons[int(index)] = "FER+ votes: no agreement"
+    if mode == "multi-target":
+        shares = (shares > 0).astype(np.float32)
+    else:
+        shares = shares / np.maximum(held, 1e-9)[:, None]
+    winners = [-1 if index in reasons else int(one) for index, one in enumerate(leader)]
+    return shares.astype(np.float32), winners, reasons
