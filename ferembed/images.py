@@ -42,10 +42,12 @@ Source: TypeAlias = (
 )
 
 MAX_PIXELS = 100_000_000
-EXTENSIONS = frozenset(
-    (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm")
-    + (".tif", ".tiff", ".webp")
-)
+# fmt: off
+EXTENSIONS = frozenset({
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
+    ".tif", ".tiff", ".webp",
+})
+# fmt: on
 _opening = threading.Lock()
 
 
@@ -78,14 +80,12 @@ def open_source(source: Source) -> Opened:
             raise ImageError(f"{name} cannot be read: {error}.") from error
     if isinstance(source, os.PathLike):
         return open_source(Path(source))
+    if isinstance(source, np.ndarray) or hasattr(source, "getexif"):  # a PIL image
+        return Opened(name, source)
     if not isinstance(source, ArrayLike):
         raise ImageError(
             f"A picture is given as a path, bytes, an array or a PIL image, not as {name}."
         )
-    if isinstance(source, np.ndarray):
-        return Opened(name, source)
-    if hasattr(source, "getexif"):
-        return Opened(name, source)
     return Opened(name, np.asarray(source))
 
 

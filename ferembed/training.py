@@ -161,9 +161,13 @@ def train(
         }
         arrays["epoch"] = np.array(epoch + 1)
         _replace(log, partial(Path.write_text, data=text))
-        _replace(state, lambda path, arrays=arrays: np.savez(path, **arrays))
+        _replace(state, partial(_save_arrays, arrays=arrays))
         report(row)
     return model
+
+
+def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    np.savez(path, **arrays)
 
 
 def _replace(target: Path, write: Callable[[Path], Any]) -> None:

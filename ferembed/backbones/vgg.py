@@ -53,6 +53,6 @@ BACKBONES.add(
         preprocess=Preprocess("gray", 48, mean=(128.0,), scale=1 / 64),
         layers=(("embedding", 256), ("logits", 7)),
         load=_load,
-        parameters=1_176_519,
+        parameters=1_176_359,
     ),
 )

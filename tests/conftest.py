@@ -1,0 +1,58 @@
+"""What all tests share: a cache of their own, faces made here, and the real data where it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Set before any test imports ferembed, so that no test touches the user's own cache.
+os.environ["FEREMBED_CACHE"] = tempfile.mkdtemp(prefix="ferembed-tests-")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "FEREMBED_DATA" not in os.environ:
+        skip = pytest.mark.skip(reason="set FEREMBED_DATA to the folder of fer2013.zip")
+        for item in items:
+            if "data" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def faces() -> np.ndarray:
+    """24 blurred random faces, (24, 48, 48) uint8: smooth, as photographs are."""
+    import cv2
+
+    rng = np.random.default_rng(7)
+    noise = rng.integers(0, 256, (24, 12, 12), dtype=np.uint8)
+    return np.stack([cv2.resize(face, (48, 48), interpolation=cv2.INTER_CUBIC) for face in noise])
+
+
+@pytest.fixture(scope="session")
+def labels() -> np.ndarray:
+    return np.array(["happy", "sad", "angry"] * 8)
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Path:
+    """The photo that matplotlib carries."""
+    from ferembed.demo import photo
+
+    return photo()
+
+
+def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )

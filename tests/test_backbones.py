@@ -1,0 +1,195 @@
+"""Contracts over every registered backbone, and what holds of the families alone."""
+
+import numpy as np
+import pytest
+
+from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone
+from ferembed.backbones.cnn import DESIGNS
+from ferembed.backbones.cnn import build as build_cnn
+from ferembed.backbones.engines import choose_engine, load_weights, save_weights
+from ferembed.errors import MissingExtra, UnknownName, WeightsError
+from ferembed.preprocess import Preprocess
+from tests.conftest import run_python
+
+every_backbone = pytest.mark.parametrize("name", BACKBONES.names())
+every_layer = pytest.mark.parametrize(
+    ("name", "layer"), [(n, layer) for n in BACKBONES for layer, _ in BACKBONES[n].layers]
+)
+
+
+
+def rgb(faces):
+    return [np.repeat(face[:, :, None], 3, axis=2) for face in faces]
+
+
+def built(name):
+    from ferembed.backbones import vgg
+
+    return build_cnn(name) if name in DESIGNS else {"mini-vgg": vgg.build}[name]()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        # 3x3 kernels: (9 * in + 1) * out each; then 4608 * 64 + 64, 64 * 64 + 64, 64 * 7 + 7.
+        ("cnn-a", 320 + 18_496 + 73_856 + 299_591),
+        ("cnn-b", 320 + 2 * 9_248 + 18_496 + 2 * 36_928 + 73_856 + 2 * 147_584 + 299_591),
+        ("cnn-c", 320 + 9_248 + 18_496 + 2 * 36_928 + 73_856 + 3 * 147_584 + 299_591),
+        ("cnn-d", 918_119),
+        ("cnn-e", 918_119),
+        ("cnn-f", 779_783),
+        ("cnn-g", 918_119),
+    ],
+)
+def test_parameter_counts(name, parameters):
+    assert build_cnn(name).count_params() == parameters == BACKBONES[name].parameters
+
+
+def test_the_graphs_are_those_of_the_table():
+    table = {
+        "cnn-a": ((1, 1, 1), "mmm", "softmax", 0),
+        "cnn-b": ((3, 3, 3), "mmm", "softmax", 0),
+        "cnn-c": ((2, 3, 4), "mmm", "softmax", 0),
+        "cnn-d": ((2, 3, 4), "aaa", "softmax", 0),
+        "cnn-e": ((2, 3, 4), "mma", "softmax", 0),
+        "cnn-f": ((3, 3, 3), "aaa", "linear", 1e-4),
+        "cnn-g": ((2, 3, 4), "aaa", "linear", 1e-4),
+    }
+    for name, (convolutions, pools, last, penalty) in table.items():
+        model = build_cnn(name)
+        names = [layer.name for layer in model.layers]
+        for group, count in enumerate(convolutions, 1):
+            convs = [n for n in names if n.startswith(f"conv{group}_")]
+            assert len(convs) == count
+            for conv in map(model.get_layer, convs):
+                assert (conv.filters, conv.kernel_size, conv.padding) == (
+                    (32, 64, 128)[group - 1], (3, 3), "same",
+                )  # fmt: skip
+                assert conv.activation.__name__ == "relu"
+            kind = {"m": "MaxPooling2D", "a": "AveragePooling2D"}[pools[group - 1]]
+            assert type(model.get_layer(f"pool{group}")).__name__ == kind
+        output = model.get_layer("output")
+        assert output.activation.__name__ == last
+        assert (output.kernel_regularizer.l2 if penalty else 0) == pytest.approx(penalty)
+        losses = {"softmax": "categorical_crossentropy", "linear": "squared_hinge"}
+        assert DESIGNS[name].loss == losses[last]
+
+
+@every_backbone
+def test_the_spec_tells_the_truth(name):
+    spec, model = BACKBONES[name], built(name)
+    assert spec.name == name
+    assert model.count_params() == spec.parameters
+    assert model.inputs[0].shape[1:] == (spec.preprocess.size,) * 2 + (spec.preprocess.channels,)
+    for layer, dim in spec.layers:
+        assert model.get_layer(layer).output.shape == (None, dim)
+
+
+@every_layer
+def test_engines_agree_and_alone_is_as_in_a_batch(name, layer, faces):
+    vectors = {}
+    for engine in ("keras", "openvino"):
+        backbone = load_backbone(LoadRequest(name, layer, "random:1", engine=engine))
+        vectors[engine] = backbone.embed(rgb(faces))
+        assert vectors[engine].dtype == np.float32
+        assert vectors[engine].shape == (len(faces), BACKBONES[name].dim(layer))
+        assert vectors[engine].std() > 1e-3
+        alone = backbone.embed(rgb(faces[5:6]))[0]
+        assert np.abs(alone - vectors[engine][5]).max() < 1e-5
+        assert np.abs(backbone.embed(rgb(faces), 7) - vectors[engine]).max() < 1e-5
+    assert np.abs(vectors["keras"] - vectors["openvino"]).max() < 1e-4
+
+
+@every_backbone
+def test_random_weights_depend_on_the_seed_alone(name, faces):
+    first = load_backbone(LoadRequest(name, weights="random", engine="openvino"))
+    other = load_backbone(LoadRequest(name, weights="random:1", engine="openvino"))
+    assert not np.allclose(first.embed(rgb(faces[:1])), other.embed(rgb(faces[:1])))
+    code = (
+        "import sys, numpy as np; from ferembed.backbones import *;"
+        f"b = load_backbone(LoadRequest({name!r}, weights='random', engine='openvino'));"
+        "f = np.frombuffer(bytes.fromhex(sys.argv[1]), np.uint8).reshape(48, 48, 1).repeat(3, 2);"
+        "print(b.embed([f])[0, :4].tolist())"
+    )
+    result = run_python(code, faces[0].tobytes().hex())
+    assert eval(result.stdout) == pytest.approx(first.embed(rgb(faces[:1]))[0, :4], abs=1e-6)
+
+
+def test_weights_survive_a_file_and_round_once(tmp_path, faces):
+    name = "cnn-a"
+    model = build_cnn(name)
+    path = tmp_path / "trained.npz"
+    save_weights(model, path)
+    again = build_cnn(name)
+    load_weights(again, path)
+    batch = Preprocess()(rgb(faces))
+    assert np.abs(np.asarray(model(batch)) - np.asarray(again(batch))).max() < 1e-6
+    for engine in ("keras", "openvino"):
+        backbone = load_backbone(LoadRequest(name, "output", str(path), engine=engine))
+        assert np.abs(backbone.embed(rgb(faces)) - np.asarray(model(batch))).max() < 1e-4
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    save_weights(build_cnn("cnn-a"), path)
+    with pytest.raises(WeightsError, match=r"holds the weights of another network: conv1_2/\w+ is"):
+        load_backbone(LoadRequest("cnn-b", weights=str(path), engine="keras"))
+
+
+def test_a_file_that_is_no_weights_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    path.write_text("no weights")
+    with pytest.raises(WeightsError, match=r"a\.npz is no readable \.npz of weights"):
+        load_backbone(LoadRequest("cnn-a", weights=str(path), engine="keras"))
+    np.savez(path, evil=np.array([{"an": "object"}], dtype=object))
+    with pytest.raises(WeightsError, match="Object arrays cannot be loaded"):
+        load_backbone(LoadRequest("cnn-b", weights=str(path), engine="keras"))
+
+
+def test_untrained_networks_are_not_used_by_accident():
+    with pytest.raises(WeightsError, match="No trained weights ship for cnn-f. Give weights=PATH"):
+        load_backbone(LoadRequest("cnn-f"))
+    with pytest.raises(WeightsError, match="There is no file of weights at nowhere"):
+        load_backbone(LoadRequest("cnn-f", weights="nowhere.npz"))
+
+
+def test_unknown_names_are_met_with_a_suggestion():
+    with pytest.raises(UnknownName, match="No backbone is called 'cnn-ff'. Did you mean 'cnn-f'?"):
+        load_backbone(LoadRequest("cnn-ff"))
+    with pytest.raises(UnknownName, match="No layer of cnn-f is called 'dense9'. Did you mean 'den"):
+        load_backbone(LoadRequest("cnn-f", "dense9", "random"))
+    with pytest.raises(UnknownName, match="No engine is called 'openvno'. Did you mean 'openvino'"):
+        load_backbone(LoadRequest("cnn-f", weights="random", engine="openvno"))
+
+
+def test_without_openvino_keras_serves_and_openvino_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert choose_engine("auto") == "keras"
+    with pytest.raises(MissingExtra, match=r"pip install 'ferembed\[fast\]'"):
+        choose_engine("openvino")
+
+
+def test_a_backbone_that_gives_nonsense_is_stopped(faces):
+    class Broken(Backbone):
+        def forward(self, batch):
+            return np.full((len(batch), 2), np.nan, np.float32)
+
+    with pytest.raises(WeightsError, match="Broken gave NaN or infinite values"):
+        Broken(Preprocess(), dim=2).embed(rgb(faces))
+    with pytest.raises(WeightsError, match=r"the shape \(24, 2\), expected \(24, 3\)"):
+        Broken(Preprocess(), dim=3).embed(rgb(faces))
+
+
+def test_the_fused_normalisation_trains_like_the_parent(faces):
+    import keras
+
+    from ferembed.backbones.layers import BatchNorm
+
+    batch = Preprocess(scale=1 / 64)(rgb(faces))
+    ours, plain = BatchNorm(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
+    for layer in (ours, plain):
+        layer.build(batch.shape)
+    assert np.abs(ours(batch, training=True) - plain(batch, training=True)).max() < 1e-4
+    for mine, parents in zip(ours.variables, plain.variables, strict=True):
+        assert np.asarray(mine.value) == pytest.approx(np.asarray(parents.value), rel=1e-3)
+    assert np.abs(ours(batch) - plain(batch)).max() < 1e-4

@@ -1,0 +1,188 @@
+import os
+
+import numpy as np
+import PIL.Image
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from ferembed.backbones import LoadRequest, load_backbone
+from ferembed.embedder import Embedder
+from ferembed.errors import ImageError, ImageTooLarge
+from ferembed.preprocess import Preprocess
+from tests.conftest import run_python
+
+
+@pytest.fixture
+def store(tmp_path):
+    return str(tmp_path / "store.sqlite")
+
+
+def embedder(store, backbone="cnn-a", **options):
+    return Embedder(backbone, weights="random", store=store, **options)
+
+
+def test_vectors_are_the_backbones_own(store, faces):
+    rgb = [np.repeat(face[:, :, None], 3, axis=2) for face in faces]
+    expected = load_backbone(LoadRequest("cnn-a", weights="random")).embed(rgb)
+    assert (embedder(store).transform(faces) == expected).all()
+    assert (embedder(store).transform(faces) == expected).all()  # from the store
+
+
+def test_a_warm_store_computes_nothing(store, faces):
+    cold = embedder(store).embed(faces)
+    warm = embedder(store).embed(faces)
+    assert (cold.hits, cold.computed) == (0, 24)
+    assert (warm.hits, warm.computed) == (24, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"backbone": "cnn-b"},
+        {"layer": "dense2"},
+        {"normalize": True},
+        {"preprocess": Preprocess(equalize="clahe")},
+    ],
+)
+def test_switching_any_part_of_the_recipe_does_not_reuse_vectors(store, faces, change):
+    before = embedder(store).embed(faces).vectors
+    options = {"backbone": "cnn-a", **change}
+    after = embedder(store, **options).embed(faces)
+    assert after.hits == 0
+    assert not np.allclose(before, after.vectors)
+
+
+def test_other_weights_do_not_reuse_vectors(store, faces):
+    Embedder("cnn-a", weights="random:1", store=store).transform(faces)
+    assert Embedder("cnn-a", weights="random:2", store=store).embed(faces).hits == 0
+
+
+def test_the_engine_is_no_part_of_the_recipe(store, faces):
+    embedder(store, engine="keras").transform(faces)
+    assert embedder(store, engine="openvino").embed(faces).hits == 24
+
+
+def test_a_file_is_known_by_its_content_not_its_name(store, faces, tmp_path):
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    PIL.Image.fromarray(faces[0]).save(one)
+    two.write_bytes(one.read_bytes())
+    embedded = embedder(store).embed([one, str(two), two.read_bytes()])
+    assert (embedded.computed, embedded.hits) == (1, 0)
+    PIL.Image.fromarray(faces[1]).save(one)
+    changed = embedder(store).embed([one, two])
+    assert (changed.computed, changed.hits) == (1, 1)
+    assert not np.allclose(*changed.vectors)
+
+
+def test_one_bad_image_never_costs_the_good_ones_their_work(store, faces):
+    images = [faces[0], b"no picture", faces[1], "missing.png", np.zeros(3)]
+    embedded = embedder(store).embed(images)
+    assert embedded.positions.tolist() == [0, 2]
+    assert [failure.position for failure in embedded.failures] == [1, 3, 4]
+    assert "missing.png does not exist" in embedded.failures[1].reason
+    with pytest.raises(ImageError) as error:
+        embedder(store).transform(images)
+    assert str(error.value).startswith(
+        "3 of 5 images cannot be used; the vectors of the others are kept. Leave these out"
+    )
+    assert embedder(store).embed(faces[:2]).hits == 2
+
+
+def test_many_images_go_through_in_parts_and_keep_their_order(store):
+    rng = np.random.default_rng(0)
+    images = list(rng.integers(0, 256, (1100, 6, 6), dtype=np.uint8))
+    images[700] = b"bad"
+    parts = list(embedder(store).stream(images))
+    assert [len(part.positions) for part in parts] == [512, 511, 76]
+    assert np.concatenate([p.positions for p in parts]).tolist() == [
+        i for i in range(1100) if i != 700
+    ]
+    whole = embedder(store).embed(images)
+    alone = embedder("none").transform([images[1099]])
+    assert np.abs(whole.vectors[-1] - alone[0]).max() < 1e-5
+
+
+def test_filling_holds_no_vectors(store, faces):
+    parts = list(embedder(store).fill(iter(faces)))
+    assert sum(part.computed for part in parts) == 24
+    assert all(part.vectors.shape == (0, 64) for part in parts)
+
+
+def test_unit_vectors_and_a_blank_face(store, faces):
+    vectors = embedder(store, normalize=True).transform([*faces, np.zeros((48, 48), np.uint8)])
+    assert np.linalg.norm(vectors[:-1], axis=1) == pytest.approx(np.ones(24), abs=1e-5)
+    assert vectors[-1].tolist() == [0] * 64  # a zero vector stays one
+
+
+def test_a_picture_above_the_limit_is_a_failure(store, faces):
+    failures = embedder(store, max_pixels=48 * 48 - 1).embed(faces[:1]).failures
+    assert "the limit is 0 million" in failures[0].reason
+    with pytest.raises(ImageError, match="Shrink it, or raise max_pixels"):
+        embedder(store, max_pixels=100).transform(faces)
+    assert issubclass(ImageTooLarge, ImageError)
+
+
+def test_one_image_alone_is_not_taken_for_a_list(store):
+    with pytest.raises(ImageError, match="a.png is one alone: put it in"):
+        embedder(store).transform("a.png")
+
+
+def test_nothing_gives_no_rows(store):
+    assert embedder(store).transform([]).shape == (0, 64)
+
+
+def test_it_is_a_citizen_of_scikit_learn(store, faces, labels):
+    original = embedder(store, layer="dense2")
+    assert clone(original).get_params() == original.get_params()
+    model = make_pipeline(original, LogisticRegression(max_iter=1000)).fit(faces, labels)
+    assert model.predict(faces).shape == (24,)
+    assert model.set_params(embedder__layer="dense1").fit(faces, labels).score(faces, labels) >= 0
+
+
+def test_a_warm_store_needs_no_network_and_the_fast_engine_no_framework(store, faces, tmp_path):
+    paths = []
+    for i, face in enumerate(faces):
+        paths.append(str(tmp_path / f"{i}.png"))
+        PIL.Image.fromarray(face).save(paths[-1])
+    code = (
+        "import sys; from ferembed import Embedder;"
+        "e = Embedder('cnn-a', weights='random', store=sys.argv[1], engine='openvino');"
+        "done = e.embed(sys.argv[2:]);"
+        "print(done.computed, *(m in sys.modules for m in ('tensorflow', 'keras', 'openvino')))"
+    )
+    embedder("none").transform(faces[:1])  # the ONNX file is in the cache now
+    assert run_python(code, store, *paths).stdout.split() == ["24", "False", "False", "True"]
+    assert run_python(code, store, *paths).stdout.split() == ["0", "False", "False", "False"]
+
+
+def test_memory_stays_bounded(tmp_path):
+    """Filling in 8,000 pictures holds far less than their vectors."""
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from ferembed import Embedder\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "e = Embedder('cnn-a', layer='flatten', weights='random', store=sys.argv[1])\n"
+        "picture = lambda i: np.full((2, 2), [[i % 256, i // 256], [7, 9]], np.uint8)\n"
+        "sum(p.computed for p in e.fill(picture(i) for i in range(2000)))\n"
+        "before = peak()\n"
+        "done = sum(p.computed for p in e.fill(picture(i) for i in range(2000, 10000)))\n"
+        "print(done, peak() - before)"
+    )
+    done, growth = run_python(code, str(tmp_path / "s.sqlite")).stdout.split()
+    assert done == "8000"
+    assert float(growth) < 60  # MB; the vectors are 147
+
+
+@pytest.mark.data
+def test_2000_real_faces_once_embedded_are_never_embedded_again(store):
+    from ferembed import Pipeline, datasets
+
+    data = datasets.open(os.path.join(os.environ["FEREMBED_DATA"], "fer2013.zip")).split("train")
+    data = data.select(np.arange(0, len(data), len(data) // 2000)[:2000])
+    cold = Pipeline("cnn-a", "knn", weights="random", store=store).fit(data.images, data.labels)
+    warm = Pipeline("cnn-a", "svm", weights="random", store=store).fit(data.images, data.labels)
+    assert cold.computed_ >= 1950  # copies are computed once
+    assert warm.computed_ == 0
+    assert warm.from_store_ == 2000

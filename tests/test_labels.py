@@ -1,0 +1,28 @@
+import pytest
+
+from ferembed.errors import UnknownName
+from ferembed.labels import EXPRESSIONS, NAMES, display_name, in_order
+
+
+def test_the_order_is_that_of_fer2013():
+    assert EXPRESSIONS == ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+def test_the_spanish_names():
+    assert [display_name(label, "es") for label in EXPRESSIONS] == [
+        "Enfado", "Asco", "Miedo", "Alegría", "Tristeza", "Sorpresa", "Neutral",
+    ]  # fmt: skip
+
+
+def test_every_language_names_all_seven():
+    assert all(len(set(names)) == 7 for names in NAMES.values())
+
+
+def test_a_foreign_label_is_shown_as_it_is_and_comes_last():
+    assert display_name("bored") == "bored"
+    assert in_order(["bored", "neutral", "amused", "fear"]) == ["fear", "neutral", "amused", "bored"]
+
+
+def test_an_unknown_language_is_an_error():
+    with pytest.raises(UnknownName, match="No language is called 'fr'. Known: en, es."):
+        display_name("happy", "fr")

@@ -1,0 +1,299 @@
+import os
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from ferembed.errors import StoreError
+from ferembed.store import FORMAT, EmbeddingStore, Recipe
+from tests.conftest import run_python
+
+RECIPE = Recipe("f" * 64, '{"backbone": "test", "layer": "l"}', 8)
+OTHER = Recipe("e" * 64, '{"backbone": "test", "layer": "m"}', 8)
+
+
+def keys(*numbers):
+    return [f"{number:032d}".encode() for number in numbers]
+
+
+def vector(number):
+    return np.arange(8, dtype=np.float32) + number
+
+
+class Counting:
+    """Computes what is asked for, in batches, and remembers the positions."""
+
+    def __init__(self, numbers, batch=4, leave_out=()):
+        self.numbers, self.batch, self.leave_out = numbers, batch, leave_out
+        self.asked = []
+
+    def __call__(self, missing):
+        for start in range(0, len(missing), self.batch):
+            some = [i for i in missing[start : start + self.batch] if i not in self.leave_out]
+            self.asked += some
+            yield some, np.array([vector(self.numbers[i]) for i in some]).reshape(-1, 8)
+
+
+def fetch(store, numbers, recipe=RECIPE, **options):
+    counting = Counting(numbers, **options)
+    return store.fetch(recipe, keys(*numbers), counting), counting.asked
+
+
+@pytest.fixture(params=["disk", "memory"])
+def store(request, tmp_path):
+    if request.param == "memory":
+        return type(EmbeddingStore.at("memory"))(None)
+    return EmbeddingStore.at(tmp_path / "store.sqlite")
+
+
+def test_what_was_computed_is_found_again(store):
+    numbers = list(range(10))
+    fetched, asked = fetch(store, numbers)
+    assert asked == numbers
+    assert (fetched.hits, fetched.computed) == (0, 10)
+    again, asked = fetch(store, [9, 3, 20])
+    assert asked == [2]
+    assert (again.hits, again.computed) == (2, 1)
+    assert again.vectors.tolist() == [vector(n).tolist() for n in (9, 3, 20)]
+
+
+def test_a_recipe_does_not_see_the_vectors_of_another(store):
+    fetch(store, [1, 2])
+    fetched, asked = fetch(store, [1, 2], OTHER)
+    assert asked == [0, 1]
+    assert fetched.hits == 0
+
+
+def test_what_repeats_is_computed_once(store):
+    fetched, asked = fetch(store, [5, 6, 5, 5])
+    assert asked == [0, 1]
+    assert fetched.computed == 2
+    assert fetched.vectors.tolist() == [vector(n).tolist() for n in (5, 6, 5, 5)]
+
+
+def test_what_cannot_be_computed_is_absent_and_costs_nothing_else(store):
+    fetched, _ = fetch(store, [1, 2, 3, 2], leave_out=(1,))
+    assert fetched.present.tolist() == [True, False, True, False]
+    again, asked = fetch(store, [1, 2, 3])
+    assert asked == [1]
+    assert again.present.all()
+
+
+def test_no_store_keeps_nothing():
+    store = EmbeddingStore.at("none")
+    assert fetch(store, [1, 1])[1] == [0]
+    assert fetch(store, [1])[1] == [0]
+
+
+def test_reading_makes_no_file(tmp_path):
+    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    assert store.recipes() == []
+    assert store.verify() == (0, 0)
+    assert store.prune() == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_may_be_removed_while_it_is_open(tmp_path):
+    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    fetch(store, [1])
+    for file in tmp_path.iterdir():
+        file.unlink()
+    assert fetch(store, [1])[1] == [0]
+    assert fetch(store, [1])[1] == []
+
+
+def test_a_damaged_row_is_found_by_its_checksum_and_computed_again(tmp_path):
+    path = tmp_path / "store.sqlite"
+    store = EmbeddingStore.at(path)
+    fetch(store, list(range(5)))
+    db = sqlite3.connect(path)
+    db.execute("UPDATE vectors SET vector = zeroblob(32) WHERE key = ?", keys(2))
+    db.execute("UPDATE vectors SET vector = x'00' WHERE key = ?", keys(4))
+    db.commit()
+    db.close()
+    fetched, asked = fetch(store, list(range(5)))
+    assert asked == [2, 4]
+    assert (fetched.hits, fetched.computed, fetched.damaged) == (3, 2, 2)
+    assert fetched.vectors[2].tolist() == vector(2).tolist()
+    assert fetch(store, list(range(5)))[0].damaged == 0
+
+
+def test_verify_removes_what_is_damaged(tmp_path):
+    path = tmp_path / "store.sqlite"
+    store = EmbeddingStore.at(path)
+    fetch(store, list(range(5)))
+    db = sqlite3.connect(path)
+    db.execute("UPDATE vectors SET checksum = checksum + 1 WHERE key = ?", keys(2))
+    db.commit()
+    db.close()
+    assert store.verify() == (4, 1)
+    assert store.verify() == (4, 0)
+
+
+def test_the_list_of_recipes_and_pruning(tmp_path):
+    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    fetch(store, list(range(300)))
+    fetch(store, list(range(300)))
+    fetch(store, [1, 2], OTHER)
+    uses = {use.fingerprint: use for use in store.recipes()}
+    assert (uses[RECIPE.fingerprint].vectors, uses[RECIPE.fingerprint].hits) == (300, 300)
+    assert (uses[OTHER.fingerprint].vectors, uses[OTHER.fingerprint].bytes) == (2, 64)
+    assert store.prune(unused_since=time.time() - 60) == 0
+    size = store.size()
+    assert store.prune("ffff") == 300
+    assert store.size() < size
+    assert [use.fingerprint for use in store.recipes()] == [OTHER.fingerprint]
+    assert store.prune() == 2
+
+
+def test_a_store_of_another_format_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "store.sqlite"
+    fetch(EmbeddingStore(path), [1])
+    db = sqlite3.connect(path)
+    for format in (FORMAT - 1, FORMAT + 1):
+        db.execute(f"PRAGMA user_version = {format}")
+        with pytest.raises(StoreError) as error:
+            fetch(EmbeddingStore(path), [1])
+        assert f"is an embedding store, of format {format}; this version" in str(error.value)
+        assert "Move the file away" in str(error.value)
+    assert db.execute("SELECT count(*) FROM vectors").fetchone() == (1,)
+    db.close()
+
+
+def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
+    path = tmp_path / "store.sqlite"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE mine (x)")
+    db.close()
+    with pytest.raises(StoreError, match="is a database of others"):
+        fetch(EmbeddingStore(path), [1])
+    path.write_text("a letter, " * 100)
+    with pytest.raises(StoreError, match="is no readable embedding store: file is not a database"):
+        fetch(EmbeddingStore(path), [1])
+    assert path.read_text().startswith("a letter")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="folder of the embedding store .* cannot be made"):
+        fetch(EmbeddingStore.at(tmp_path / "file" / "store.sqlite"), [1])
+    with pytest.raises(StoreError, match="cannot be opened for writing"):
+        fetch(EmbeddingStore.at(tmp_path), [1])
+
+
+FILL = """
+import resource, sys, numpy as np
+from ferembed.errors import StoreError
+from ferembed.store import EmbeddingStore, Recipe
+
+path, first, last, limit, pause = sys.argv[1], *map(int, sys.argv[2:6])
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+recipe = Recipe("f" * 64, "{}", 8)
+numbers = list(range(first, last))
+
+def compute(missing):
+    import time
+    for start in range(0, len(missing), 50):
+        some = missing[start : start + 50]
+        time.sleep(pause / 1000)
+        yield some, np.array([np.arange(8) + numbers[i] for i in some], np.float32)
+        print(len(some), flush=True)
+
+try:
+    EmbeddingStore.at(path).fetch(recipe, [f"{n:032d}".encode() for n in numbers], compute)
+except StoreError as error:
+    print("ERROR", error, flush=True)
+"""
+
+
+def fill(path, first, last, limit=0, pause=0):
+    arguments = map(str, (path, first, last, limit, pause))
+    return subprocess.Popen(
+        [sys.executable, "-c", FILL, *arguments], stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("lines", [1, 3, 7])
+def test_a_kill_loses_at_most_the_batch_in_flight(tmp_path, lines):
+    path = tmp_path / "store.sqlite"
+    process = fill(path, 0, 5000, pause=5)
+    for _ in range(lines):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    # A line is printed once the next batch is asked for, so after the one before was written.
+    written = lines * 50 + sum(map(int, process.stdout.read().split()))
+    process.wait()
+    process.stdout.close()
+    fetched, asked = fetch(EmbeddingStore(path), list(range(5000)))
+    assert written <= 5000 - len(asked) <= written + 50
+    assert fetched.damaged == 0
+    assert (fetched.vectors[:, 0] == np.arange(5000)).all()
+
+
+def test_two_processes_fill_one_store(tmp_path):
+    path = tmp_path / "store.sqlite"
+    writers = [fill(path, 0, 3000), fill(path, 1500, 4500)]
+    for writer in writers:
+        out, _ = writer.communicate(timeout=120)
+        assert "ERROR" not in out
+        assert writer.returncode == 0
+    fetched, asked = fetch(EmbeddingStore(path), list(range(4500)))
+    assert asked == []
+    assert (fetched.vectors[:, 0] == np.arange(4500)).all()
+    assert EmbeddingStore(path).verify() == (4500, 0)
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a file size limit")
+def test_a_full_disk_is_a_clear_error_and_the_work_done_stays(tmp_path):
+    path = tmp_path / "store.sqlite"
+    out, _ = fill(path, 0, 20_000, limit=400_000).communicate(timeout=120)
+    assert "could not be written" in out
+    assert "The batches written before are kept. Make room (ferembed cache prune)" in out
+    written = sum(int(line) for line in out.split("ERROR")[0].split())
+    assert written > 0
+    _, asked = fetch(EmbeddingStore(path), list(range(20_000)))
+    assert written <= 20_000 - len(asked) < 20_000
+
+
+
+FORK = """
+import os, sys, numpy as np
+from ferembed.store import EmbeddingStore, Recipe
+
+def fetch(numbers):
+    asked = []
+    def compute(missing):
+        asked.extend(missing)
+        yield missing, np.ones((len(missing), 8), np.float32)
+    keys = [bytes([number]) * 32 for number in numbers]
+    EmbeddingStore.at(sys.argv[1]).fetch(Recipe("f" * 64, "{}", 8), keys, compute)
+    return asked
+
+fetch([1, 2])
+child = os.fork()
+if not child:
+    os.write(1, repr(fetch([1, 2, 3])).encode())
+    os._exit(0)
+os.waitpid(child, 0)
+print(fetch([1, 2, 3, 4]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_store_opened_before_a_fork_serves_the_child(tmp_path):
+    result = run_python(FORK, str(tmp_path / "store.sqlite"))
+    assert result.stdout == "[2][3]\n", result.stderr
+
+
+def test_a_store_travels_to_other_processes_as_its_path(tmp_path):
+    import pickle
+
+    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    fetch(store, [1])
+    assert fetch(pickle.loads(pickle.dumps(store)), [1])[1] == []
