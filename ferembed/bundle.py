@@ -31,15 +31,7 @@ from ferembed.weights import cache_folder, models_folder
 FORMAT = 1
 MANIFEST, HEAD, WEIGHTS = "model.json", "head.skops", "weights.npz"
 _LARGEST = 4 << 30
-_ALLOWED = frozenset(
-    [
-        "ferembed.heads.CalibratedSVC",
-        "sklearn.calibration._CalibratedClassifier",
-        "sklearn.calibration._SigmoidCalibration",
-        "sklearn.model_selection._split.StratifiedKFold",
-        "sklearn.tree._tree.Tree",  # and checked once built
-    ]
-)
+_ALLOWED = frozenset({"ferembed.heads.CalibratedSVC", "sklearn.tree._tree.Tree"})
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -26,10 +25,10 @@ from ferembed.registry import Registry
 class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A support vector machine whose probabilities are calibrated and agree with its answers.
 
-    The machine is fitted on all rows; a sigmoid per class is fitted on the decisions that machines
-    of `folds` folds give on rows they have not seen. `predict` is the most probable class. With a
-    class of a single row there is nothing to calibrate on: its probabilities are then a softmax
-    of the decisions.
+    The machine is fitted on all rows. A logistic regression turns its decisions between each two
+    classes into probabilities; it is fitted on the decisions of machines of `folds` folds on the
+    rows that they have not seen. `predict` is the most probable class. With a class of a single row
+    there is nothing to calibrate on: its probabilities are then a softmax of the decisions.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     >>> CalibratedSVC(folds=2).fit(X, ["sad", "sad", "happy", "happy"]).predict([[1.5]]).item()
@@ -60,30 +59,36 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, counts = np.unique(y, return_counts=True)
         if len(self.classes_) < 2:  # as a bag of few rows may be
-            self.model_ = DummyClassifier().fit(X, y)
+            self.machine_ = DummyClassifier().fit(X, y)
             return self
-        machine = SVC(C=self.C, kernel=self.kernel, gamma=self.gamma, cache_size=self.cache_size)
-        # As weights of rows, for the calibration would undo those of classes.
-        weights = compute_sample_weight(self.class_weight, y)
         folds = min(self.folds, int(counts.min()))
-        if folds < 2:
-            self.model_ = machine.fit(X, y, weights)
-            return self
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
-        calibrated = CalibratedClassifierCV(machine, cv=splitter, ensemble=False)
-        self.model_ = calibrated.fit(X, y, sample_weight=weights)
+        self.machine_ = SVC(
+            C=self.C,
+            kernel=self.kernel,
+            gamma=self.gamma,
+            class_weight=self.class_weight,
+            cache_size=self.cache_size,
+            decision_function_shape="ovo" if folds > 1 else "ovr",
+        )
+        if folds > 1:
+            splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
+            unseen = cross_val_predict(self.machine_, X, y, cv=splitter, method="decision_function")
+            self.calibration_ = LogisticRegression(class_weight=self.class_weight, max_iter=1000)
+            self.calibration_.fit(unseen.reshape(len(X), -1), y)
+        self.machine_.fit(X, y)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         X = validate_data(self, X, reset=False)
-        if isinstance(self.model_, SVC):
-            decisions = self.model_.decision_function(X)
-            if decisions.ndim == 1:
-                decisions = np.stack([-decisions, decisions], axis=1)
-            weights = np.exp(decisions - decisions.max(axis=1, keepdims=True))
-            return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-        return np.asarray(self.model_.predict_proba(X))
+        if isinstance(self.machine_, DummyClassifier):
+            return np.asarray(self.machine_.predict_proba(X))
+        decisions = self.machine_.decision_function(X)
+        if hasattr(self, "calibration_"):
+            return np.asarray(self.calibration_.predict_proba(decisions.reshape(len(X), -1)))
+        if decisions.ndim == 1:
+            decisions = np.stack([-decisions, decisions], axis=1)
+        return np.asarray(softmax(decisions, axis=1))
 
     def predict(self, X: Any) -> NDArray[Any]:
         probabilities = self.predict_proba(X)

@@ -132,10 +132,10 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, images: Iterable[Source]) -> NDArray[np.float64]:
         """(n, k): a row per face, a column for each of `classes_`."""
+        check_is_fitted(self, "head_")
         return self._probabilities(self.embedder.transform(images))
 
     def _probabilities(self, vectors: Vectors) -> NDArray[np.float64]:
-        check_is_fitted(self, "head_")
         if not hasattr(self.head_, "predict_proba"):
             raise ModelError(
                 f"The head {type(self.head_).__name__} gives no probabilities. Wrap it in "
@@ -147,6 +147,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def evaluate(self, images: Iterable[Source], labels: Any) -> tuple[Report, tuple[Failure, ...]]:
         """The scores on labelled faces, and which of them could not be read."""
+        check_is_fitted(self, "head_")
         embedded = self.embedder.embed(images)
         true = np.asarray(labels)[embedded.positions]
         probabilities = self._probabilities(embedded.vectors)
@@ -154,6 +155,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def analyze(self, photo: Source) -> list[Prediction]:
         """The faces in a photo and what they show, the surest face first; [] if there is none."""
+        check_is_fitted(self, "head_")
         image = load_image(photo, self.max_pixels)
         faces = DETECTORS[self.detector or "none"]()(image)
         probabilities = self.predict_proba([crop(image, face, self.margin) for face in faces])

@@ -17,7 +17,6 @@ every_layer = pytest.mark.parametrize(
 )
 
 
-
 def rgb(faces):
     return [np.repeat(face[:, :, None], 3, axis=2) for face in faces]
 
@@ -156,7 +155,9 @@ def test_untrained_networks_are_not_used_by_accident():
 def test_unknown_names_are_met_with_a_suggestion():
     with pytest.raises(UnknownName, match="No backbone is called 'cnn-ff'. Did you mean 'cnn-f'?"):
         load_backbone(LoadRequest("cnn-ff"))
-    with pytest.raises(UnknownName, match="No layer of cnn-f is called 'dense9'. Did you mean 'den"):
+    with pytest.raises(
+        UnknownName, match="No layer of cnn-f is called 'dense9'. Did you mean 'den"
+    ):
         load_backbone(LoadRequest("cnn-f", "dense9", "random"))
     with pytest.raises(UnknownName, match="No engine is called 'openvno'. Did you mean 'openvino'"):
         load_backbone(LoadRequest("cnn-f", weights="random", engine="openvno"))

@@ -20,7 +20,12 @@ def test_every_language_names_all_seven():
 
 def test_a_foreign_label_is_shown_as_it_is_and_comes_last():
     assert display_name("bored") == "bored"
-    assert in_order(["bored", "neutral", "amused", "fear"]) == ["fear", "neutral", "amused", "bored"]
+    assert in_order(["bored", "neutral", "amused", "fear"]) == [
+        "fear",
+        "neutral",
+        "amused",
+        "bored",
+    ]
 
 
 def test_an_unknown_language_is_an_error():

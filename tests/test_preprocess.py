@@ -70,7 +70,9 @@ def test_a_recipe_is_a_value():
 
 
 def test_wrong_recipes_say_what_is_allowed():
-    with pytest.raises(UnknownName, match="No equalisation is called 'clahee'. Did you mean 'clahe'"):
+    with pytest.raises(
+        UnknownName, match="No equalisation is called 'clahee'. Did you mean 'clahe'"
+    ):
         Preprocess(equalize="clahee")
     with pytest.raises(UnknownName, match="No colour mode is called 'grey'. Did you mean 'gray'"):
         Preprocess("grey")

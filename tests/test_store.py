@@ -261,7 +261,6 @@ def test_a_full_disk_is_a_clear_error_and_the_work_done_stays(tmp_path):
     assert written <= 20_000 - len(asked) < 20_000
 
 
-
 FORK = """
 import os, sys, numpy as np
 from ferembed.store import EmbeddingStore, Recipe

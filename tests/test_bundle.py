@@ -1,0 +1,257 @@
+"""Saved models: round trips, refusals, and files that were made to do harm."""
+
+import io
+import json
+import os
+import shutil
+import zipfile
+
+import joblib
+import numpy as np
+import pytest
+import skops.io
+from sklearn.pipeline import FunctionTransformer
+
+from ferembed import Pipeline
+from ferembed.bundle import HEAD, MANIFEST, shipped
+from ferembed.errors import ModelError, UnknownName, UntrustedModel
+from ferembed.heads import HEADS
+from ferembed.preprocess import Preprocess
+
+
+def fitted(faces, labels, head="knn", **options):
+    options = {"weights": "random", **options}
+    made = Pipeline("cnn-a", head, store="memory", **options)
+    small = {"knn": {"head__n_neighbors": 3}, "bagged-svm": {"head__max_samples": 20}}
+    return made.set_params(**small.get(head, {})).fit(faces, labels)
+
+
+@pytest.fixture
+def saved(tmp_path, faces, labels):
+    fitted(faces, labels).save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def rewrite(folder, change):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    change(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def replace_head(folder, content):
+    """Another head, with its hash set right: what somebody who means harm would do."""
+    import hashlib
+
+    (folder / HEAD).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    rewrite(folder, lambda manifest: manifest["files"][HEAD].update(sha256=digest))
+
+
+@pytest.mark.parametrize("name", ["model", "model.ferembed"])
+@pytest.mark.parametrize("head", HEADS.names())
+def test_a_loaded_model_answers_as_the_saved_one(head, name, tmp_path, faces, labels):
+    options = {"normalize": True, "layer": "dense2", "preprocess": Preprocess(equalize="clahe")}
+    made = fitted(faces, labels, head, margin=0.1, detector="mtcnn", **options)
+    made.save(tmp_path / name)
+    loaded = Pipeline.load(tmp_path / name, store="memory")
+    assert loaded.predict_proba(faces) == pytest.approx(made.predict_proba(faces), abs=1e-12)
+    assert loaded.embedder.recipe == made.embedder.recipe
+    assert (loaded.margin, loaded.detector) == (0.1, "mtcnn")
+    assert clone_fits(loaded, faces, labels)
+
+
+def clone_fits(pipeline, faces, labels):
+    from sklearn.base import clone
+
+    return clone(pipeline).fit(faces, labels)
+
+
+@pytest.mark.parametrize("name", ["model", "model.ferembed"])
+def test_weights_of_ones_own_travel_with_the_model(name, tmp_path, faces, labels):
+    from ferembed.backbones.cnn import build
+    from ferembed.backbones.engines import save_weights
+
+    save_weights(build("cnn-a"), tmp_path / "mine.npz")
+    made = fitted(faces, labels, weights=str(tmp_path / "mine.npz"))
+    expected = made.predict_proba(faces)
+    made.save(tmp_path / name)
+    (tmp_path / "mine.npz").unlink()
+    os.rename(tmp_path / name, tmp_path / f"moved-{name}")
+    assert Pipeline.load(tmp_path / f"moved-{name}").predict_proba(faces) == pytest.approx(expected)
+
+
+def test_a_person_can_read_what_was_saved(saved):
+    manifest = json.loads((saved / MANIFEST).read_text())
+    assert manifest["labels"] == ["angry", "happy", "sad"]
+    assert manifest["head"] == "KNeighborsClassifier"
+    assert manifest["vectors"]["backbone"] == "cnn-a"
+    assert manifest["vectors"]["preprocess"]["size"] == 48
+    assert set(manifest["versions"]) == {"python", "ferembed", "numpy", "scikit-learn", "skops"}
+    assert sorted(os.listdir(saved)) == [HEAD, MANIFEST]
+
+
+def test_saving_again_replaces_and_leaves_nothing_else(saved, faces, labels):
+    fitted(faces, labels, "softmax").save(saved)
+    assert Pipeline.load(saved).head_.__class__.__name__ == "LogisticRegression"
+    assert os.listdir(saved.parent) == ["model"]
+
+
+def test_a_folder_of_other_things_is_not_overwritten(tmp_path, faces, labels):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ModelError, match="is a folder of other things"):
+        fitted(faces, labels).save(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_changed_byte_is_noticed_before_the_file_is_opened(saved):
+    content = bytearray((saved / HEAD).read_bytes())
+    content[len(content) // 2] ^= 1
+    (saved / HEAD).write_bytes(content)
+    with pytest.raises(ModelError, match=r"sha256 of head\.skops in .* is .*, expected"):
+        Pipeline.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(format=2), "is of model format 2; this version of ferembed reads"),
+        (lambda m: m.pop("labels"), "cannot be understood: 'labels'"),
+        (lambda m: m.update(files=[]), "cannot be understood: files is no dict"),
+        (lambda m: m["files"].clear(), "names no head.skops"),
+        (lambda m: m["files"].update({"x.npz": {"sha256": ""}}), "x.npz is missing"),
+        (lambda m: m["labels"].reverse(), "The two do not belong together"),
+        (
+            lambda m: (m["vectors"].update(revision=9), m.update(fingerprint="0")),
+            "was fitted on other vectors than are made here: revision was 9, here 1",
+        ),
+    ],
+)
+def test_a_manifest_that_does_not_match_is_refused(saved, change, message):
+    rewrite(saved, change)
+    with pytest.raises(ModelError) as error:
+        Pipeline.load(saved)
+    assert message in str(error.value)
+
+
+def test_what_is_no_model_is_refused(tmp_path, saved):
+    with pytest.raises(ModelError, match="There is no model at .*nowhere/model"):
+        Pipeline.load(tmp_path / "nowhere" / "model")
+    with pytest.raises(ModelError, match=r"is no saved model: it has no model\.json"):
+        Pipeline.load(tmp_path)
+    with pytest.raises(UnknownName, match="No model is called 'defalt'"):
+        Pipeline.load("defalt")
+    (saved / MANIFEST).write_text("{")
+    with pytest.raises(ModelError, match=r"model\.json of .* cannot be understood"):
+        Pipeline.load(saved)
+    with zipfile.ZipFile(tmp_path / "x.ferembed", "w") as archive:
+        archive.writestr("other", "")
+    with pytest.raises(ModelError, match=r"it has no model\.json"):
+        Pipeline.load(tmp_path / "x.ferembed")
+
+
+class Bomb:
+    """Unpickled, it makes a folder: the trap that a foreign model may be."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_a_booby_trapped_pickle_does_not_run(tmp_path):
+    trap, path = tmp_path / "sprung", tmp_path / "model.pkl"
+    joblib.dump(Bomb(trap), path)
+    with pytest.raises(UntrustedModel) as error:
+        Pipeline.load(path)
+    assert "Opening a pickle runs any code that its writer put in" in str(error.value)
+    assert "allow_pickle=True" in str(error.value)
+    assert not trap.exists()
+    with pytest.raises(ModelError, match="holds a NoneType, not a Pipeline"):
+        Pipeline.load(path, allow_pickle=True)
+    assert trap.exists()  # the trap is a real one
+
+
+def test_a_pickle_in_the_place_of_the_head_does_not_run(tmp_path, saved):
+    trap, buffer = tmp_path / "sprung", io.BytesIO()
+    joblib.dump(Bomb(trap), buffer)
+    replace_head(saved, buffer.getvalue())
+    with pytest.raises(ModelError, match="cannot be opened"):
+        Pipeline.load(saved)
+    assert not trap.exists()
+
+
+def test_a_booby_trapped_skops_file_does_not_run(tmp_path, saved):
+    trap = tmp_path / "sprung"
+    content = skops.io.dumps(FunctionTransformer(os.mkdir, check_inverse=False))
+    replace_head(saved, content)
+    with pytest.raises(UntrustedModel) as error:
+        Pipeline.load(saved)
+    assert "posix.mkdir" in str(error.value) or "os.mkdir" in str(error.value)
+    assert "It was not opened" in str(error.value)
+    replace_head(saved, skops.io.dumps({"x": Bomb(trap)}))
+    with pytest.raises(UntrustedModel, match=r"tests\.test_bundle\.Bomb"):
+        Pipeline.load(saved)
+    assert not trap.exists()
+
+
+class Stranger(type(HEADS["knn"].make())):
+    """A head of somebody's own."""
+
+
+def test_a_head_of_ones_own_is_opened_when_named(tmp_path, faces, labels):
+    made = Pipeline("cnn-a", Stranger(n_neighbors=1), weights="random", store="memory")
+    made.fit(faces, labels).save(tmp_path / "model")
+    with pytest.raises(UntrustedModel, match=r"trusted=\['tests.test_bundle.Stranger'\]"):
+        Pipeline.load(tmp_path / "model")
+    loaded = Pipeline.load(tmp_path / "model", trusted=["tests.test_bundle.Stranger"])
+    assert (loaded.predict(faces) == labels).all()
+
+
+def test_a_forged_tree_is_refused(tmp_path, faces, labels):
+    made = fitted(faces, labels, "forest")
+    for attribute, value in (("children_left", 10**6), ("feature", 9999), ("children_right", 0)):
+        made.fit(faces, labels)
+        tree = next(t.tree_ for t in made.head_.estimators_ if t.tree_.node_count > 1)
+        getattr(tree, attribute)[0] = value
+        made.save(tmp_path / "model")
+        with pytest.raises(ModelError, match="a tree that leads nowhere"):
+            Pipeline.load(tmp_path / "model")
+
+
+def test_an_export_is_read_by_joblib_and_answers_the_same(tmp_path, faces, labels):
+    made = fitted(faces, labels, "svm")
+    made.export(tmp_path / "model.pkl")
+    for copy in (
+        joblib.load(tmp_path / "model.pkl"),
+        Pipeline.load(tmp_path / "model.pkl", allow_pickle=True),
+    ):
+        assert (copy.predict_proba(faces) == made.predict_proba(faces)).all()
+    assert os.listdir(tmp_path) == ["model.pkl"]
+
+
+def test_an_export_that_answers_otherwise_is_not_written(tmp_path, faces, labels, monkeypatch):
+    made = fitted(faces, labels, "softmax")
+
+    whole = type(made.head_).__getstate__
+
+    def forgetful(self):
+        return {**whole(self), "coef_": np.zeros_like(self.coef_)}
+
+    monkeypatch.setattr(type(made.head_), "__getstate__", forgetful)
+    with pytest.raises(ModelError, match="does not answer as the original does"):
+        made.export(tmp_path / "model.pkl")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_unknown_export_format_is_met_with_a_suggestion(tmp_path, faces, labels):
+    with pytest.raises(UnknownName, match="No export format is called 'pikle'. Did you mean 'pick"):
+        fitted(faces, labels).export(tmp_path / "m", format="pikle")
+
+
+def test_what_ships_can_be_loaded(tmp_path):
+    assert "default" in shipped()
+    for name in shipped():
+        assert Pipeline.load(name, store="memory").classes_.size == 7
+    shutil.copytree(Pipeline.load.__func__.__globals__["bundle"].find("default"), tmp_path / "copy")
+    assert Pipeline.load(tmp_path / "copy").classes_.size == 7

@@ -1,0 +1,293 @@
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from ferembed import Embedder, Pipeline
+from ferembed.errors import ImageError, ImageTooLarge, LabelError, ModelError, UnknownName
+from ferembed.heads import HEADS
+from ferembed.preprocess import Preprocess
+
+# scikit-learn's checks feed matrices of numbers, and a row of numbers is no image. Each check that
+# cannot pass is here with its reason; what it is after is checked below on images, and by the
+# heads' own suite on vectors.
+_ROWS = "its rows are feature vectors, here a row is an image"
+_BAD_ROWS = "it wants scikit-learn's wording for a bad matrix; bad images are told one by one"
+_STATELESS = "nothing is looked at in fit: images are checked as they are embedded"
+_BOTH = {
+    **dict.fromkeys(
+        [
+            "check_estimators_dtypes",
+            "check_dtype_object",
+            "check_pipeline_consistency",
+            "check_estimators_pickle",
+            "check_f_contiguous_array_estimator",
+            "check_methods_sample_order_invariance",
+            "check_methods_subset_invariance",
+            "check_dict_unchanged",
+            "check_fit_idempotent",
+        ],
+        _ROWS,
+    ),
+    **dict.fromkeys(
+        [
+            "check_n_features_in_after_fitting",
+            "check_n_features_in",
+        ],
+        "images have no fixed number of features",
+    ),
+    **dict.fromkeys(
+        [
+            "check_complex_data",
+            "check_estimators_empty_data_messages",
+            "check_estimators_nan_inf",
+            "check_estimator_sparse_tag",
+            "check_fit2d_predict1d",
+        ],
+        _BAD_ROWS,
+    ),
+}
+EXPECTED = {
+    "Embedder": {
+        **_BOTH,
+        "check_fit_score_takes_y": "the second argument of fit is called labels",
+        "check_fit1d": _STATELESS,
+        **dict.fromkeys(
+            [
+                "check_transformer_data_not_an_array",
+                "check_transformer_general",
+                "check_transformer_preserve_dtypes",
+                "check_transformers_unfitted_stateless",
+            ],
+            _ROWS,
+        ),
+    },
+    "Pipeline": {
+        **_BOTH,
+        **dict.fromkeys(
+            [
+                "check_fit_score_takes_y",
+                "check_estimators_overwrite_params",
+                "check_dont_overwrite_parameters",
+                "check_estimators_fit_returns_self",
+                "check_readonly_memmap_input",
+                "check_positive_only_tag_during_fit",
+                "check_classifier_data_not_an_array",
+                "check_classifiers_one_label",
+                "check_classifiers_classes",
+                "check_classifiers_train",
+                "check_classifiers_regression_target",
+                "check_supervised_y_2d",
+                "check_fit_check_is_fitted",
+                "check_requires_y_none",
+            ],
+            _ROWS,
+        ),
+        **dict.fromkeys(
+            [
+                "check_estimator_sparse_array",
+                "check_estimator_sparse_matrix",
+                "check_fit2d_1sample",
+                "check_fit2d_1feature",
+            ],
+            _BAD_ROWS,
+        ),
+    },
+}
+
+
+@parametrize_with_checks(
+    [
+        Embedder("cnn-a", weights="random", store="memory"),
+        Pipeline("cnn-a", "knn", weights="random", store="memory"),
+    ],
+    expected_failed_checks=lambda estimator: EXPECTED[type(estimator).__name__],
+)
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+def pipeline(head="knn", **options):
+    made = Pipeline("cnn-a", head, weights="random", store="memory", **options)
+    small = {"knn": {"head__n_neighbors": 3}, "bagged-svm": {"head__max_samples": 20}}
+    return made.set_params(**small.get(head, {}) if isinstance(head, str) else {})
+
+
+def test_fit_returns_itself_and_leaves_its_parameters_alone(faces, labels):
+    made = pipeline()
+    before = repr(made.get_params())
+    assert made.fit(faces, labels) is made
+    assert repr(made.get_params()) == before
+
+
+@pytest.mark.parametrize("head", HEADS.names())
+def test_every_head_learns_the_faces_it_saw(head, faces, labels):
+    made = pipeline(head)
+    if head == "softmax":
+        made.set_params(head__C=1e4)
+    shares = made.fit(faces, labels).predict_proba(faces)
+    assert made.classes_.tolist() == ["angry", "happy", "sad"]
+    assert shares.shape == (24, 3)
+    assert shares.sum(axis=1) == pytest.approx(np.ones(24))
+    assert (made.classes_[shares.argmax(axis=1)] == made.predict(faces)).all()
+    if head in ("softmax", "knn"):
+        assert made.score(faces, labels) >= 0.5
+
+
+def test_rows_answer_to_their_own_image_in_any_order(faces, labels):
+    made = pipeline("softmax").fit(faces, labels)
+    order = np.random.default_rng(0).permutation(24)
+    expected = made.predict_proba(faces)[order]
+    assert made.predict_proba(faces[order]) == pytest.approx(expected, abs=1e-6)
+    assert made.predict_proba(faces[order][:1])[0] == pytest.approx(expected[0], abs=1e-6)
+
+
+def test_two_fits_are_equal(faces, labels):
+    one, two = (pipeline("bagged-svm").fit(faces, labels).predict_proba(faces) for _ in range(2))
+    assert (one == two).all()
+
+
+def test_labels_may_be_numbers(faces, labels):
+    numbers = np.where(labels == "happy", 3, 0)
+    made = pipeline().fit(faces, numbers)
+    assert made.classes_.tolist() == [0, 3]
+    assert made.predict(faces).dtype.kind == "i"
+
+
+def test_any_classifier_can_be_the_head(faces, labels):
+    head = LogisticRegression(C=0.5, max_iter=500)
+    made = pipeline(head).fit(faces, labels)
+    assert made.head_ is not head
+    assert made.head_.C == 0.5
+    assert not hasattr(head, "coef_")
+
+
+def test_a_head_without_probabilities_predicts_and_says_how_to_get_them(faces, labels):
+    made = pipeline(LinearSVC(C=0.01)).fit(faces, labels)
+    assert made.predict(faces).shape == (24,)
+    with pytest.raises(ModelError, match="The head LinearSVC gives no probabilities. Wrap it in"):
+        made.predict_proba(faces)
+
+
+def test_parameters_of_a_named_head_are_reached(faces):
+    made = Pipeline(head="svm").set_params(head__C=7, backbone="cnn-a")
+    assert made.head.C == 7
+    assert clone(made).head.C == 7
+    assert Pipeline().set_params(head="svm", head__gamma=0.5).head.gamma == 0.5
+    with pytest.raises(ValueError, match="Invalid parameter 'penalti'"):
+        Pipeline().set_params(head__penalti=7)
+
+
+def test_a_grid_search_over_head_and_backbone(faces, labels):
+    grid = {"head__C": [0.1, 10], "backbone": ["cnn-a", "cnn-b"], "layer": ["dense1", "flatten"]}
+    search = GridSearchCV(pipeline("svm"), grid, cv=2).fit(faces, labels)
+    assert len(search.cv_results_["params"]) == 8
+    assert not np.isnan(search.cv_results_["mean_test_score"]).any()
+    assert search.best_estimator_.predict(faces).shape == (24,)
+
+
+def test_cross_validation_over_a_list_of_images(faces, labels):
+    scores = cross_val_score(pipeline(), list(faces), labels, cv=3)
+    assert scores.shape == (3,)
+
+
+def test_the_vectors_of_a_second_fit_come_from_the_store(faces, labels, tmp_path):
+    store = str(tmp_path / "s.sqlite")
+    first = Pipeline("cnn-a", "knn", weights="random", store=store).fit(faces, labels)
+    second = Pipeline("cnn-a", "softmax", weights="random", store=store).fit(faces, labels)
+    assert (first.computed_, first.from_store_) == (24, 0)
+    assert (second.computed_, second.from_store_) == (0, 24)
+
+
+def test_wrong_labels_are_told_apart(faces, labels):
+    with pytest.raises(LabelError, match="24 images and 23 labels. Give one label for each image"):
+        pipeline().fit(faces, labels[:-1])
+    with pytest.raises(LabelError, match=r"24 images have 1 different labels \['sad'\]"):
+        pipeline().fit(faces, ["sad"] * 24)
+    with pytest.raises(LabelError, match=r"a label per image, not as \(24, 1\)"):
+        pipeline().fit(faces, labels[:, None])
+    with pytest.raises(UnknownName, match="No head is called 'svn'. Did you mean 'svm'?"):
+        Pipeline("cnn-a", "svn", weights="random", store="memory").fit(faces, labels)
+
+
+def test_an_unreadable_face_is_an_error_or_left_out_as_asked(faces, labels):
+    images = [*faces, b"no face"]
+    with pytest.raises(ImageError, match="1 of 25 images cannot be used"):
+        pipeline().fit(images, [*labels, "sad"])
+    made = pipeline().fit(images, [*labels, "sad"], skip_unreadable=True)
+    assert [failure.position for failure in made.failures_] == [24]
+    assert made.predict(faces).shape == (24,)
+    with pytest.raises(ImageError):
+        made.predict(images)
+
+
+def test_an_unfitted_pipeline_says_so(faces):
+    from sklearn.exceptions import NotFittedError
+
+    for use in (pipeline().predict, pipeline().predict_proba, pipeline().analyze):
+        with pytest.raises(NotFittedError):
+            use(faces)
+    with pytest.raises(NotFittedError):
+        pipeline().save("nowhere")
+
+
+def test_no_faces_give_no_rows(faces, labels):
+    made = pipeline().fit(faces, labels)
+    assert made.predict([]).shape == (0,)
+    assert made.predict_proba([]).shape == (0, 3)
+
+
+def test_a_photo_is_analysed_face_by_face(faces, labels, portrait):
+    made = pipeline("softmax").fit(faces, labels)
+    (prediction,) = made.analyze(portrait)
+    x1, y1, x2, y2 = prediction.face.box
+    assert 130 < x1 < 200 < 330 < x2 < 400
+    assert 80 < y1 < 150 < 300 < y2 < 350
+    assert list(prediction.probabilities) == ["angry", "happy", "sad"]
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert prediction.label == max(prediction.probabilities, key=prediction.probabilities.get)
+
+
+def test_a_face_from_a_photo_has_the_vector_of_its_crop(faces, labels, portrait):
+    from ferembed.faces import crop
+    from ferembed.images import load_image
+
+    made = pipeline("softmax", margin=0.2).fit(faces, labels)
+    (prediction,) = made.analyze(portrait)
+    cut = crop(load_image(portrait), prediction.face, 0.2)
+    shares = dict(zip(made.classes_, made.predict_proba([cut])[0], strict=True))
+    assert prediction.probabilities == pytest.approx(shares, abs=1e-9)
+
+
+def test_a_landscape_has_no_face_and_a_face_alone_needs_no_detector(faces, labels):
+    made = pipeline().fit(faces, labels)
+    assert made.analyze(np.full((300, 400, 3), 130, np.uint8)) == []
+    made.set_params(detector=None)
+    (prediction,) = made.analyze(faces[0])
+    assert prediction.face.box == (0, 0, 48, 48)
+    assert prediction.label == made.predict(faces[:1])[0]
+
+
+def test_evaluation_counts_what_it_leaves_out(faces, labels):
+    made = pipeline().fit(faces, labels)
+    report, failures = made.evaluate([*faces, b"x"], [*labels, "sad"])
+    assert report.count == 24
+    assert report.accuracy == made.score(faces, labels)
+    assert len(failures) == 1
+
+
+def test_a_pixel_limit_holds_for_photos(faces, labels, portrait):
+    made = pipeline(max_pixels=48 * 48).fit(faces, labels)
+    with pytest.raises(ImageTooLarge):
+        made.analyze(portrait)
+
+
+def test_fitting_warns_of_nothing(faces, labels):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipeline("svm", preprocess=Preprocess(equalize="histogram")).fit(faces, labels)
