@@ -122,7 +122,7 @@ def entries(path: Path) -> Iterator[Entry]:
     archive = str(path)
     damaged = DataError(f"{path} is no whole zip: its directory is damaged. Download it again.")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        position, count, shift = _directory(data, damaged)
+        position, count = _directory(data, damaged)
         for _ in range(count):
             if data[position : position + 4] != b"PK\1\2":
                 raise damaged
@@ -137,27 +137,26 @@ def entries(path: Path) -> Iterator[Entry]:
                 extra = data[start + name_length : start + name_length + extra_length]
                 size, packed, offset = _wide(extra, size, packed, offset, damaged)
             position = start + name_length + extra_length + comment_length
-            member = ZipMember(archive, _decode(name), offset + shift, packed, size, crc, method)
+            member = ZipMember(archive, _decode(name), offset, packed, size, crc, method)
             yield Entry(member, bool(flags & 1))
 
 
-def _directory(data: mmap.mmap, damaged: DataError) -> tuple[int, int, int]:
-    """Where the central directory starts, how many members it has, and how far offsets are off."""
+def _directory(data: mmap.mmap, damaged: DataError) -> tuple[int, int]:
+    """Where the central directory starts, and how many members it has."""
     end = data.rfind(b"PK\5\6", max(0, len(data) - _END.size - 0xFFFF))
     if end < 0 or end + _END.size > len(data):
         raise damaged
     _, _, _, _, count, length, offset, _ = _END.unpack_from(data, end)
-    if 0xFFFF in (count,) or 0xFFFFFFFF in (length, offset):
+    if count == 0xFFFF or 0xFFFFFFFF in (length, offset):
         locator = end - _LOCATOR64.size
         if locator >= 0 and data[locator : locator + 4] == b"PK\6\7":
             end = data.rfind(b"PK\6\6", 0, locator)
             if end < 0:
                 raise damaged
             *_, count, length, offset = _END64.unpack_from(data, end)
-    start = end - length
-    if start < 0:
+    if offset + length > end:
         raise damaged
-    return start, count, start - offset  # a zip may be appended to another file
+    return offset, count
 
 
 def _wide(

@@ -33,10 +33,10 @@ class Description:
     >>> import numpy as np
     >>> gray = np.zeros((2, 48, 48), np.uint8)
     >>> print(describe(Dataset.of(gray, ["happy", "sad"], ["train", "train"])).table())
-               train    total    share
-    happy          1        1    50.0%
-    sad            1        1    50.0%
-    total          2        2   100.0%
+                 train   total   share
+    happy            1       1   50.0%
+    sad              1       1   50.0%
+    total            2       2  100.0%
     sizes      48x48 2
     given: pictures 2
     """

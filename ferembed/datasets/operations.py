@@ -28,6 +28,8 @@ def merge(*sets: Dataset) -> Dataset:
     """
     if not sets:
         raise DataError("There is nothing to merge: pass at least one data set.")
+    if len(sets) == 1:
+        return sets[0]
     classes = tuple(in_order([label for one in sets for label in one.classes]))
     images = sets[0].images
     for one in sets[1:]:

@@ -1,0 +1,153 @@
+"""A data set is written whole or not at all, and reads back as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ferembed import datasets
+from ferembed.datasets import Dataset
+from ferembed.errors import DataError, ImageError
+from ferembed.images import load_image
+from tests.test_datasets import fer_row, png, value, write_fer, write_tree
+
+
+@pytest.fixture
+def parts(faces: np.ndarray, labels: np.ndarray) -> Dataset:
+    return datasets.split(Dataset.of(faces, labels), {"train": 50, "validation": 25, "test": 25})
+
+
+def content(dataset: Dataset) -> Counter[tuple[str, str, bytes]]:
+    return Counter((label, split, load_image(image).tobytes()) for image, label, split in dataset)
+
+
+def test_class_folders_read_back_as_they_were(parts: Dataset, tmp_path: Path) -> None:
+    augmented = datasets.mirror(datasets.balance(parts, 6))
+    out = datasets.write(augmented, tmp_path / "out")
+    back = datasets.open(out)
+    assert content(back) == content(augmented)
+    assert back.provenance[:-1] == augmented.provenance
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    with pytest.raises(DataError, match="holds augmented pictures"):  # it remembers
+        datasets.split(back, {"train": 50, "test": 50}, pool=True)
+
+
+def test_a_csv_reads_back_as_it_was(parts: Dataset, tmp_path: Path) -> None:
+    out = datasets.write(parts, tmp_path / "fer.csv")
+    assert out.read_text().splitlines()[0] == "emotion,pixels,Usage"
+    back = datasets.open(out)
+    assert content(back) == content(parts)
+    assert back.provenance[:-1] == parts.provenance
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fer.csv", "fer.provenance.json"]
+
+
+def test_files_are_copied_byte_for_byte_under_their_names(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "in", ["train/happy/a.png", "test/happy/PublicTest_1.png"])
+    faces = datasets.split(datasets.open(tree), {"test": 100}, pool=True)
+    out = datasets.write(faces, tmp_path / "out")
+    assert (out / "test/happy/a.png").read_bytes() == png(0)
+    # FER2013's file names tell a split, but not against what was written.
+    assert datasets.open(out).splits.tolist() == ["test", "test"]
+
+
+def test_names_that_differ_only_in_case_stay_apart_on_every_disk(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "in", ["one/happy/a.png", "two/happy/A.png", "three/joy/a.PNG"])
+    out = datasets.write(datasets.open(tree), tmp_path / "out")
+    names = [path.name for path in (out / "happy").iterdir()]
+    assert sorted(names) == ["A-3.png", "a-2.PNG", "a.png"]
+    assert sorted(value(image) for image in datasets.open(out).images) == [0, 1, 2]
+
+
+def test_colour_and_other_sizes_become_gray_48_in_a_csv(tmp_path: Path) -> None:
+    red = np.zeros((1, 96, 64, 3), np.uint8)
+    red[..., 0] = 255
+    out = datasets.write(Dataset.of(red, ["sad"]), tmp_path / "x.csv")
+    pixels = load_image(datasets.open(out).images[0])
+    assert pixels.shape == (48, 48, 3)
+    assert set(np.unique(pixels)) == {76}  # the luma of red
+    assert out.read_text().splitlines()[0] == "emotion,pixels"
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path, parts: Dataset) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"out exists already. Delete it, or choose another name."):
+        datasets.write(parts, tmp_path / "out")
+    with pytest.raises(DataError, match="has no pictures; there is nothing to write"):
+        datasets.write(parts.select([]), tmp_path / "empty")
+    contempt = Dataset.of(np.zeros((1, 4, 4), np.uint8), ["contempt"])
+    with pytest.raises(DataError, match="numbers for the seven expressions, and none for contempt"):
+        datasets.write(contempt, tmp_path / "x.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+@pytest.mark.parametrize("out", ["out", "out.csv"])
+def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path: Path, out: str) -> None:
+    names = [f"train/sad/{number:02}.png" for number in range(40)]
+    faces = datasets.open(write_tree(tmp_path / "in", names))
+    broken = tmp_path / "in" / names[25]
+    broken.rename(tmp_path / "aside")
+    with pytest.raises(ImageError, match="25.png"):
+        datasets.write(faces, tmp_path / out)
+    assert not (tmp_path / out).exists()
+    (tmp_path / "aside").rename(broken)
+    part = tmp_path / f"{out}.part"
+    if out == "out":
+        done = {path: path.stat().st_mtime_ns for path in part.rglob("*.png")}
+        assert len(done) == 25
+    else:
+        with (part / "rows.csv").open("ab") as file:
+            file.write(b"4,12 13")  # a row that was being written
+    (tmp_path / "in" / names[0]).write_bytes(png(200))  # changed since: what is done stays done
+    datasets.write(faces, tmp_path / out)
+    back = datasets.open(tmp_path / out)
+    assert sorted(value(image) for image in back.images) == list(range(40))
+    assert not part.exists()
+
+
+def test_another_data_set_does_not_go_on_from_it(tmp_path: Path, parts: Dataset) -> None:
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part" / "plan.txt").write_text("something else")
+    with pytest.raises(DataError, match=r"out.part holds another data set, half written. Delete"):
+        datasets.write(parts, tmp_path / "out")
+
+
+def test_a_killed_call_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
+    rows = [fer_row(number % 7, number % 256) for number in range(1500)]
+    path = write_fer(tmp_path / "fer2013.csv", rows)
+    program = (
+        "import sys; from ferembed import datasets; "
+        "datasets.write(datasets.open(sys.argv[1]), sys.argv[2])"
+    )
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", program, str(path), str(out)]
+    running = subprocess.Popen(command)
+    part = tmp_path / "out.part"
+    deadline = time.time() + 60
+    while len(list(part.rglob("*.png"))) < 50:
+        assert running.poll() is None
+        assert time.time() < deadline
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not out.exists()
+    done = {path: path.stat().st_mtime_ns for path in part.rglob("*.png")}
+    assert 50 <= len(done) < 1500
+    datasets.write(datasets.open(path), out)
+    back = datasets.open(out)
+    assert content(back) == content(datasets.open(path))
+    for path, when in done.items():
+        assert (out / path.relative_to(part)).stat().st_mtime_ns == when
+
+
+def test_progress_is_told(tmp_path: Path, parts: Dataset) -> None:
+    seen: list[tuple[int, int | None]] = []
+    datasets.write(parts, tmp_path / "out", progress=lambda done, all: seen.append((done, all)))
+    assert seen[-1] == (24, 24)
