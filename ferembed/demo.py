@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
-from ferembed.errors import MissingExtra
+from ferembed.fonts import matplotlib_data
 from ferembed.pipeline import Pipeline
 from ferembed.readings import read_photos, writing
 
 
 def photo() -> Path:
     """Matplotlib's portrait of Grace Hopper, a photograph in the public domain."""
-    package = find_spec("matplotlib")
-    if package is None or package.origin is None:
-        raise MissingExtra(
-            "The demo reads a photo that matplotlib carries. Run: pip install 'ferembed[demo]'"
-        )
-    return Path(package.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
+    return matplotlib_data() / "sample_data" / "grace_hopper.jpg"
 
 
 def demo(output: str, language: str) -> int:

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from ferembed.errors import LabelError
+from ferembed.report import Report
+
+
+@pytest.fixture
+def report():
+    classes = ["angry", "happy", "sad"]
+    shares = np.array(
+        [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.1, 0.6, 0.3], [0.0, 0.3, 0.7], [0.6, 0.0, 0.4]]
+    )
+    return Report.of(["angry", "happy", "sad", "sad", "angry"], shares, classes)
+
+
+def test_the_scores_worked_out_by_hand(report):
+    assert report.count == 5
+    assert report.accuracy == pytest.approx(0.8)
+    assert report.labels == ("angry", "happy", "sad")
+    assert report.confusion == ((2, 0, 0), (0, 1, 0), (0, 1, 1))
+    happy, sad = report.classes["happy"], report.classes["sad"]
+    assert (happy.precision, happy.recall, happy.support) == (0.5, 1.0, 1)
+    assert (sad.precision, sad.recall, sad.f1) == (1.0, 0.5, pytest.approx(2 / 3))
+    assert report.macro_f1 == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+
+
+def test_the_calibration_error_worked_out_by_hand(report):
+    # Bins of 1/15: 0.9, 0.8, 0.7 alone and right; the two of 0.6 in one bin, half of them right.
+    assert report.calibration_error == pytest.approx((0.1 + 0.2 + 0.3 + 2 * 0.1) / 5)
+
+
+def test_scores_agree_with_scikit_learns():
+    from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+
+    rng = np.random.default_rng(0)
+    classes = ["angry", "happy", "neutral", "sad"]
+    shares = rng.dirichlet(np.ones(4), 300)
+    truth = rng.choice(classes, 300)
+    report = Report.of(truth, shares, classes)
+    answers = np.array(classes)[shares.argmax(axis=1)]
+    order = list(report.labels)
+    assert np.array_equal(report.confusion, confusion_matrix(truth, answers, labels=order))
+    assert report.macro_f1 == pytest.approx(f1_score(truth, answers, average="macro"))
+    expected = precision_recall_fscore_support(truth, answers, labels=order)
+    ours = [[getattr(report.classes[c], k) for c in order] for k in ("precision", "recall", "f1")]
+    assert np.array(ours) == pytest.approx(np.array(expected[:3]))
+
+
+def test_a_class_without_faces_does_not_count_in_the_mean():
+    report = Report.of(["a", "b"], np.eye(3)[:2], ["a", "b", "c"])
+    assert report.macro_f1 == 1
+    assert report.classes["c"].support == 0
+
+
+def test_the_table_is_markdown(report):
+    lines = report.table().splitlines()
+    assert lines[0] == "5 faces: accuracy 80.00%, macro F1 0.778, calibration error 0.160"
+    assert lines[2] == "| true | precision | recall | F1 | faces | angry | happy | sad |"
+    assert lines[-1] == "| sad | 1.000 | 0.500 | 0.667 | 2 | 0 | 1 | 1 |"
+    assert report.to_dict()["classes"]["sad"]["recall"] == 0.5
+
+
+def test_labels_the_model_does_not_know_are_named():
+    with pytest.raises(LabelError, match="has the labels bored, which the model does not know: a"):
+        Report.of(["a", "bored"], np.eye(2), ["a", "b"])
+    with pytest.raises(LabelError, match="the data set is empty"):
+        Report.of([], np.empty((0, 2)), ["a", "b"])
