@@ -44,6 +44,8 @@ _THUMB = 32  # side of what near copies are looked for and verified in
 _SHIFT = 3  # pixels of the thumb that a near copy may be moved by
 _SAME_HASH = 12  # of 63 bits that may differ
 _SAME_PICTURE = 0.92  # correlation from which two pictures are one
+_CLEANED = ("train", UNSPLIT)
+_NUMBERS = ("findings", "pictures", "dropped")
 _KEEP_FIRST = ("test", "validation", "train", UNSPLIT)
 
 
@@ -93,19 +95,35 @@ class Audit:
         """How many findings there are of a kind, or of that kind with a trait."""
         return len(self._of(kind, trait))
 
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """For each kind the number of findings and pictures, and of those that clean drops."""
+        return {
+            kind: {
+                **self._numbers(self._of(kind)),
+                **{
+                    trait: self._numbers(self._of(kind, trait))
+                    for trait in TRAITS
+                    if kind.endswith("copies")
+                },
+            }
+            for kind in self.looked_for
+        }
+
     def table(self) -> str:
         rows = [("", "findings", "pictures", "clean drops")]
+        summary = self.summary()
         for kind in KINDS:
-            if kind not in self.looked_for:
+            if kind not in summary:
                 rows.append((kind, "not looked for", "", ""))
                 continue
-            rows.append((kind, *self._numbers(self._of(kind))))
-            for trait in TRAITS if kind.endswith("copies") else ():
-                rows.append((f"  {trait}", *self._numbers(self._of(kind, trait))))
+            of_traits = {f"  {trait}": summary[kind].get(trait) for trait in TRAITS}
+            for name, numbers in {kind: summary[kind], **of_traits}.items():
+                if numbers:
+                    findings, pictures, dropped = (f"{numbers[of]:,}" for of in _NUMBERS)
+                    rows.append((name, findings, pictures, dropped))
         lines = [f"{a:<24}{b:>14}{c:>12}{d:>14}".rstrip() for a, b, c, d in rows]
-        before = self.dataset.counts()
         after = clean(self.dataset, self).counts()
-        for split, of in before.items():
+        for split, of in self.dataset.counts().items():
             left = sum(after.get(split, {}).values())
             lines.append(f"clean leaves {left:,} of {sum(of.values()):,} in {split}")
         return "\n".join(lines)
@@ -116,6 +134,7 @@ class Audit:
             "format": FORMAT,
             "pictures": len(self.dataset),
             "fingerprint": _fingerprint(self.dataset),
+            "summary": self.summary(),
             "findings": [
                 {
                     "kind": one.kind,
@@ -142,18 +161,12 @@ class Audit:
             if one.kind == kind and (trait is None or trait in one.traits)
         ]
 
-    def _numbers(self, findings: Sequence[Finding]) -> tuple[str, str, str]:
+    def _numbers(self, findings: Sequence[Finding]) -> dict[str, int]:
         pictures = {picture.index for one in findings for picture in one.pictures}
         drops = _drops(((one.kind, one.traits, one.drop) for one in findings), None)
         cleaned = self.dataset.mask(*_CLEANED)
-        return (
-            f"{len(findings):,}",
-            f"{len(pictures):,}",
-            f"{sum(cleaned[index] for index in drops):,}",
-        )
-
-
-_CLEANED = ("train", UNSPLIT)
+        dropped = sum(bool(cleaned[index]) for index in drops)
+        return dict(zip(_NUMBERS, (len(findings), len(pictures), dropped), strict=True))
 
 
 def audit(

@@ -100,7 +100,7 @@ class Storage:
         self.path = path
         self.tables: dict[str, Path | ZipMember] = {}
         self.steps: Sequence[Step] = ()
-        self._tray = tray
+        self.tray = tray
         self._names = Names()
         self._numbers = array("Q")
         self._list_folder() if path.is_dir() else self._list_zip()
@@ -130,7 +130,7 @@ class Storage:
             prefix = f"{folder}/" if folder else ""
             for name in sorted(folders, reverse=True):
                 if name.startswith("."):
-                    self._tray.skip("hidden files", prefix + name)
+                    self.tray.skip("hidden files", prefix + name)
                 else:
                     pending.append(prefix + name)
             number = self._names.folder(folder)
@@ -143,9 +143,9 @@ class Storage:
                 elif kind == "table":
                     self.tables[prefix + name] = here / name
                 elif kind == "provenance":
-                    self.steps = read_steps(here / name)
+                    self._take_steps(prefix + name, here / name)
             if not (pictures or folders or prefix == ""):
-                self._tray.skip("empty folders", folder)
+                self.tray.skip("empty folders", folder)
 
     def _list_zip(self) -> None:
         numbers: dict[str, int] = {}
@@ -153,7 +153,7 @@ class Storage:
         for entry in archive.entries(self.path):
             member = entry.member
             if entry.unsafe:
-                self._tray.bad(
+                self.tray.bad(
                     "names that lead out of the zip",
                     f"{self.path}: the member {member.name!r} leads out of the zip",
                 )
@@ -164,9 +164,9 @@ class Storage:
                 continue
             kind = self._sort(member.name)
             if kind and entry.encrypted:
-                self._tray.bad("encrypted", f"{member} is encrypted; unpack it with its password")
+                self.tray.bad("encrypted", f"{member} is encrypted; unpack it with its password")
             elif kind == "picture" and member.size > archive.MAX_PICTURE:
-                self._tray.bad(
+                self.tray.bad(
                     "larger than a picture may be",
                     f"{member} unpacks to {member.size / 2**20:,.0f} MiB, a picture may have "
                     f"{archive.MAX_PICTURE / 2**20:,.0f} MiB",
@@ -181,27 +181,33 @@ class Storage:
             elif kind == "table":
                 self.tables[member.name] = member
             elif kind == "provenance":
-                self.steps = read_steps(member)
+                self._take_steps(member.name, member)
         for folder in empty:
             if not any(other == folder or other.startswith(f"{folder}/") for other in numbers):
-                self._tray.skip("empty folders", folder)
+                self.tray.skip("empty folders", folder)
 
     def _sort(self, full: str) -> str:
         """What a file is to a data set; what is nothing is noted."""
         parts = full.split("/")
         ending = os.path.splitext(full)[1].lower()
         if parts[-1].startswith(".") or "__MACOSX" in parts:
-            self._tray.skip("hidden files", full)
+            self.tray.skip("hidden files", full)
         elif ending in EXTENSIONS:
-            self._tray.tick()
+            self.tray.tick()
             return "picture"
         elif ending in TABLES:
             return "table"
-        elif full == PROVENANCE:
+        elif parts[-1] == PROVENANCE and len(parts) < 3:
             return "provenance"
         else:
-            self._tray.skip(f"files that are no pictures ({ending or 'no ending'})", full)
+            self.tray.skip(f"files that are no pictures ({ending or 'no ending'})", full)
         return ""
+
+    def _take_steps(self, full: str, content: Path | ZipMember) -> None:
+        steps = read_steps(content)
+        if not steps:
+            self.tray.skip("files that are no pictures (.json)", full)
+        self.steps = steps or self.steps
 
     def _note_twins(self) -> None:
         total = len(self.part)
@@ -211,7 +217,7 @@ class Storage:
         twins = order[1:][hashes[order][1:] == hashes[order][:-1]]
         if len(twins):
             first = self.part.name(int(twins.min()))
-            self._tray.noted["names like another but for case"] = {
+            self.tray.noted["names like another but for case"] = {
                 "count": len(twins),
                 "first": first,
             }
@@ -235,10 +241,19 @@ def provenance_of(table: Path) -> Path:
 
 
 def read_steps(content: Path | ZipMember) -> Sequence[Step]:
+    """The steps that `write` left, or none if the file is something else."""
     try:
         steps = json.loads(content.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{content} cannot be read: {error}. Delete it to go on.") from None
-    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-        raise DataError(f"{content} is no list of steps. Delete it to go on.")
-    return steps
+    except (OSError, ValueError):
+        return ()
+    return steps if _are_steps(steps) else ()
+
+
+def _are_steps(steps: object) -> bool:
+    return isinstance(steps, list) and all(
+        isinstance(step, dict)
+        and isinstance(step.get("step"), str)
+        and isinstance(step.get("sets", []), list)
+        and all(_are_steps(one) for one in step.get("sets", []))
+        for step in steps
+    )

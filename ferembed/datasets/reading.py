@@ -171,7 +171,13 @@ def _choose_table(storage: Storage, wanted: str | None, given: Mapping[str, str]
         if wanted not in storage.tables:
             raise DataError(unknown(f"CSV in {storage.path}", wanted, list(storage.tables)))
         return wanted
-    useful = [name for name, at in storage.tables.items() if kind_of(Table(at), given)]
+    useful = []
+    for name, content in storage.tables.items():
+        try:
+            if kind_of(Table(content), given):
+                useful.append(name)
+        except DataError as error:
+            storage.tray.bad("CSVs that cannot be read", str(error).removesuffix("."))
     if len(useful) > 1:
         raise DataError(
             f"{storage.path} holds {len(useful)} label files: {', '.join(useful)}. "
