@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,7 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Set before any test imports ferembed, so that no test touches the user's own cache.
-os.environ["FEREMBED_CACHE"] = tempfile.mkdtemp(prefix="ferembed-tests-")
+CACHE = Path(tempfile.mkdtemp(prefix="ferembed-tests-"))
+os.environ["FEREMBED_CACHE"] = str(CACHE)
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

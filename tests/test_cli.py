@@ -1,0 +1,247 @@
+import csv
+import io
+import json
+import random
+import shutil
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from ferembed import Pipeline
+from ferembed.cli import main
+from tests.conftest import CACHE, run_python
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, faces, labels):
+    path = tmp_path_factory.mktemp("model") / "small"
+    Pipeline("cnn-a", "softmax", weights="random", store="memory").fit(faces, labels).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def class_folders(tmp_path, faces, labels):
+    """train/ and validation/ with a folder per class, and a text called .png among them."""
+    for i, (face, label) in enumerate(zip(faces, labels, strict=True)):
+        folder = tmp_path / "data" / ("train" if i < 18 else "validation") / label
+        folder.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(face).save(folder / f"{i}.png")
+    (tmp_path / "data" / "train" / "sad" / "letter.png").write_text("a letter")
+    return str(tmp_path / "data")
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path / "cache"))
+    if (CACHE / "networks").exists():  # what other tests exported serves here, too
+        shutil.copytree(CACHE / "networks", tmp_path / "cache" / "networks")
+
+    def run(*arguments):
+        code = main(list(map(str, arguments)))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_predict_prints_the_face_and_its_shares(run, model, portrait):
+    code, out, err = run("predict", portrait, "--model", model, "--lang", "es")
+    assert code == 0
+    assert f"{portrait}: face 1 at (" in out
+    assert all(name in out for name in ("Enfado", "Alegría", "Tristeza"))
+    assert err == ""
+
+
+def test_predict_writes_json_csv_and_drawn_copies(run, model, portrait, tmp_path):
+    for name in ("a.json", "a.csv"):
+        code, out, _ = run("predict", portrait, "--model", model, "--output", tmp_path / name)
+        assert (code, out) == (0, "")
+    (entry,) = json.loads((tmp_path / "a.json").read_text())
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text()))
+    assert entry["faces"][0]["label"] == row["label"]
+    assert run("predict", portrait, "--model", model, "--annotate", tmp_path / "drawn")[0] == 0
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["grace_hopper.png"]
+
+
+def test_a_bad_file_is_one_line_and_the_exit_code_says_so(run, model, portrait, tmp_path):
+    (tmp_path / "letter.png").write_text("a letter")
+    code, out, err = run("predict", tmp_path / "letter.png", portrait, "--model", model, "--json")
+    assert code == 1
+    assert [len(entry["faces"]) for entry in json.loads(out)] == [0, 1]
+    assert err.splitlines() == [
+        f"ferembed: {tmp_path / 'letter.png'} is not a picture in a known format "
+        "(it starts like text: 'a letter').",
+        "ferembed: 1 of 2 files could not be read.",
+    ]
+
+
+def test_the_picture_is_the_face_on_request(run, model, portrait):
+    _, out, _ = run("predict", portrait, "--model", model, "--detector", "none", "--json")
+    assert json.loads(out)[0]["faces"][0]["box"] == [0, 0, 512, 600]
+
+
+def test_errors_are_one_line_and_no_traceback(run, model, portrait, tmp_path):
+    for arguments, message in (
+        (("predict", portrait, "--model", "defalt"), "No model is called 'defalt'"),
+        (("predict", portrait, "--model", model, "--detector", "har"), "Did you mean 'haar'?"),
+        (("predict", tmp_path / "*.gif", "--model", model), "No picture is found at"),
+        (("fit", tmp_path / "gone", "--output", tmp_path / "m"), "gone"),
+        (("cache", "prune"), "Say what to prune"),
+    ):
+        code, out, err = run(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("ferembed: ")
+        assert message in err
+        assert len(err.splitlines()) == 1
+
+
+def test_fit_evaluate_and_a_second_fit_from_the_store(run, class_folders, tmp_path):
+    options = ("--backbone", "cnn-a", "--weights", "random", "--quiet", "--json")
+    fit = ("fit", class_folders, "--head", "knn", "--set", "head__n_neighbors=3", *options)
+    code, out, err = run(*fit, "--output", tmp_path / "one")
+    assert code == 1
+    assert "letter.png is not a picture" in err
+    assert json.loads(out) == {
+        "model": str(tmp_path / "one"), "faces": 18, "computed": 18, "from_store": 0, "failed": 1,
+    }  # fmt: skip
+    counts = json.loads(run(*fit, "--output", tmp_path / "two.ferembed")[1])
+    assert (counts["computed"], counts["from_store"]) == (0, 18)
+    for model in ("one", "two.ferembed"):
+        code, out, _ = run("evaluate", tmp_path / model, class_folders, "--json", "--quiet")
+        report = json.loads(out)
+        assert code == 0
+        assert (report["count"], report["split"]) == (6, "validation")
+        assert np.sum(report["confusion"]) == 6
+    table = run("evaluate", tmp_path / "one", class_folders)[1]
+    assert table.startswith("6 faces: accuracy ")
+
+
+def test_embed_fills_the_store_and_writes_vectors(run, class_folders, tmp_path):
+    options = ("--backbone", "cnn-a", "--weights", "random", "--quiet", "--json")
+    code, out, err = run("embed", class_folders, *options)
+    assert code == 1
+    assert err.count("\n") == 1
+    expected = {"computed": 24, "from_store": 0, "damaged": 0, "failed": 1}
+    assert json.loads(out) == expected
+    target = tmp_path / "vectors.npz"
+    out = run("embed", class_folders, *options, "--output", target)[1]
+    assert json.loads(out) == {**expected, "computed": 0, "from_store": 24}
+    with np.load(target) as file:
+        assert file["vectors"].shape == (24, 64)
+        assert all(name.endswith(".png") for name in file["names"])
+
+
+def test_the_cache_is_shown_verified_pruned_and_cleared(run, class_folders, tmp_path):
+    assert "No vectors are kept." in run("cache")[1]
+    run("embed", class_folders, "--backbone", "cnn-a", "--weights", "random", "--quiet")
+    facts = json.loads(run("cache", "--json")[1])
+    (recipe,) = facts["recipes"]
+    assert (recipe["vectors"], recipe["facts"]["backbone"]) == (24, "cnn-a")
+    assert facts["bytes"] > 24 * 256
+    assert "cnn-a at dense1" in run("cache")[1]
+    assert run("cache", "verify")[:2] == (
+        0,
+        "24 vectors are sound; 0 were damaged and have been removed.\n",
+    )
+    assert "0 vectors removed" in run("cache", "prune", "--days", "1")[1]
+    assert "24 vectors removed" in run("cache", "prune", "--recipe", recipe["fingerprint"][:8])[1]
+    assert "0 vectors removed" in run("cache", "clear")[1]
+
+
+def test_models_lists_everything(run):
+    facts = json.loads(run("models", "--json")[1])
+    assert "cnn-f" in [backbone["name"] for backbone in facts["backbones"]]
+    assert {"svm", "forest", "bagged-svm", "knn", "softmax"} <= facts["heads"].keys()
+    text = run("models")[1]
+    assert "layers dense1 (64), dense2 (64), flatten (4608)" in text
+
+
+def test_help_has_examples(run, capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "ferembed predict party.jpg" in capsys.readouterr().out
+    for command in ("demo", "predict", "embed", "fit", "evaluate", "models", "cache"):
+        with pytest.raises(SystemExit) as exit:
+            main([command, "--help"])
+        assert exit.value.code == 0
+        assert f"example:\n  ferembed {command}" in capsys.readouterr().out
+    assert run()[0] == 2
+
+
+def test_predicting_imports_no_framework(model, portrait):
+    code = (
+        "import sys; from ferembed.cli import main; code = main(sys.argv[1:]);"
+        "print(code, *({'tensorflow', 'keras', 'onnx', 'matplotlib'} & sys.modules.keys()))"
+    )
+    result = run_python(code, "predict", str(portrait), "--model", model)
+    assert result.stdout.splitlines()[-1] == "0", result.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(model, portrait):
+    import subprocess
+    import sys
+
+    command = f"{sys.executable} -m ferembed.cli models | head -1; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[-1] == "0"
+
+
+def mutated(source: bytes, rng: random.Random) -> bytes:
+    content = bytearray(source)
+    for _ in range(rng.choice((1, 3, 30))):
+        at = rng.randrange(max(1, len(content)))
+        kind = rng.randrange(4)
+        if kind == 0:
+            content[at : at + 1] = [rng.randrange(256)]
+        elif kind == 1:
+            del content[at : at + rng.randrange(1, 200)]
+        elif kind == 2:
+            content[at:at] = rng.randbytes(rng.randrange(1, 50))
+        else:
+            content = content[: max(20, at)]
+    return bytes(content)
+
+
+FOREIGN = {
+    "empty.png": b"",
+    "text.jpg": b"Dear diary, " * 50,
+    "zip.png": b"PK\x03\x04" + bytes(500),
+    "page.jpeg": b"<!doctype html><p>not found</p>",
+    "program.gif": b"\x7fELF" + bytes(500),
+    "zeros.bmp": bytes(5000),
+    "paper.tiff": b"%PDF-1.7\n" + bytes(200),
+    "script.png": b"#!/bin/sh\nrm -rf /tmp/nothing\n",
+    "drawing.png": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "short.webp": b"RIFF\x10\0\0\0WEBPVP8 ",
+}
+
+
+def test_200_mutated_and_foreign_files_are_each_accounted_for(run, model, portrait, tmp_path):
+    rng = random.Random(0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo = PIL.Image.open(portrait).crop((120, 70, 420, 370)).resize((160, 160))
+    sources = []
+    for format in ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"):
+        buffer = io.BytesIO()
+        photo.save(buffer, format)
+        sources.append((format.lower(), buffer.getvalue()))
+    for name, content in FOREIGN.items():
+        (folder / name).write_bytes(content)
+    for i in range(200 - len(FOREIGN)):
+        ending, content = sources[i % len(sources)]
+        (folder / f"{i:03}.{ending}").write_bytes(mutated(content, rng))
+    code, out, err = run("predict", folder, "--model", model, "--json", "--quiet")
+    entries = json.loads(out)
+    failed = [entry for entry in entries if "error" in entry]
+    assert len(entries) == len({entry["photo"] for entry in entries}) == 200
+    assert {entry["photo"].rsplit("/")[-1] for entry in failed} >= FOREIGN.keys()
+    assert 40 < len(failed) < 200
+    assert code == 1
+    assert len(err.splitlines()) == len(failed) + 1
+    assert all(line.startswith("ferembed: ") for line in err.splitlines())
+    for entry in entries:
+        for face in entry["faces"]:
+            assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-4)
