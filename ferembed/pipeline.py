@@ -34,6 +34,11 @@ class Prediction:
     label: str
     probabilities: Mapping[str, float]
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Where the face is in the photo: (x1, y1, x2, y2)."""
+        return self.face.box
+
 
 class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Reads expressions: `fit` on labelled faces, `predict` on faces, `analyze` a photo.

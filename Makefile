@@ -1,0 +1,36 @@
+# make demo   a photo in, expressions out          make check  linters and types
+# make test   all tests, offline once installed    make clean  remove what these made
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/.demo
+	$(BIN)/ferembed demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.demo: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "ferembed needs Python 3.10 to 3.13. Name one: make PYTHON=python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "Python cannot make environments. On Debian: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --editable '.[fast]'
+	@$(BIN)/python -c 'import cv2' || \
+	  { echo "OpenCV lacks a system library. On Debian: apt install libxcb1"; exit 1; }
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --editable '.[fast,test,dev]'
+	@touch $@

@@ -1,0 +1,68 @@
+"""How long a user waits for the command line, cold: medians of whole processes.
+
+    python benchmarks/start.py
+
+Beside `ferembed predict` runs the same answer by way of Keras, in the same round: a script that
+imports TensorFlow, builds the network and predicts the found face.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ferembed.demo import photo
+
+ROUNDS = 7
+RESULTS = Path(__file__).parent / "results" / "start.json"
+KERAS = """
+import sys
+from ferembed import Pipeline
+print(Pipeline.load("default", engine="keras", store="none").analyze(sys.argv[1])[0].label)
+"""
+COMMANDS = {
+    "python -c pass": ["-c", "pass"],
+    "import ferembed": ["-c", "import ferembed"],
+    "ferembed --help": ["-m", "ferembed.cli", "--help"],
+    "ferembed predict photo.jpg, first time": ["-m", "ferembed.cli", "predict", str(photo())],
+    "ferembed predict photo.jpg, again": ["-m", "ferembed.cli", "predict", str(photo())],
+    "the same by Keras": ["-c", KERAS, str(photo())],
+}
+
+
+def main() -> None:
+    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    cache = Path(os.environ.get("TMPDIR", "/tmp")) / f"ferembed-start-{os.getpid()}"
+    environment = {**os.environ, "FEREMBED_CACHE": str(cache)}
+    for _ in range(ROUNDS):
+        for file in cache.glob("embeddings.sqlite*"):
+            file.unlink()
+        for name, arguments in COMMANDS.items():
+            started = time.perf_counter()
+            subprocess.run(
+                [sys.executable, *arguments], check=True, capture_output=True, env=environment
+            )
+            seconds[name].append(time.perf_counter() - started)
+    result = {
+        "made_by": "benchmarks/start.py",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "rounds": ROUNDS,
+        "median_seconds": {name: round(statistics.median(s), 3) for name, s in seconds.items()},
+        "range_seconds": {
+            name: [round(min(s), 3), round(max(s), 3)] for name, s in seconds.items()
+        },
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    for name, median in result["median_seconds"].items():
+        print(f"{name:40} {median:.3f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Each example runs as a person would run it."""
+
+import subprocess
+import sys
+
+import PIL.Image
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, faces, labels, portrait):
+    """A photo and class folders of faces."""
+    folder = tmp_path_factory.mktemp("examples")
+    PIL.Image.open(portrait).save(folder / "photo.jpg")
+    for i, (face, label) in enumerate(zip(faces, labels, strict=True)):
+        home = folder / "faces" / ("train" if i < 18 else "validation") / label
+        home.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(face).save(home / f"{i}.png")
+    return folder
+
+
+EXAMPLES = {
+    "read_photo.py": (["photo.jpg"], " at ("),
+    "train_head.py": (["faces", "model"], "6 faces: accuracy"),
+    "search_head.py": (["faces"], "in cross-validation"),
+    "own_backbone.py": (["faces"], "in cross-validation"),
+}
+
+
+def test_every_example_is_run():
+    assert {path.name for path in (ROOT / "examples").glob("*.py")} == EXAMPLES.keys()
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs(name, folder):
+    arguments, expected = EXAMPLES[name]
+    result = subprocess.run(
+        [sys.executable, ROOT / "examples" / name, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert result.returncode == 0, result.stderr
+    assert expected in result.stdout

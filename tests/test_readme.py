@@ -1,0 +1,99 @@
+"""Every Python and shell block of the README runs, and prints what the README says it prints."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = [(match[1], match[2]) for match in BLOCK.finditer(README)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, faces, labels, portrait):
+    """What the README speaks of: portrait.jpg and faces/."""
+    folder = tmp_path_factory.mktemp("readme")
+    PIL.Image.open(portrait).save(folder / "portrait.jpg", quality="keep")
+    for i, (face, label) in enumerate(zip(faces, labels, strict=True)):
+        home = folder / "faces" / ("train" if i < 18 else "validation") / label
+        home.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(face).save(home / f"{i}.png")
+    return folder
+
+
+def run(command: list[str], folder: Path) -> str:
+    binaries = os.path.dirname(sys.executable)
+    environment = {
+        **os.environ,
+        "PATH": binaries + os.pathsep + os.environ["PATH"],
+        "VENV": os.path.dirname(binaries),
+        "COLUMNS": "100",
+    }
+    result = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def same(printed: str, promised: str) -> bool:
+    """Equal but for numbers, which may differ in their last digit from machine to machine."""
+    number = re.compile(r"\d+(?:\.\d+)?")
+    values = [[float(n) for n in number.findall(text)] for text in (printed, promised)]
+    return number.sub("#", printed).split() == number.sub("#", promised).split() and all(
+        abs(a - b) <= 0.5 + 0.02 * abs(b) for a, b in zip(*values, strict=True)
+    )
+
+
+def test_there_are_blocks_of_each_kind():
+    kinds = [kind for kind, _ in BLOCKS]
+    assert {"python", "console", "text"} <= set(kinds)
+    first_screen = README.split("\n")[:60]
+    assert any(line == "```python" for line in first_screen)
+
+
+@pytest.mark.parametrize("index", [i for i, (k, _) in enumerate(BLOCKS) if k == "python"])
+def test_a_python_block_runs_and_prints_what_is_promised(index, folder):
+    printed = run([sys.executable, "-c", BLOCKS[index][1]], folder)
+    if index + 1 < len(BLOCKS) and BLOCKS[index + 1][0] == "text":
+        assert same(printed, BLOCKS[index + 1][1]), printed
+
+
+COMMANDS = [
+    line[2:]
+    for kind, text in BLOCKS
+    if kind == "console"
+    for line in text.splitlines()
+    if line.startswith("$ ")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_runs(command, folder):
+    if command == "make test":  # it is running; that the target exists is seen without running it
+        assert "pytest" in run(["make", "--dry-run", "test"], ROOT)
+    elif command.startswith("make"):
+        run(command.split(), ROOT)
+    elif not command.startswith(("git clone", "cd ", "pip install", "sudo ")):
+        run(["bash", "-c", command], folder)
+
+
+def test_the_numbers_are_those_of_the_results():
+    """The table of heads is the one that the results hold."""
+    import json
+
+    result = json.loads((ROOT / "benchmarks" / "results" / "default.json").read_text())
+    for row in result["heads"]:
+        line = f"| {row['head']} | {row['accuracy']:.2%} | {row['calibration_error']:.3f} |"
+        assert line in README
+    start = json.loads((ROOT / "benchmarks" / "results" / "start.json").read_text())
+    for name, seconds in start["median_seconds"].items():
+        if name.startswith("ferembed") or "Keras" in name:
+            assert f"| {name} | {seconds:.2f} s |" in README
