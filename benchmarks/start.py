@@ -51,7 +51,8 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - started)
     result = {
         "made_by": "benchmarks/start.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{os.cpu_count()} cores of {platform.machine()}, "
+        f"Python {platform.python_version()}",
         "rounds": ROUNDS,
         "median_seconds": {name: round(statistics.median(s), 3) for name, s in seconds.items()},
         "range_seconds": {

@@ -1,0 +1,66 @@
+"""Write the results into the README, between the marks that name them; --check only compares.
+
+python benchmarks/readme.py [--check]
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+
+
+def results(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+
+
+def heads() -> str:
+    """What every head makes of the vectors of the network that ships."""
+    result = results("default")
+    lines = [
+        "| head | accuracy | macro F1 | calibration error | on the faces it learned from | fit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in result["heads"]:
+        name = f"**{row['head']}** (ships)" if row["head"] == result["default"] else row["head"]
+        lines.append(
+            f"| {name} | {row['accuracy']:.2%} | {row['macro_f1']:.3f} "
+            f"| {row['calibration_error']:.3f} | {row['training_accuracy']:.2%} "
+            f"| {row['fit_seconds']:.1f} s |"
+        )
+    return "\n".join([*lines, "", f"*{result['scored_on']}; {result['trained_on']}.*"])
+
+
+def start() -> str:
+    """How long the command line takes, cold."""
+    result = results("start")
+    lines = ["| a process of its own | median |", "|---|---|"]
+    lines += [f"| `{name}` | {s:.2f} s |" for name, s in result["median_seconds"].items()]
+    note = f"*{result['rounds']} rounds on {result['machine']}.*"
+    return "\n".join([*lines, "", note])
+
+
+def main() -> int:
+    text = README.read_text()
+    for name, table in (("heads", heads()), ("start", start())):
+        marks = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        if not marks.search(text):
+            print(f"README.md has no mark for {name}")
+            return 1
+        text = marks.sub(lambda found, table=table: found[1] + table + found[2], text)
+    if "--check" in sys.argv:
+        if text != README.read_text():
+            print("README.md does not hold the latest results: run python benchmarks/readme.py")
+            return 1
+        return 0
+    README.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
