@@ -224,15 +224,17 @@ def test_different_pictures_are_never_near_copies() -> None:
     assert "clean leaves 400 of 400 in unsplit" in found.table()
 
 
-def test_many_near_copies_are_found_whatever_the_block(tmp_path: Path) -> None:
-    """More pictures than one block of comparisons, each copy far from its original."""
-    originals = [smooth(seed) for seed in range(700)]
-    copies = [np.roll(one, 1, axis=1) for one in originals]
-    found = audit(Dataset.of(np.stack(originals + copies), ["sad"] * 1400))
+def test_near_copies_are_found_within_and_across_blocks_of_comparisons() -> None:
+    """1,024 pictures are compared at once: some copies lie in one block, some in two."""
+    originals = [smooth(seed) for seed in range(1100)]
+    copied = [*range(40), *range(1060, 1100)]
+    copies = [np.roll(originals[n], 1, axis=1) for n in copied]
+    found = audit(Dataset.of(np.stack(originals + copies), ["sad"] * 1180))
     pairs = {tuple(p.index for p in one.pictures) for one in found.findings}
-    right = {(n, n + 700) for n in range(700)}
+    right = {(n, 1100 + place) for place, n in enumerate(copied)}
     assert pairs <= right
-    assert len(pairs) > 650
+    assert len({pair for pair in pairs if pair[0] < 40}) > 35
+    assert len({pair for pair in pairs if pair[0] >= 1060}) > 35
 
 
 def test_the_contact_sheet_shows_what_was_found(faulty: Path, tmp_path: Path) -> None:

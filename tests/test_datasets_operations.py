@@ -113,6 +113,13 @@ def within_one(labels: list[str], parts: Dataset, proportions: dict[str, float])
             assert abs(found[label, split] - count * share / total) < 1
 
 
+def test_large_groups_are_dealt_first_so_that_small_ones_fit() -> None:
+    faces = dataset([(1, "sad")] * 5 + [(2, "sad")] * 3 + [(3, "sad")] * 2)
+    for seed in range(20):
+        parts = datasets.split(faces, {"train": 50, "test": 50}, seed)
+        assert Counter(parts.splits.tolist()) == {"train": 5, "test": 5}
+
+
 def test_another_seed_splits_otherwise() -> None:
     faces = dataset([(n, "sad") for n in range(100)])
     one, other = (datasets.split(faces, {"train": 50, "test": 50}, seed) for seed in (0, 1))

@@ -147,6 +147,24 @@ def test_a_killed_call_leaves_nothing_under_the_final_name(tmp_path: Path) -> No
         assert (out / path.relative_to(part)).stat().st_mtime_ns == when
 
 
+def test_a_file_has_its_name_only_when_it_is_whole(
+    tmp_path: Path, parts: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = os.replace
+
+    def stop_at_the_third(source: Path, target: Path) -> None:
+        if len(list((tmp_path / "out.part").rglob("*.png"))) == 3:
+            raise KeyboardInterrupt
+        named(source, target)
+
+    monkeypatch.setattr(os, "replace", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.write(parts, tmp_path / "out")
+    monkeypatch.undo()
+    assert len(list((tmp_path / "out.part").rglob("*.png"))) == 3
+    assert content(datasets.open(datasets.write(parts, tmp_path / "out"))) == content(parts)
+
+
 def test_progress_is_told(tmp_path: Path, parts: Dataset) -> None:
     seen: list[tuple[int, int | None]] = []
     datasets.write(parts, tmp_path / "out", progress=lambda done, all: seen.append((done, all)))
