@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed import datasets
-from ferembed.datasets.dataset import Dataset, Progress
+from ferembed.datasets.dataset import Dataset, Progress, tell
+from ferembed.datasets.description import INK, PALE, SPLIT_COLOURS
 from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT
 from ferembed.datasets.operations import pixel_digest
 from ferembed.errors import DataError, ImageError
@@ -84,6 +85,12 @@ class Audit:
 
     `copies` gives each picture the number of its group of exact and near copies, as
     `datasets.split` takes it.
+
+    >>> gray = np.random.default_rng(0).integers(0, 255, (3, 48, 48), np.uint8)
+    >>> gray[2] = gray[0]
+    >>> found = audit(Dataset.of(gray, ["happy", "sad", "sad"]))
+    >>> found.findings[0].kind, found.findings[0].traits, found.findings[0].drop
+    ('exact copies', ('contradictory labels',), (0, 2))
     """
 
     dataset: Dataset = field(repr=False)
@@ -331,8 +338,7 @@ def _look(
                 )
             if find_faces is not None and not len(find_faces(image)):
                 looks.faceless.append(index)
-        if progress and (index + 1 == total or index % 200 == 0):
-            progress(index + 1, total)
+        tell(progress, index, total)
     return looks
 
 
@@ -511,13 +517,7 @@ def _fingerprint(dataset: Dataset) -> str:
 
 # --- the contact sheet ----------------------------------------------------------------------------
 
-_COLOURS = {
-    "train": (66, 103, 172),
-    "validation": (214, 122, 22),
-    "test": (72, 140, 62),
-    UNSPLIT: (120, 120, 130),
-}
-_INK, _PALE, _CARD, _RED = (35, 38, 45), (120, 124, 134), (244, 245, 247), (200, 48, 48)
+_CARD, _RED = (244, 245, 247), (200, 48, 48)
 
 
 class _ContactSheet:
@@ -550,23 +550,23 @@ class _ContactSheet:
         y = self.margin
         if draw:
             total = f"{len(self._dataset):,} pictures audited"
-            draw.text((self.margin, y), total, _INK, self._fonts[26])
+            draw.text((self.margin, y), total, INK, self._fonts[26])
             x = self.margin + draw.textlength(total, self._fonts[26]) + 30
             for split in self._dataset.counts():
-                draw.ellipse((x, y + 12, x + 10, y + 22), _COLOURS[split])
-                draw.text((x + 16, y + 17), split, _PALE, self._fonts[13], anchor="lm")
+                draw.ellipse((x, y + 12, x + 10, y + 22), SPLIT_COLOURS[split])
+                draw.text((x + 16, y + 17), split, PALE, self._fonts[13], anchor="lm")
                 x += 40 + draw.textlength(split, self._fonts[13])
         y += 50
         if not self._sections:
             if draw:
-                draw.text((self.margin, y), "Nothing was found.", _INK, self._fonts[18])
+                draw.text((self.margin, y), "Nothing was found.", INK, self._fonts[18])
             return y + 50
         for title, cards, shown in self._sections:
             if draw:
                 more = f"  {len(shown)} of them are shown" if len(shown) < len(cards) else ""
-                draw.text((self.margin, y), f"{len(cards):,} {title}", _INK, self._fonts[18])
+                draw.text((self.margin, y), f"{len(cards):,} {title}", INK, self._fonts[18])
                 x = self.margin + draw.textlength(f"{len(cards):,} {title}", self._fonts[18])
-                draw.text((x + 4, y + 4), more, _PALE, self._fonts[13])
+                draw.text((x + 4, y + 4), more, PALE, self._fonts[13])
             y += 34
             x = self.margin
             height = self.side + self.caption + 2 * self.gap
@@ -607,20 +607,20 @@ class _ContactSheet:
                 text = "cannot\nbe read"
                 centre = (left + self.side / 2, top + self.side / 2)
                 draw.multiline_text(
-                    centre, text, _PALE, self._fonts[13], anchor="mm", align="center"
+                    centre, text, PALE, self._fonts[13], anchor="mm", align="center"
                 )
             else:
                 self._canvas.paste(PIL.Image.fromarray(thumb), (left, top))
             line = top + self.side + 12
-            draw.ellipse((left, line - 4, left + 8, line + 4), _COLOURS[picture.split])
+            draw.ellipse((left, line - 4, left + 8, line + 4), SPLIT_COLOURS[picture.split])
             label = self._fitting(draw, picture.label, self.side - 12)
-            draw.text((left + 12, line), label, _INK, self._fonts[13], anchor="lm")
+            draw.text((left + 12, line), label, INK, self._fonts[13], anchor="lm")
             name = self._fitting(draw, picture.name.rpartition("/")[2], self.side, tail=True)
-            draw.text((left, line + 15), name, _PALE, self._fonts[12], anchor="lm")
+            draw.text((left, line + 15), name, PALE, self._fonts[12], anchor="lm")
         if len(card.pictures) > self.shown:
             more = f"+{len(card.pictures) - self.shown}"
             middle = y + self.gap + self.side / 2
-            draw.text((x + wide - 22, middle), more, _PALE, self._fonts[18], anchor="mm")
+            draw.text((x + wide - 22, middle), more, PALE, self._fonts[18], anchor="mm")
 
     def _thumb(self, index: int) -> NDArray[np.uint8] | None:
         try:

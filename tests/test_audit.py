@@ -22,6 +22,9 @@ from ferembed.errors import DataError
 from ferembed.images import Image, load_image
 
 
+RESULTS = "benchmarks/results/audit_fer2013.json"
+
+
 def smooth(seed: int, side: int = 48) -> np.ndarray:
     """A picture with large forms, as faces have."""
     noise = np.random.default_rng(seed).integers(0, 256, (5, 5), dtype=np.uint8)
@@ -334,9 +337,9 @@ def test_fer2013_is_audited_in_time_and_at_least_as_well_as_by_file_hashes() -> 
     naive = {tuple(members) for members in hashed.values() if len(members) > 1}
     exact = [one for one in found.findings if one.kind == "exact copies"]
     assert naive <= {tuple(picture.index for picture in one.pictures) for one in exact}
-    assert len(exact) == 1273
-    assert found.count("exact copies", "contradictory labels") == 47
-    assert found.count("exact copies", "across splits") == 270
-    assert found.count("blank") == 23
-    assert found.count("unreadable") == 0
-    assert 1300 < found.count("near copies") < 1450
+    told = json.loads((Path(__file__).parent.parent / RESULTS).read_text())["summary"]
+    seen = found.summary()
+    # Near copies are decided by floating-point numbers, which differ by a hair.
+    near, near_told = seen.pop("near copies"), told.pop("near copies")
+    assert near["findings"] == pytest.approx(near_told["findings"], rel=0.02)
+    assert seen == told

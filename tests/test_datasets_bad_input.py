@@ -140,6 +140,30 @@ def test_a_csv_in_the_old_code_page_of_spanish_excel(tmp_path: Path) -> None:
     assert datasets.open(path).labels.tolist() == ["happy"]
 
 
+def test_a_csv_that_is_none(tmp_path: Path) -> None:
+    write_tree(tmp_path, ["sad/a.png"])
+    path = tmp_path / "notes.csv"
+    path.write_bytes(b"\xff\xd8" + b"x" * 200_000)
+    refuses(path, f"{path} is no CSV: field larger than field limit (131072).")
+    refuses(tmp_path, f"{path} is no CSV: field larger than field limit (131072).{HINT}")
+    assert len(datasets.open(tmp_path, on_bad="skip")) == 1
+
+
+def test_a_wrong_column_of_labels_does_not_fill_the_screen(tmp_path: Path) -> None:
+    rows = "".join(f"a.png,face {number}\n" for number in range(50))
+    path = names_csv(tmp_path, f"image,label\n{rows}", ["a.png"])
+    with pytest.raises(DataError, match=r"'face 19' \(1, first .*\); and 30 others. Say what"):
+        datasets.open(path)
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "secret")
+
+    monkeypatch.setattr("os.scandir", refuse)
+    refuses(tmp_path, f"{tmp_path} cannot be read: [Errno 13] Permission denied: 'secret'.")
+
+
 def test_a_file_that_never_ends_its_line(tmp_path: Path) -> None:
     path = tmp_path / "zeros.csv"
     path.write_bytes(b"\0" * (5 * 2**20))

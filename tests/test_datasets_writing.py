@@ -86,6 +86,8 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path, parts: Dataset) -> No
     contempt = Dataset.of(np.zeros((1, 4, 4), np.uint8), ["contempt"])
     with pytest.raises(DataError, match="numbers for the seven expressions, and none for contempt"):
         datasets.write(contempt, tmp_path / "x.csv")
+    with pytest.raises(DataError, match=r"The label '../sad' cannot be the name of a folder. Map"):
+        datasets.write(Dataset.of(np.zeros((1, 4, 4), np.uint8), ["../sad"]), tmp_path / "x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 

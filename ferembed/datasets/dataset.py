@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, overload
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,6 +22,13 @@ from ferembed.labels import in_order
 
 Progress: TypeAlias = Callable[[int, "int | None"], None]
 """Called with how many are done, and of how many if that is known."""
+
+
+def tell(progress: Progress | None, index: int, total: int) -> None:
+    """Now and then, and at the end, say that the picture at `index` is done."""
+    if progress and (index + 1 == total or index % 200 == 0):
+        progress(index + 1, total)
+
 
 Step: TypeAlias = Mapping[str, Any]
 
@@ -195,8 +203,6 @@ class Change:
         )
 
     def apply(self, image: Image) -> Image:
-        import cv2
-
         if self.mirrored:
             return np.ascontiguousarray(image[:, ::-1])
         height, width = image.shape[:2]

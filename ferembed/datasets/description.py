@@ -12,18 +12,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ferembed.datasets.archive import ZipMember
-from ferembed.datasets.dataset import Dataset, Progress, story
+from ferembed.datasets.dataset import Dataset, Progress, story, tell
 from ferembed.errors import ImageError
 from ferembed.images import Source, load_image
 from ferembed.labels import in_order
 
-_COLOURS = {
+SPLIT_COLOURS = {
     "train": (66, 103, 172),
     "validation": (237, 152, 60),
     "test": (102, 163, 92),
     "unsplit": (120, 120, 130),
 }
-_INK, _PALE = (35, 38, 45), (120, 124, 134)
+INK, PALE = (35, 38, 45), (120, 124, 134)
 
 
 @dataclass(frozen=True)
@@ -102,23 +102,25 @@ class Description:
         canvas = PIL.Image.new("RGB", (width, height), "white")
         draw = PIL.ImageDraw.Draw(canvas)
         small, large = (PIL.ImageFont.load_default(size) for size in (15, 22))
-        draw.text((24, 14), f"{self.total():,} pictures", _INK, large)
+        draw.text((24, 14), f"{self.total():,} pictures", INK, large)
         x = 24
         for split in splits:
-            draw.rectangle((x, 54, x + 12, 66), _COLOURS[split])
+            draw.rectangle((x, 54, x + 12, 66), SPLIT_COLOURS[split])
             text = f"{split} {sum(self.counts[split].values()):,}"
-            draw.text((x + 19, 60), text, _INK, small, anchor="lm")
+            draw.text((x + 19, 60), text, INK, small, anchor="lm")
             x += 48 + int(draw.textlength(text, small))
         for number, label in enumerate(self.classes):
             y = top + number * group
             middle = y + bar * len(splits) / 2
-            draw.text((left - 14, middle), label, _INK, small, anchor="rm")
+            draw.text((left - 14, middle), label, INK, small, anchor="rm")
             for place, split in enumerate(splits):
                 count = self.counts[split].get(label, 0)
                 end = left + (width - left - right) * count / most
                 low = y + place * bar
-                draw.rectangle((left, low + 1, max(end, left + 1), low + bar - 2), _COLOURS[split])
-                draw.text((end + 8, low + bar / 2), f"{count:,}", _PALE, small, anchor="lm")
+                draw.rectangle(
+                    (left, low + 1, max(end, left + 1), low + bar - 2), SPLIT_COLOURS[split]
+                )
+                draw.text((end + 8, low + bar / 2), f"{count:,}", PALE, small, anchor="lm")
         canvas.save(path)
         return Path(path)
 
@@ -132,8 +134,7 @@ def describe(dataset: Dataset, progress: Progress | None = None) -> Description:
             sizes["{}x{}".format(*_size(source))] += 1
         except ImageError:
             unreadable += 1
-        if progress and (index + 1 == len(dataset) or index % 1000 == 0):
-            progress(index + 1, len(dataset))
+        tell(progress, index, len(dataset))
     return Description(
         dataset.counts(), dict(sizes.most_common()), unreadable, tuple(story(dataset.provenance))
     )

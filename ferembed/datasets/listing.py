@@ -182,8 +182,10 @@ class Storage:
                 self.tables[member.name] = member
             elif kind == "provenance":
                 self._take_steps(member.name, member)
+        parts = (folder.split("/") for folder in numbers)
+        full = {"/".join(names[:depth]) for names in parts for depth in range(1, len(names) + 1)}
         for folder in empty:
-            if not any(other == folder or other.startswith(f"{folder}/") for other in numbers):
+            if folder not in full and "__MACOSX" not in folder:
                 self.tray.skip("empty folders", folder)
 
     def _sort(self, full: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.datasets.dataset import Changed, Dataset, Images, Progress, Step
+from ferembed.datasets.dataset import Changed, Dataset, Images, Progress, Step, tell
 from ferembed.datasets.naming import SPLITS, UNSPLIT
 from ferembed.errors import DataError, ImageError
 from ferembed.images import Image, load_image
@@ -185,8 +185,7 @@ def copy_groups(images: Sequence[object], progress: Progress | None = None) -> N
         except ImageError:
             key = b"unreadable %d" % index  # like no other; the audit is who tells about it
         groups[index] = numbers.setdefault(key, len(numbers))
-        if progress and (index + 1 == len(images) or index % 200 == 0):
-            progress(index + 1, len(images))
+        tell(progress, index, len(images))
     return groups
 
 

@@ -39,7 +39,8 @@ from ferembed.errors import DataError
 from ferembed.labels import EXPRESSIONS, in_order
 from ferembed.registry import unknown
 
-VOTES = ("majority", "probability", "multi-target")
+_VOTES = ("majority", "probability", "multi-target")
+_MOST_LISTED = 20
 
 
 def open(
@@ -74,13 +75,16 @@ def open(
     where = Path(path)
     _check_choice("on_unknown", on_unknown, ("error", "drop"))
     _check_choice("on_bad", on_bad, ("error", "skip"))
-    _check_choice("votes", votes, VOTES)
+    _check_choice("votes", votes, _VOTES)
     if split is not None:
         _check_choice("split", split, (*SPLITS, UNSPLIT))
     if not where.exists():
         raise DataError(f"{where} does not exist.")
     tray = Tray(str(where), on_bad == "skip", progress)
-    found = _read(where, tray, table, columns or {}, votes)
+    try:
+        found = _read(where, tray, table, columns or {}, votes)
+    except OSError as error:
+        raise DataError(f"{where} cannot be read: {error}.") from None
     return _named(found, tray, split, classes, labels or {}, on_unknown == "drop")
 
 
@@ -273,6 +277,8 @@ def _meanings(
             tray.skip(f"label {word!r}", place, count)
     if strange and not drop_unknown:
         example = strange[0].split(" (")[0]
+        if len(strange) > _MOST_LISTED:
+            strange[_MOST_LISTED:] = [f"and {len(strange) - _MOST_LISTED:,} others"]
         raise DataError(
             f"{tray.path} has labels that are none of the seven expressions "
             f"({', '.join(EXPRESSIONS)}): {'; '.join(strange)}. Say what they mean with "

@@ -55,9 +55,11 @@ class Table:
             raise DataError(f"{self.name} is UTF-16. Save it as UTF-8.")
         text = _text(head.removeprefix(b"\xef\xbb\xbf")).rstrip("\r")
         self.delimiter = max(",;\t", key=text.count)
-        self.heads = [
-            name.strip() for name in next(csv.reader([text], delimiter=self.delimiter), [])
-        ]
+        try:
+            heads = next(csv.reader([text], delimiter=self.delimiter), [])
+        except csv.Error as error:
+            raise DataError(f"{self.name} is no CSV: {error}.") from None
+        self.heads = [name.strip() for name in heads]
         if not self.heads:
             raise DataError(f"{self.name} is empty.")
 

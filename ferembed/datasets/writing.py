@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.datasets.archive import ZipMember
-from ferembed.datasets.dataset import Dataset, Progress
+from ferembed.datasets.dataset import Dataset, Progress, tell
 from ferembed.datasets.listing import PROVENANCE, provenance_of
 from ferembed.datasets.naming import UNSPLIT
 from ferembed.errors import DataError, ImageError
@@ -25,7 +25,6 @@ from ferembed.labels import EXPRESSIONS
 
 _USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 _PLAN = "plan.txt"
-_EVERY = 200
 
 
 def write(
@@ -54,6 +53,11 @@ def write(
             f"A FER2013 CSV has numbers for the seven expressions, and none for "
             f"{', '.join(strange)}. Write class folders, or map such labels when opening the set."
         )
+    for label in dataset.classes:
+        if not re.fullmatch(r"\w[\w +-]*", label):
+            raise DataError(
+                f"The label {label!r} cannot be the name of a folder. Map it to another."
+            )
     part = out.with_name(f"{out.name}.part")
     _begin(part, _plan(dataset, size if as_csv else 0), out)
     if as_csv:
@@ -109,7 +113,7 @@ def _write_folders(dataset: Dataset, part: Path, progress: Progress | None) -> N
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(target, _encoded(source))
-        _tick(progress, index, len(dataset))
+        tell(progress, index, len(dataset))
 
 
 def _targets(dataset: Dataset, part: Path) -> Iterator[tuple[Path, Source]]:
@@ -160,7 +164,7 @@ def _write_rows(dataset: Dataset, path: Path, size: int, progress: Progress | No
                 row = f"{EXPRESSIONS.index(label)},{pixels}"
                 row += f",{_USAGE.get(usage, 'Training')}" if split else ""
                 file.write(row.encode() + b"\n")
-            _tick(progress, index, len(dataset))
+            tell(progress, index, len(dataset))
 
 
 def _whole_rows(path: Path) -> int:
@@ -192,8 +196,3 @@ def _luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _resized(gray: NDArray[np.uint8], size: int, how: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(gray, (size, size), interpolation=how), np.uint8)
-
-
-def _tick(progress: Progress | None, index: int, total: int) -> None:
-    if progress and (index + 1 == total or index % _EVERY == 0):
-        progress(index + 1, total)
