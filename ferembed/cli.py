@@ -7,9 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ferembed.errors import FerembedError
+
+if TYPE_CHECKING:
+    from ferembed.datasets import Dataset
 
 SOME_FAILED = 1  # some inputs could not be used; each is reported
 FAILED = 2  # nothing was done; argparse uses the same
@@ -116,8 +119,7 @@ def _fit(options: argparse.Namespace) -> int:
     from ferembed import datasets
     from ferembed.pipeline import Pipeline
 
-    data = datasets.open(options.data)
-    training = data.split(options.split)
+    training = _part(datasets.open(options.data), options.split, "train")
     pipeline = Pipeline(head=options.head, **_vector_settings(options))
     pipeline.set_params(**dict(options.set))
     pipeline.fit(training.images, training.labels, skip_unreadable=True)
@@ -140,11 +142,16 @@ def _evaluate(options: argparse.Namespace) -> int:
     from ferembed.pipeline import Pipeline
 
     pipeline = Pipeline.load(options.model, verbose=not options.quiet)
-    data = datasets.open(options.data).split(options.split)
+    data = _part(datasets.open(options.data), options.split, "validation")
     report, failures = pipeline.evaluate(data.images, data.labels)
     _report_failures(failures)
-    _print(options, {**report.to_dict(), "split": options.split}, report.table())
+    _print(options, {**report.to_dict(), "split": data.split_of(0)}, report.table())
     return SOME_FAILED if failures else 0
+
+
+def _part(data: Dataset, wanted: str | None, usual: str) -> Dataset:
+    """The split that is wanted, else the usual one, else all of a data set without splits."""
+    return data.split(wanted or ("unsplit" if data.mask("unsplit").all() else usual))
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -329,7 +336,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("data", help="class folders, a zip of them, or a CSV")
     fit.add_argument("--output", required=True, help="a folder, or a file that ends in .ferembed")
     fit.add_argument("--head", default="svm", help="see: ferembed models")
-    fit.add_argument("--split", default="train", help="the split to learn from")
+    fit.add_argument("--split", help="the split to learn from: train, or all if there are none")
     fit.add_argument(
         "--set",
         type=_setting,
@@ -348,7 +355,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("model", help="a model that ships, or a path")
     evaluate.add_argument("data", help="class folders, a zip of them, or a CSV")
-    evaluate.add_argument("--split", default="validation", help="the split to score on")
+    evaluate.add_argument(
+        "--split", help="the split to score on: validation, or all if there are none"
+    )
 
     command("models", _models, "list models, backbones, heads and detectors", "ferembed models")
 

@@ -117,6 +117,27 @@ def test_fit_evaluate_and_a_second_fit_from_the_store(run, class_folders, tmp_pa
     assert table.startswith("6 faces: accuracy ")
 
 
+def test_a_folder_without_splits_is_taken_whole(run, class_folders, tmp_path):
+    folder = f"{class_folders}/validation"
+    options = (
+        "--backbone",
+        "cnn-a",
+        "--weights",
+        "random",
+        "--quiet",
+        "--json",
+        "--head",
+        "softmax",
+    )
+    counts = json.loads(run("fit", folder, *options, "--output", tmp_path / "m")[1])
+    assert counts["faces"] == 6
+    report = json.loads(run("evaluate", tmp_path / "m", folder, "--json", "--quiet")[1])
+    assert (report["count"], report["split"]) == (6, "unsplit")
+    code, _, err = run("evaluate", tmp_path / "m", folder, "--split", "test")
+    assert code == 2
+    assert "The data set has no test split; it has unsplit 6." in err
+
+
 def test_embed_fills_the_store_and_writes_vectors(run, class_folders, tmp_path):
     options = ("--backbone", "cnn-a", "--weights", "random", "--quiet", "--json")
     code, out, err = run("embed", class_folders, *options)
