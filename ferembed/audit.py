@@ -27,6 +27,7 @@ from ferembed.datasets.description import INK, PALE, SPLIT_COLOURS
 from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT
 from ferembed.datasets.operations import pixel_digest
 from ferembed.errors import DataError, ImageError
+from ferembed.fonts import font
 from ferembed.images import Image, load_image
 from ferembed.registry import unknown
 
@@ -235,7 +236,7 @@ def clean(
 
 
 def build(
-    paths: Sequence[str | os.PathLike[str]],
+    sources: Sequence[str | os.PathLike[str] | Dataset],
     out: str | os.PathLike[str],
     *,
     labels: Mapping[str, str | None] | None = None,
@@ -253,20 +254,23 @@ def build(
 ) -> Dataset:
     """Open data sets, merge, clean, split, balance and mirror them as asked, and write the result.
 
+    What is a Dataset already is taken as it is; `labels`, `classes` and the two `on_` are for paths.
     `out` becomes class folders, or a FER2013 CSV if it ends in .csv. An interrupted call leaves
     nothing under that name, and the same call goes on where it stopped.
     """
     dataset = datasets.merge(
         *(
-            datasets.open(
-                path,
+            source
+            if isinstance(source, Dataset)
+            else datasets.open(
+                source,
                 labels=labels,
                 classes=classes,
                 on_unknown=on_unknown,
                 on_bad=on_bad,
                 progress=progress,
             )
-            for path in paths
+            for source in sources
         )
     )
     copies = None
@@ -526,15 +530,13 @@ class _ContactSheet:
     width, margin, side, gap, caption, shown = 1480, 28, 84, 8, 34, 6
 
     def __init__(self, found: Audit, per_section: int) -> None:
-        import PIL.ImageFont
-
         self._dataset = found.dataset
         self._sections = [
             (title, cards, cards[:: -(-len(cards) // per_section)])
             for title, cards in _sections(found)
             if cards
         ]
-        self._fonts = {size: PIL.ImageFont.load_default(size) for size in (12, 13, 18, 26)}
+        self._fonts = {size: font(size) for size in (11, 12, 17, 24)}
 
     def draw(self) -> PIL.Image.Image:
         import PIL.Image
@@ -550,23 +552,24 @@ class _ContactSheet:
         y = self.margin
         if draw:
             total = f"{len(self._dataset):,} pictures audited"
-            draw.text((self.margin, y), total, INK, self._fonts[26])
-            x = self.margin + draw.textlength(total, self._fonts[26]) + 30
+            draw.text((self.margin, y), total, INK, self._fonts[24])
+            x = self.margin + draw.textlength(total, self._fonts[24]) + 30
             for split in self._dataset.counts():
                 draw.ellipse((x, y + 12, x + 10, y + 22), SPLIT_COLOURS[split])
-                draw.text((x + 16, y + 17), split, PALE, self._fonts[13], anchor="lm")
-                x += 40 + draw.textlength(split, self._fonts[13])
+                draw.text((x + 16, y + 17), split, PALE, self._fonts[12], anchor="lm")
+                x += 40 + draw.textlength(split, self._fonts[12])
         y += 50
         if not self._sections:
             if draw:
-                draw.text((self.margin, y), "Nothing was found.", INK, self._fonts[18])
+                draw.text((self.margin, y), "Nothing was found.", INK, self._fonts[17])
             return y + 50
         for title, cards, shown in self._sections:
             if draw:
-                more = f"  {len(shown)} of them are shown" if len(shown) < len(cards) else ""
-                draw.text((self.margin, y), f"{len(cards):,} {title}", INK, self._fonts[18])
-                x = self.margin + draw.textlength(f"{len(cards):,} {title}", self._fonts[18])
-                draw.text((x + 4, y + 4), more, PALE, self._fonts[13])
+                title = f"{title}: {len(cards):,}"
+                more = f"{len(shown)} of them are shown" if len(shown) < len(cards) else ""
+                draw.text((self.margin, y), title, INK, self._fonts[17])
+                x = self.margin + 12 + draw.textlength(title, self._fonts[17])
+                draw.text((x, y + 4), more, PALE, self._fonts[12])
             y += 34
             x = self.margin
             height = self.side + self.caption + 2 * self.gap
@@ -607,20 +610,20 @@ class _ContactSheet:
                 text = "cannot\nbe read"
                 centre = (left + self.side / 2, top + self.side / 2)
                 draw.multiline_text(
-                    centre, text, PALE, self._fonts[13], anchor="mm", align="center"
+                    centre, text, PALE, self._fonts[12], anchor="mm", align="center"
                 )
             else:
                 self._canvas.paste(PIL.Image.fromarray(thumb), (left, top))
             line = top + self.side + 12
             draw.ellipse((left, line - 4, left + 8, line + 4), SPLIT_COLOURS[picture.split])
             label = self._fitting(draw, picture.label, self.side - 12)
-            draw.text((left + 12, line), label, INK, self._fonts[13], anchor="lm")
+            draw.text((left + 12, line), label, INK, self._fonts[12], anchor="lm")
             name = self._fitting(draw, picture.name.rpartition("/")[2], self.side, tail=True)
-            draw.text((left, line + 15), name, PALE, self._fonts[12], anchor="lm")
+            draw.text((left, line + 15), name, PALE, self._fonts[11], anchor="lm")
         if len(card.pictures) > self.shown:
             more = f"+{len(card.pictures) - self.shown}"
             middle = y + self.gap + self.side / 2
-            draw.text((x + wide - 22, middle), more, PALE, self._fonts[18], anchor="mm")
+            draw.text((x + wide - 22, middle), more, PALE, self._fonts[17], anchor="mm")
 
     def _thumb(self, index: int) -> NDArray[np.uint8] | None:
         try:
@@ -635,7 +638,7 @@ class _ContactSheet:
         self, draw: PIL.ImageDraw.ImageDraw, text: str, room: float, tail: bool = False
     ) -> str:
         """As much of the text as fits; of a file name the end, where its number is."""
-        font = self._fonts[12 if tail else 13]
+        font = self._fonts[11 if tail else 12]
         whole = text
         while len(text) > 1 and draw.textlength(text, font) > room:
             whole = whole[1:] if tail else whole[:-1]
@@ -656,18 +659,20 @@ def _mixed(pictures: Sequence[Picture]) -> list[Picture]:
 def _sections(found: Audit) -> Iterator[tuple[str, list[Finding]]]:
     """Titles and findings, what does most harm first."""
     titles = {
-        "unreadable": "pictures that cannot be read",
-        "blank": "blank or nearly constant pictures",
-        "odd size": "pictures of another size than the rest",
-        "no face": "pictures without a face",
+        "unreadable": "Pictures that cannot be read",
+        "blank": "Blank or nearly constant pictures",
+        "odd size": "Pictures of another size than the rest",
+        "no face": "Pictures without a face",
     }
     for kind in ("exact copies", "near copies"):
         cards = [one for one in found.findings if one.kind == kind]
-        for trait in TRAITS:
-            yield (
-                f"groups of {kind} with {trait}".replace("with across", "across"),
-                [one for one in cards if one.traits[:1] == (trait,)],
-            )
-        yield f"other groups of {kind}", [one for one in cards if not one.traits]
+        title = f"Groups of {kind}"
+        contradictory, across = TRAITS
+        yield (
+            f"{title} with {contradictory}",
+            [one for one in cards if contradictory in one.traits],
+        )
+        yield f"{title} {across}", [one for one in cards if one.traits == (across,)]
+        yield f"{title} within a split", [one for one in cards if not one.traits]
     for kind, title in titles.items():
         yield title, [one for one in found.findings if one.kind == kind]

@@ -21,7 +21,6 @@ from ferembed.datasets import Dataset
 from ferembed.errors import DataError
 from ferembed.images import Image, load_image
 
-
 RESULTS = "benchmarks/results/audit_fer2013.json"
 
 
@@ -287,10 +286,9 @@ def test_build_merges_cleans_splits_balances_and_writes(faulty: Path, tmp_path: 
             encoded(smooth(seed)),
         )
     built = build(
-        [faulty, tmp_path / "more"],
+        [faulty, datasets.open(tmp_path / "more", on_unknown="drop")],
         tmp_path / "out",
         classes=["happy", "sad"],
-        on_unknown="drop",
         cleaned=True,
         proportions={"train": 60, "validation": 20, "test": 20},
         pool=True,

@@ -126,6 +126,10 @@ def test_a_csv_of_heads_alone(tmp_path: Path) -> None:
     path = write_fer(tmp_path / "fer2013.csv", [])
     with pytest.raises(DataError, match=r"fer2013.csv has no labelled pictures\. A data set is"):
         datasets.open(path)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.write(path, "fer2013.csv")
+    with pytest.raises(DataError, match=r"x.zip has no labelled pictures\. A data set is"):
+        datasets.open(tmp_path / "x.zip")
 
 
 def test_a_csv_in_utf_16(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ferembed.datasets.archive import ZipMember
 from ferembed.datasets.dataset import Dataset, Progress, story, tell
 from ferembed.errors import ImageError
+from ferembed.fonts import font
 from ferembed.images import Source, load_image
 from ferembed.labels import in_order
 
@@ -92,7 +93,6 @@ class Description:
         """A bar for each class and split, written as the ending of `path` says."""
         import PIL.Image
         import PIL.ImageDraw
-        import PIL.ImageFont
 
         splits = list(self.counts)
         bar, gap, left, right, top = 22, 14, 140, 110, 84
@@ -101,7 +101,7 @@ class Description:
         most = max(count for of in self.counts.values() for count in of.values())
         canvas = PIL.Image.new("RGB", (width, height), "white")
         draw = PIL.ImageDraw.Draw(canvas)
-        small, large = (PIL.ImageFont.load_default(size) for size in (15, 22))
+        small, large = font(14), font(20)
         draw.text((24, 14), f"{self.total():,} pictures", INK, large)
         x = 24
         for split in splits:
