@@ -254,7 +254,7 @@ def build(
 ) -> Dataset:
     """Open data sets, merge, clean, split, balance and mirror them as asked, and write the result.
 
-    What is a Dataset already is taken as it is; `labels`, `classes` and the two `on_` are for paths.
+    A Dataset is taken as it is; `labels`, `classes` and the two `on_` are for paths.
     `out` becomes class folders, or a FER2013 CSV if it ends in .csv. An interrupted call leaves
     nothing under that name, and the same call goes on where it stopped.
     """
