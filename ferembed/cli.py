@@ -58,7 +58,7 @@ def _predict(options: argparse.Namespace) -> int:
     from ferembed.readings import find_photos, read_photos, writing
 
     settings: dict[str, Any] = {"detector": options.detector} if options.detector else {}
-    pipeline = Pipeline.load(options.model, **settings)
+    pipeline = Pipeline.load(options.model, max_pixels=options.max_pixels, **settings)
     photos = find_photos(options.photos)
     suffix = Path(options.output or "").suffix.lower()
     format = "json" if options.json or suffix == ".json" else "csv" if suffix == ".csv" else "text"
@@ -316,6 +316,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("photos", nargs="+", help="files, folders or globs")
     predict.add_argument("--model", default="default", help="a model that ships, or a path")
     predict.add_argument("--detector", help="haar, mtcnn, or none where the picture is the face")
+    predict.add_argument(
+        "--max-pixels", type=int, default=100_000_000, help="refuse larger photos unread"
+    )
     predict.add_argument("--output", help="a .json or .csv file instead of the terminal")
     predict.add_argument("--annotate", metavar="FOLDER", help="write drawn copies there")
     add_language(predict)

@@ -1,5 +1,8 @@
 """Contracts over every registered backbone, and what holds of the families alone."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -194,3 +197,21 @@ def test_the_fused_normalisation_trains_like_the_parent(faces):
     for mine, parents in zip(ours.variables, plain.variables, strict=True):
         assert np.asarray(mine.value) == pytest.approx(np.asarray(parents.value), rel=1e-3)
     assert np.abs(ours(batch) - plain(batch)).max() < 1e-4
+
+
+def golden_vector(name: str, weights: str | None, engine: str) -> list[float]:
+    """Four values of the vector of a fixed pattern."""
+    y, x = np.mgrid[:48, :48]
+    face = np.repeat(((x * y + 5 * x) % 256).astype(np.uint8)[:, :, None], 3, axis=2)
+    vector = load_backbone(LoadRequest(name, weights=weights, engine=engine)).embed([face])[0]
+    return [round(float(value), 5) for value in vector[np.argsort(-np.abs(vector))[:4]]]
+
+
+@every_backbone
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_the_golden_vector(name, engine):
+    """One that changes means that stored vectors are wrong: raise the spec's revision."""
+    golden = json.loads((Path(__file__).parent / "golden.json").read_text())
+    for weights in ("random", None) if BACKBONES[name].weights else ("random",):
+        expected = golden[f"{name} {weights or 'shipped'}"]
+        assert golden_vector(name, weights, engine) == pytest.approx(expected, abs=1e-4)

@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -8,9 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from ferembed.backbones import LoadRequest, load_backbone
-from ferembed.embedder import Embedder
+from ferembed.embedder import BATCH, Embedder
 from ferembed.errors import ImageError, ImageTooLarge
 from ferembed.preprocess import Preprocess
+from ferembed.store import EmbeddingStore
 from tests.conftest import run_python
 
 
@@ -186,3 +190,41 @@ def test_2000_real_faces_once_embedded_are_never_embedded_again(store):
     assert cold.computed_ >= 1950  # copies are computed once
     assert warm.computed_ == 0
     assert warm.from_store_ == 2000
+
+
+PRINTING = """
+import sys, time, numpy as np
+from ferembed import BACKBONES, Embedder, Preprocess
+from ferembed.backbones import Backbone, BackboneSpec
+
+class Thumbnail(Backbone):
+    def forward(self, batch):
+        print(len(batch), flush=True)
+        time.sleep(0.01)
+        return batch.reshape(len(batch), -1)
+
+SMALL = Preprocess("gray", 8)
+BACKBONES.add("thumbnail", BackboneSpec(
+    "thumbnail", "pixels", SMALL, (("pixels", 64),), lambda request: Thumbnail(SMALL, 64), 0))
+faces = (np.full((8, 8), [i % 256, i // 256] * 4, np.uint8) for i in range(3000))
+print("total", sum(part.computed for part in Embedder("thumbnail", store=sys.argv[1]).fill(faces)))
+"""
+
+
+@pytest.mark.parametrize("batches", [2, 11, 30])
+def test_a_killed_run_loses_at_most_the_batch_in_flight(store, batches):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRINTING, store], stdout=subprocess.PIPE, text=True
+    )
+    computed = sum(int(process.stdout.readline()) for _ in range(batches))
+    process.kill()
+    computed += sum(map(int, process.stdout.read().split()))
+    process.wait()
+    process.stdout.close()
+    assert 0 < computed < 3000
+    kept, damaged = EmbeddingStore(Path(store)).verify()
+    assert computed - BATCH <= kept <= computed
+    assert damaged == 0
+    again = run_python(PRINTING, store)
+    assert again.stdout.split()[-1] == str(3000 - kept)
+    assert EmbeddingStore(Path(store)).verify() == (3000, 0)

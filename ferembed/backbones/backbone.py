@@ -126,12 +126,13 @@ class LoadRequest:
 
     def facts(self) -> dict[str, object]:
         """Every fact that changes a vector."""
+        weights: str | None
         if self.seed is not None:
             weights = f"random:{self.seed}"
-        elif self.weights is None and self.spec.weights is not None:
-            weights = self.spec.weights.sha256
-        else:
+        elif self.weights is not None:
             weights = sha256_of(self.weights_path())
+        else:  # None where nothing ships: a backbone without weights, or one that will not load
+            weights = self.spec.weights.sha256 if self.spec.weights else None
         layer = self.layer or self.spec.layers[0][0]
         return {
             "backbone": self.name,
