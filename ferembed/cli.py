@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ferembed.errors import FerembedError
@@ -116,10 +117,9 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from ferembed import datasets
     from ferembed.pipeline import Pipeline
 
-    training = _part(datasets.open(options.data), options.split, "train")
+    training = _part(_opened(options), options.split, "train")
     pipeline = Pipeline(head=options.head, **_vector_settings(options))
     pipeline.set_params(**dict(options.set))
     pipeline.fit(training.images, training.labels, skip_unreadable=True)
@@ -138,15 +138,95 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from ferembed import datasets
     from ferembed.pipeline import Pipeline
 
     pipeline = Pipeline.load(options.model, verbose=not options.quiet)
-    data = _part(datasets.open(options.data), options.split, "validation")
+    data = _part(_opened(options), options.split, "validation")
     report, failures = pipeline.evaluate(data.images, data.labels)
     _report_failures(failures)
     _print(options, {**report.to_dict(), "split": data.split_of(0)}, report.table())
     return SOME_FAILED if failures else 0
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from ferembed import datasets
+
+    with _bar(options) as progress:
+        description = datasets.describe(_opened(options, progress), progress)
+    if options.picture:
+        description.picture(options.picture)
+    _print(options, json.loads(description.to_json()), description.table())
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ferembed.audit import audit
+    from ferembed.faces import DETECTORS
+
+    find_faces = DETECTORS[options.faces]() if options.faces else None
+    with _bar(options) as progress:
+        data = _opened(options, progress)
+        found = audit(data, near=not options.no_near, find_faces=find_faces, progress=progress)
+    if options.output:
+        Path(options.output).write_text(found.to_json(), encoding="utf-8")
+    if options.sheet:
+        found.contact_sheet(options.sheet)
+    _print(options, found.summary(), found.table())
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    from ferembed.audit import build
+
+    with _bar(options) as progress:
+        data = build(
+            [_opened(options, progress, path) for path in options.data],
+            options.output,
+            cleaned=options.clean,
+            proportions=options.split,
+            pool=options.pool,
+            per_class=options.balance,
+            mirrored=options.mirror,
+            size=options.size,
+            seed=options.seed,
+            progress=progress,
+        )
+    facts = {"output": options.output, "counts": data.counts(), "steps": list(data.provenance)}
+    _print(options, facts, f"{options.output}: {data}")
+    return 0
+
+
+def _opened(options: argparse.Namespace, progress: Any = None, path: str = "") -> Dataset:
+    from ferembed import datasets
+
+    return datasets.open(
+        path or options.data,
+        labels=dict(options.label),
+        classes=options.classes,
+        on_unknown="drop" if options.drop_unknown else "error",
+        on_bad="skip" if options.skip_bad else "error",
+        table=options.table,
+        columns=dict(options.column),
+        votes=options.votes,
+        progress=progress,
+    )
+
+
+@contextmanager
+def _bar(options: argparse.Namespace) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress function for the library that moves a bar on a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(unit="img", disable=True if options.quiet else None) as bar:
+
+        def progress(done: int, total: int | None) -> None:
+            if done < bar.n or total != bar.total:  # the next of several passes
+                bar.reset(total)
+            bar.update(done - bar.n)
+
+        yield progress
 
 
 def _part(data: Dataset, wanted: str | None, usual: str) -> Dataset:
@@ -233,7 +313,7 @@ def _cache(options: argparse.Namespace) -> int:
 def _print(options: argparse.Namespace, facts: dict[str, Any], text: str) -> None:
     if options.json:
         print(json.dumps(facts, ensure_ascii=False, indent=2))
-    elif not options.quiet:
+    else:
         print(text)
 
 
@@ -257,6 +337,23 @@ def _setting(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def _renaming(text: str) -> tuple[str, str | None]:
+    name, equals, meaning = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=MEANING")
+    return name, meaning or None
+
+
+def _proportions(text: str) -> dict[str, float]:
+    try:
+        parts = [float(part) for part in text.split("/")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (2, 3):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 90/10 or 60/20/20")
+    return dict(zip(("train", "validation", "test"), parts, strict=False))
+
+
 def _parser() -> argparse.ArgumentParser:
     from ferembed import __version__
 
@@ -274,8 +371,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ferembed {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def command(name: str, run: Any, summary: str, example: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
+    def command(
+        name: str, run: Any, summary: str, example: str, group: Any = commands
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = group.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
@@ -299,6 +398,37 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--normalize", action="store_true", help="vectors of unit length")
         added.add_argument("--engine", default="auto", help="auto, openvino or keras")
         add_store(added)
+
+    def add_data(added: argparse.ArgumentParser, **options: Any) -> None:
+        added.add_argument("data", help="class folders, a zip of them, or a CSV", **options)
+        added.add_argument(
+            "--label",
+            type=_renaming,
+            action="append",
+            default=[],
+            metavar="NAME=EXPRESSION",
+            help="what another label means, such as boredom=neutral; NAME= leaves it out",
+        )
+        added.add_argument("--classes", nargs="+", metavar="CLASS", help="keep only these")
+        added.add_argument(
+            "--drop-unknown", action="store_true", help="leave out labels that are not known"
+        )
+        added.add_argument("--skip-bad", action="store_true", help="count and skip bad entries")
+        added.add_argument("--table", metavar="CSV", help="which of several CSVs holds the labels")
+        added.add_argument(
+            "--column",
+            type=_renaming,
+            action="append",
+            default=[],
+            metavar="MEANING=NAME",
+            help="what a CSV calls its columns: image=file, label=class",
+        )
+        added.add_argument(
+            "--votes",
+            choices=("majority", "probability", "multi-target"),
+            default="majority",
+            help="how FER+ votes become labels",
+        )
 
     def add_store(added: argparse.ArgumentParser) -> None:
         added.add_argument("--store", default="disk", help="disk, memory, none, or a file")
@@ -336,7 +466,7 @@ def _parser() -> argparse.ArgumentParser:
         "fit a head on labelled faces",
         "ferembed fit fer2013.zip --head svm --set head__C=10 --output mine",
     )
-    fit.add_argument("data", help="class folders, a zip of them, or a CSV")
+    add_data(fit)
     fit.add_argument("--output", required=True, help="a folder, or a file that ends in .ferembed")
     fit.add_argument("--head", default="svm", help="see: ferembed models")
     fit.add_argument("--split", help="the split to learn from: train, or all if there are none")
@@ -357,10 +487,58 @@ def _parser() -> argparse.ArgumentParser:
         "ferembed evaluate default fer2013.zip --split validation",
     )
     evaluate.add_argument("model", help="a model that ships, or a path")
-    evaluate.add_argument("data", help="class folders, a zip of them, or a CSV")
+    add_data(evaluate)
     evaluate.add_argument(
         "--split", help="the split to score on: validation, or all if there are none"
     )
+
+    data = commands.add_parser(
+        "data",
+        help="describe, audit and build data sets",
+        description="Describe, audit and build data sets.",
+        epilog="example:\n  ferembed data describe fer2013.zip",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kinds = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    describe = command(
+        "describe",
+        _describe,
+        "count classes, splits and sizes",
+        "ferembed data describe fer2013.zip --picture counts.png",
+        kinds,
+    )
+    add_data(describe)
+    describe.add_argument("--picture", metavar="PNG", help="draw the counts as bars")
+    audit = command(
+        "audit",
+        _audit,
+        "find copies, leaks, contradictions and damage",
+        "ferembed data audit fer2013.zip --sheet faults.png --output faults.json",
+        kinds,
+    )
+    add_data(audit)
+    audit.add_argument("--output", metavar="JSON", help="the findings, as `clean` applies them")
+    audit.add_argument("--sheet", metavar="PNG", help="a contact sheet of the findings")
+    audit.add_argument("--faces", metavar="DETECTOR", help="look for pictures without a face, too")
+    audit.add_argument("--no-near", action="store_true", help="look for exact copies alone")
+    build = command(
+        "build",
+        _build,
+        "merge, clean, split and balance data sets into a new one",
+        "ferembed data build a.zip b/ --clean --split 60/20/20 --output mine",
+        kinds,
+    )
+    add_data(build, nargs="+")
+    build.add_argument("--output", "-o", required=True, help="a folder, or a file ending in .csv")
+    build.add_argument("--clean", action="store_true", help="leave out what the audit drops")
+    build.add_argument(
+        "--split", type=_proportions, help="train/validation/test, such as 60/20/20 or 90/10"
+    )
+    build.add_argument("--pool", action="store_true", help="split what is already split anew")
+    build.add_argument("--balance", type=int, metavar="N", help="training pictures of each class")
+    build.add_argument("--mirror", action="store_true", help="add mirror images in training")
+    build.add_argument("--size", type=int, default=48, help="the side of pictures in a .csv")
+    build.add_argument("--seed", type=int, default=0, help="the same seed, the same data set")
 
     command("models", _models, "list models, backbones, heads and detectors", "ferembed models")
 
