@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ferembed.registry import Registry
 
@@ -54,9 +54,11 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.cache_size = cache_size
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> CalibratedSVC:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CalibratedSVC:
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
+        weights = _check_sample_weight(sample_weight, X)
+        X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
         self.classes_, counts = np.unique(y, return_counts=True)
         if len(self.classes_) < 2:  # as a bag of few rows may be
             self.machine_ = DummyClassifier().fit(X, y)
@@ -72,10 +74,17 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         if folds > 1:
             splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
-            unseen = cross_val_predict(self.machine_, X, y, cv=splitter, method="decision_function")
+            unseen = cross_val_predict(
+                self.machine_,
+                X,
+                y,
+                cv=splitter,
+                method="decision_function",
+                params={"sample_weight": weights},
+            )
             self.calibration_ = LogisticRegression(class_weight=self.class_weight, max_iter=1000)
-            self.calibration_.fit(unseen.reshape(len(X), -1), y)
-        self.machine_.fit(X, y)
+            self.calibration_.fit(unseen.reshape(len(X), -1), y, weights)
+        self.machine_.fit(X, y, weights)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:

@@ -21,7 +21,9 @@ SMALL = {
     "knn": {"n_neighbors": 3},
 }
 _DRAWN = "rows are drawn at random, so a weight of 2 is not the same as two copies"
+_FOLDS = "the calibration deals rows to folds, and copies of a row to several"
 EXPECTED = {
+    "CalibratedSVC": {"check_sample_weight_equivalence_on_dense_data": _FOLDS},
     "RandomForestClassifier": {
         "check_sample_weight_equivalence_on_dense_data": _DRAWN,
         "check_sample_weight_equivalence_on_sparse_data": _DRAWN,
