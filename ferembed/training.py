@@ -65,9 +65,8 @@ class Augmentation:
 class Recipe:
     """Everything that decides how a network is trained. Results name it in full."""
 
-    epochs: int = 45
+    cycles: tuple[tuple[int, float], ...] = ((45, 0.1), (30, 0.05))  # epochs, highest rate
     batch_size: int = 128
-    learning_rate: float = 0.1
     warmup_epochs: int = 2
     momentum: float = 0.9
     weight_decay: float = 5e-3  # decoupled: per step, times the learning rate
@@ -76,12 +75,21 @@ class Recipe:
     dtype: str = "mixed_bfloat16"
     seed: int = 0
 
+    @property
+    def epochs(self) -> int:
+        return sum(epochs for epochs, _ in self.cycles)
+
     def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch: a linear warm-up, then a cosine to nearly nothing."""
+        """The learning rate of an epoch: each cycle warms up, then falls to almost nothing."""
+        cycle = 0
+        while epoch >= self.cycles[cycle][0]:
+            epoch -= self.cycles[cycle][0]
+            cycle += 1
+        epochs, highest = self.cycles[cycle]
         if epoch < self.warmup_epochs:
-            return self.learning_rate * (epoch + 1) / (self.warmup_epochs + 1)
-        done = (epoch - self.warmup_epochs) / max(1, self.epochs - self.warmup_epochs)
-        return float(self.learning_rate * 0.5 * (1 + np.cos(np.pi * done)) + 1e-5)
+            return highest * (epoch + 1) / (self.warmup_epochs + 1)
+        done = (epoch - self.warmup_epochs) / max(1, epochs - self.warmup_epochs)
+        return float(highest * 0.5 * (1 + np.cos(np.pi * done)) + 1e-5)
 
 
 def train(
@@ -108,7 +116,7 @@ def train(
     finally:
         keras.config.set_dtype_policy("float32")
     optimizer = keras.optimizers.SGD(
-        recipe.learning_rate, recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay
+        momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(
@@ -156,9 +164,7 @@ def train(
         }
         history.append(row)
         text = json.dumps({"recipe": asdict(recipe), "epochs": history}, indent=1)
-        arrays: dict[str, Any] = {
-            f"v{i}": np.asarray(v.value, np.float32) for i, v in enumerate(variables)
-        }
+        arrays: dict[str, Any] = {f"v{i}": np.asarray(v.value) for i, v in enumerate(variables)}
         arrays["epoch"] = np.array(epoch + 1)
         _replace(log, partial(Path.write_text, data=text))
         _replace(state, partial(_save_arrays, arrays=arrays))
