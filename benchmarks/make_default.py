@@ -31,6 +31,7 @@ from ferembed.weights import models_folder, sha256_of
 
 ROOT = Path(__file__).parent.parent
 SPEC = BACKBONES["mini-vgg"]
+RECIPE = Recipe(cycles=((45, 0.1),))
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def scale(faces: np.ndarray) -> np.ndarray:
 
 def make_network(data: datasets.Dataset, work: Path) -> None:
     model = train(
-        vgg.build, scale, gray(data.split("train")), gray(data.split("validation")), work, Recipe(),
+        vgg.build, scale, gray(data.split("train")), gray(data.split("validation")), work, RECIPE,
         report=lambda row: print({k: round(v, 4) for k, v in row.items()}, flush=True),
     )  # fmt: skip
     plain = vgg.build()
@@ -90,10 +91,13 @@ def make_heads(data: datasets.Dataset, work: Path) -> None:
     groups = audit(data).copies
     in_training = set(groups[data.mask("train")].tolist())
     alone = np.array([g not in in_training for g in groups[data.mask("validation")].tolist()])
-    heads, rows = {}, []
+    done = work / "heads.json"  # what was scored before is not fitted again
+    rows = json.loads(done.read_text()) if done.exists() else []
     for name, make in candidates.items():
+        if name in [row["head"] for row in rows]:
+            continue
         started = time.perf_counter()
-        head = heads[name] = make()
+        head = make()
         fitted = time.perf_counter()
         shares = head.predict_proba(unseen)
         report = Report.of(validation.labels, shares, head.classes_)
@@ -112,9 +116,14 @@ def make_heads(data: datasets.Dataset, work: Path) -> None:
             }
         )
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()})
-    best = max(rows, key=lambda row: row["accuracy"])["head"]
-    pipeline = Pipeline(head=heads[best])
-    pipeline.head_, pipeline.classes_ = heads[best], heads[best].classes_
+        done.write_text(json.dumps(rows, indent=1))
+    # Copies reward a head that memorises, so what is without counts. Half a point is chance.
+    highest = max(row["accuracy_without_copies"] for row in rows)
+    equal = [row for row in rows if row["accuracy_without_copies"] > highest - 0.005]
+    best = min(equal, key=lambda row: row["calibration_error"])["head"]
+    head = candidates[best]()
+    pipeline = Pipeline(head=head)
+    pipeline.head_, pipeline.classes_ = head, head.classes_
     pipeline.save(models_folder() / "default")
     report, _ = pipeline.evaluate(validation.images, validation.labels)
     print(report.table())
@@ -123,7 +132,7 @@ def make_heads(data: datasets.Dataset, work: Path) -> None:
         "made_by": "benchmarks/make_default.py",
         "trained_on": f"FER2013 training split, {len(training)} faces",
         "scored_on": f"FER2013 PublicTest, {len(validation)} faces, one run, no augmentation",
-        "recipe": asdict(Recipe()),
+        "recipe": asdict(RECIPE),
         "epochs": history["epochs"],
         "training_minutes": sum(row["seconds"] for row in history["epochs"]) / 60,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -24,7 +24,7 @@ def heads() -> str:
     """What every head makes of the vectors of the network that ships."""
     result = results("default")
     columns = "head", "accuracy", "without copies", "macro F1", "calibration error", "seen faces"
-    lines = ["| " + " | ".join([*columns, "fit"]) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for row in result["heads"]:
         cells = [
             f"**{row['head']}** (ships)" if row["head"] == result["default"] else row["head"],
@@ -33,7 +33,6 @@ def heads() -> str:
             f"{row['macro_f1']:.3f}",
             f"{row['calibration_error']:.3f}",
             f"{row['training_accuracy']:.2%}",
-            f"{row['fit_seconds']:.1f} s",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     copies = f"{result['copies']}: the second column leaves them out"

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,27 +35,46 @@ class Reading:
     error: str = ""
 
 
-def find_photos(patterns: Sequence[str]) -> list[str]:
+def find_photos(patterns: Sequence[str], drawn: str | None = None) -> list[str]:
     """The files that paths, folders and globs stand for, each once, in order.
 
     Of a folder, all pictures below it by their ending; a file that is named counts whatever its
-    ending is, and one that does not exist is kept, to be reported like any other failure.
+    ending is, and one that does not exist is kept, to be reported like any other failure. `drawn`
+    is the folder for drawn copies: what lies there is passed over, and no photo may.
     """
     found: dict[str, None] = {}
+    ours = drawn and os.path.realpath(drawn)
     for pattern in patterns:
         if os.path.isdir(pattern):
-            for folder, subfolders, names in os.walk(pattern):
-                subfolders.sort()
+            if os.path.realpath(pattern) == ours:
+                raise DataError(
+                    f"Drawn copies would lie among the photos in {pattern}. Choose another folder."
+                )
+            for folder, subfolders, names in os.walk(pattern, onerror=_raise):
+                subfolders[:] = sorted(
+                    name
+                    for name in subfolders
+                    if os.path.realpath(os.path.join(folder, name)) != ours
+                )
                 pictures = (n for n in sorted(names) if Path(n).suffix.lower() in EXTENSIONS)
                 found.update((os.path.join(folder, name), None) for name in pictures)
         elif os.path.exists(pattern) or not glob.has_magic(pattern):
             found[pattern] = None
         else:
-            matches = sorted(glob.glob(pattern, recursive=True))
-            found.update((match, None) for match in matches if os.path.isfile(match))
+            files = [match for match in glob.glob(pattern, recursive=True) if os.path.isfile(match)]
+            found.update((file, None) for file in sorted(files) or [pattern])
+    for photo in found:
+        if ours and os.path.dirname(os.path.realpath(photo)) == ours:
+            raise DataError(
+                f"The drawn copy of {photo} would lie beside it. Choose another folder."
+            )
     if not found:
         raise DataError(f"No picture is found at {', '.join(patterns)}.")
     return list(found)
+
+
+def _raise(error: OSError) -> None:
+    raise DataError(f"The folder {error.filename} cannot be read: {error.strerror}.")
 
 
 def read_photos(
@@ -76,9 +96,9 @@ def read_photos(
             import PIL.Image
 
             annotated.mkdir(parents=True, exist_ok=True)
-            name = stem = Path(photo).stem
-            while name in taken:
-                name = f"{stem}-{len(taken)}"
+            stem = Path(photo).stem
+            names = (f"{stem}-{number}" if number else stem for number in count())
+            name = next(name for name in names if name not in taken)
             taken.add(name)
             drawn = annotate(image, reading.predictions, language)
             PIL.Image.fromarray(drawn).save(annotated / f"{name}.png")
@@ -103,14 +123,22 @@ def as_json(reading: Reading, language: str = "en") -> dict[str, Any]:
 
 
 @contextmanager
-def writing(path: str | None, format: str, language: str = "en") -> Iterator[Write]:
+def writing(
+    path: str | None,
+    format: str,
+    language: str = "en",
+    labels: Sequence[str] = EXPRESSIONS,
+) -> Iterator[Write]:
     """A function that writes a reading as "json", "csv" or "text".
 
-    A file appears under its name when it is complete; `path` None is standard output.
+    A file appears under its name when it is complete; `path` None is standard output. `labels`
+    are the columns of a CSV.
     """
+    if path is not None and os.path.isdir(path):
+        raise DataError(f"{path} is a folder. Give the name of a file for the readings.")
     with ExitStack() as stack:
         out = sys.stdout if path is None else stack.enter_context(_replacing(Path(path)))
-        yield stack.enter_context(_FORMATS[format](out, language))
+        yield stack.enter_context(_FORMATS[format](out, language, labels))
 
 
 @contextmanager
@@ -118,7 +146,12 @@ def _replacing(path: Path) -> Iterator[IO[str]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
     try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
+        with partial.open(
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",  # names of files need not be UTF-8
+            newline="",
+        ) as file:
             yield file
         os.replace(partial, path)
     finally:
@@ -126,7 +159,7 @@ def _replacing(path: Path) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _json(out: IO[str], language: str) -> Iterator[Write]:
+def _json(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]:
     separator = "[\n"
 
     def write(reading: Reading) -> None:
@@ -139,18 +172,18 @@ def _json(out: IO[str], language: str) -> Iterator[Write]:
 
 
 @contextmanager
-def _csv(out: IO[str], language: str) -> Iterator[Write]:
+def _csv(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]:
     table = csv.writer(out)
     table.writerow(
-        ["photo", "face", "x1", "y1", "x2", "y2", "score", "label", "name", *EXPRESSIONS, "error"]
+        ["photo", "face", "x1", "y1", "x2", "y2", "score", "label", "name", *labels, "error"]
     )
 
     def write(reading: Reading) -> None:
         if not reading.predictions:
-            table.writerow([reading.photo, *[""] * (8 + len(EXPRESSIONS)), reading.error])
+            table.writerow([reading.photo, *[""] * (8 + len(labels)), reading.error])
         for number, prediction in enumerate(reading.predictions, 1):
             face, label = prediction.face, prediction.label
-            shares = [f"{prediction.probabilities.get(name, 0):.6f}" for name in EXPRESSIONS]
+            shares = [f"{prediction.probabilities.get(name, 0):.6f}" for name in labels]
             row = [reading.photo, number, *face.box, f"{face.score:.4f}", label]
             table.writerow([*row, display_name(label, language), *shares, ""])
 
@@ -158,7 +191,7 @@ def _csv(out: IO[str], language: str) -> Iterator[Write]:
 
 
 @contextmanager
-def _text(out: IO[str], language: str) -> Iterator[Write]:
+def _text(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]:
     def write(reading: Reading) -> None:
         if reading.error:
             return  # reported on standard error

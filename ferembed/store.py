@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,7 @@ CREATE TABLE vectors (
 CREATE UNIQUE INDEX vectors_by_key ON vectors (recipe, key);
 """
 _LOOKUP = 500  # keys in one SELECT
+_PATIENCE = 60  # seconds to wait for another writer
 
 
 @dataclass(frozen=True)
@@ -277,11 +279,9 @@ class EmbeddingStore:
         """This thread's connection in this process, with SQLite's errors put into words."""
         try:
             if not self._exists() or getattr(self._local, "owner", None) != self._owner():
-                # A fork's copy of a connection must neither be used nor closed.
-                self._local.inherited = getattr(self._local, "db", None)
-                self._local.db = self._open()
+                self._local.held = _Held(self._open())
                 self._local.owner = self._owner()
-            yield self._local.db
+            yield self._local.held.db
         except sqlite3.Error as error:
             raise StoreError(self._explain(error)) from error
 
@@ -299,9 +299,19 @@ class EmbeddingStore:
                 f"The folder of the embedding store {self.path} cannot be made: {error.strerror}. "
                 "Choose another with store=PATH or $FEREMBED_CACHE, or none with store='none'."
             ) from error
-        db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        db = sqlite3.connect(
+            self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
         if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            db.execute("PRAGMA journal_mode = WAL")
+            _use_write_ahead(db)
             with self._writing(db):  # two processes may meet a new file at once
                 if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     for statement in _SCHEMA.split(";"):
@@ -318,7 +328,6 @@ class EmbeddingStore:
                 "store=PATH: vectors are computed anew."
             )
         db.execute("PRAGMA synchronous = NORMAL")
-        return db
 
     @contextmanager
     def _writing(self, db: sqlite3.Connection) -> Iterator[None]:
@@ -389,6 +398,37 @@ class _MemoryStore(_NoStore):
     def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
         for key, vector in zip(keys, vectors, strict=True):
             self._kept[recipe.fingerprint, key] = vector.copy()
+
+
+class _Held:
+    """A connection that is closed with its holder, but never by a fork that inherited it."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        weakref.finalize(self, _close, db, os.getpid())
+
+
+_inherited: list[sqlite3.Connection] = []
+
+
+def _close(db: sqlite3.Connection, owner: int) -> None:
+    if os.getpid() == owner:
+        db.close()
+    else:
+        _inherited.append(db)  # closing it here would take the owner's locks
+
+
+def _use_write_ahead(db: sqlite3.Connection) -> None:
+    """Turn write-ahead mode on; SQLite does not wait for a lock in this one statement."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 _MEMORY = _MemoryStore(None)

@@ -65,7 +65,7 @@ class Augmentation:
 class Recipe:
     """Everything that decides how a network is trained. Results name it in full."""
 
-    cycles: tuple[tuple[int, float], ...] = ((45, 0.1), (30, 0.05))  # epochs, highest rate
+    cycles: tuple[tuple[int, float], ...] = ((45, 0.1),)  # epochs, highest rate
     batch_size: int = 128
     warmup_epochs: int = 2
     momentum: float = 0.9

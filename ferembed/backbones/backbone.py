@@ -153,8 +153,11 @@ def fingerprint(facts: dict[str, object]) -> str:
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
 
 
-@lru_cache(maxsize=8)
 def load_backbone(request: LoadRequest) -> Backbone:
-    """The backbone, loaded once per process."""
-    request.spec.dim(request.layer)
+    """The backbone, loaded once per process and again when its weights have changed."""
+    return _load(request, fingerprint(request.facts()))
+
+
+@lru_cache(maxsize=8)
+def _load(request: LoadRequest, facts: str) -> Backbone:
     return request.spec.load(request)

@@ -7,6 +7,7 @@ from typing import Any
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec, LoadRequest
 from ferembed.backbones.engines import Network, import_keras
 from ferembed.preprocess import Preprocess
+from ferembed.weights import Weights
 
 WIDTHS = (32, 64, 128, 256)
 DROPOUT = (0.0, 0.0, 0.1, 0.2)
@@ -45,6 +46,7 @@ def _load(request: LoadRequest) -> Network:
     return Network(request, build)
 
 
+_FACTS = "MIT", "FER2013, training split (28,709 faces; the data set is for research)"
 BACKBONES.add(
     "mini-vgg",
     BackboneSpec(
@@ -54,5 +56,15 @@ BACKBONES.add(
         layers=(("embedding", 256), ("logits", 7)),
         load=_load,
         parameters=1_176_359,
+        weights=Weights(
+            "mini-vgg.npz",
+            "25a5d783f8a7638583a904a240630a6a71b0b1c0de1522b17483c1748faafef7",
+            *_FACTS,
+        ),
+        network=Weights(
+            "mini-vgg.onnx",
+            "0debeec93b954f68cb553e7667cc133d515ca4439a955d801b04d389bd204618",
+            *_FACTS,
+        ),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -26,6 +27,7 @@ class Haar:
             )
         model = Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
         self._cascade = cv2.CascadeClassifier(str(model))
+        self._turn = Lock()  # a cascade serves one caller at a time
 
     def __call__(self, photo: Image) -> list[Face]:
         import cv2
@@ -39,13 +41,14 @@ class Haar:
         if min(gray.shape) < SMALLEST_FACE:
             return []
         smallest = max(SMALLEST_FACE, min(gray.shape) // 20)
-        boxes, _, weights = self._cascade.detectMultiScale3(
-            cv2.equalizeHist(gray),
-            scaleFactor=1.1,
-            minNeighbors=5,
-            minSize=(smallest, smallest),
-            outputRejectLevels=True,
-        )
+        with self._turn:
+            boxes, _, weights = self._cascade.detectMultiScale3(
+                cv2.equalizeHist(gray),
+                scaleFactor=1.1,
+                minNeighbors=5,
+                minSize=(smallest, smallest),
+                outputRejectLevels=True,
+            )
         faces = []
         for (x, y, w, h), weight in zip(boxes, np.ravel(weights), strict=True):
             x1, y1 = round(x / shrink), round(y / shrink)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from threading import Lock
 
 from ferembed.faces.face import DETECTORS, Face
 from ferembed.images import Image
@@ -18,13 +19,16 @@ class Mtcnn:
         from mtcnn import MTCNN
 
         self._networks = MTCNN()
+        self._turn = Lock()
 
     def __call__(self, photo: Image) -> list[Face]:
         height, width = photo.shape[:2]
         if min(height, width) < SMALLEST_FACE:
             return []
+        with self._turn:
+            answers = self._networks.detect_faces(photo)
         faces = []
-        for found in self._networks.detect_faces(photo):
+        for found in answers:
             x, y, w, h = found["box"]
             box = max(0, x), max(0, y), min(width, x + w), min(height, y + h)
             points = tuple(
