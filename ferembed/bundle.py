@@ -16,13 +16,15 @@ import platform
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.svm._base import BaseLibSVM
+from sklearn.tree._tree import Tree
 
 from ferembed.errors import ModelError, UnknownName, UntrustedModel
 from ferembed.registry import unknown
@@ -31,6 +33,7 @@ from ferembed.weights import cache_folder, models_folder
 FORMAT = 1
 MANIFEST, HEAD, WEIGHTS = "model.json", "head.skops", "weights.npz"
 _LARGEST = 4 << 30
+_PICKLES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00")
 _ALLOWED = frozenset({"ferembed.heads.CalibratedSVC", "sklearn.tree._tree.Tree"})
 
 
@@ -55,9 +58,9 @@ def write(
     """Write the model beside `path` and move it there: never is half a model under the name."""
     import skops.io
 
+    path = path.resolve()  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).exists():
-        raise ModelError(f"{path} is a folder of other things; choose a name that is free.")
+    _check_free(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as parent:
         folder = Path(parent) / "model"
         folder.mkdir()
@@ -94,6 +97,18 @@ def write(
             os.replace(folder, path)
 
 
+def _check_free(path: Path) -> None:
+    """A model is replaced by a model; whatever else is there is not lost."""
+    zipped = path.suffix == ".ferembed"
+    if path.is_dir():
+        foreign = sorted({file.name for file in path.iterdir()} - {MANIFEST, HEAD, WEIGHTS})
+        if foreign or zipped:
+            what = f"holds {foreign[0]}" if foreign else "is a folder"
+            raise ModelError(f"{path} {what} and was left alone. Save under a name that is free.")
+    elif path.exists() and not (zipped and zipfile.is_zipfile(path)):
+        raise ModelError(f"{path} is no model and was left alone. Save under a name that is free.")
+
+
 def read(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Bundle:
     """The model at a path, or one that ships by its name."""
     place = find(path)
@@ -106,27 +121,33 @@ def read(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Bundle:
         if found != fact["sha256"]:
             raise ModelError(
                 f"sha256 of {name} in {place} is {found[:12]}..., expected "
-                f"{str(fact['sha256'])[:12]}.... The model is damaged: copy it again."
+                f"{fact['sha256'][:12]}.... The model is damaged: copy it again."
             )
-    if HEAD not in manifest["files"]:
-        raise ModelError(f"{place} is incomplete: its {MANIFEST} names no {HEAD}.")
     pipeline = dict(manifest["pipeline"])
-    if pipeline.get("weights") == WEIGHTS:
+    needed = {HEAD, WEIGHTS} if pipeline["weights"] == WEIGHTS else {HEAD}
+    if missing := needed - manifest["files"].keys():
+        raise ModelError(f"{place} is incomplete: its {MANIFEST} names no {min(missing)}.")
+    if WEIGHTS in needed:
         pipeline["weights"] = str(_placed(place, manifest, files))
     head = _open_head(place, files[HEAD], trusted)
-    if list(head.classes_) != manifest["labels"]:
+    labels = getattr(head, "classes_", np.array([])).tolist()
+    features = getattr(head, "n_features_in_", None)
+    if labels != manifest["labels"] or features != manifest["vectors"].get("dim"):
         raise ModelError(
-            f"The head in {place} knows the labels {list(head.classes_)}, "
-            f"its {MANIFEST} says {manifest['labels']}. The two do not belong together."
+            f"The head in {place} knows the labels {labels} on vectors of {features}, its "
+            f"{MANIFEST} says {manifest['labels']} on {manifest['vectors'].get('dim')}. "
+            "The two do not belong together."
         )
     return Bundle(pipeline, manifest["fingerprint"], manifest["vectors"], head)
 
 
 def find(path: str | os.PathLike[str]) -> Path:
     """Where a model lies."""
-    if (place := Path(path)).exists():
+    place = Path(path)
+    ships = str(path) == place.name and (models_folder() / place / MANIFEST).exists()
+    if (place / MANIFEST).exists() or (place.exists() and not ships):
         return place
-    if str(path) == place.name and (models_folder() / place / MANIFEST).exists():
+    if ships:
         return models_folder() / place
     if os.sep in str(path) or place.suffix:
         raise ModelError(f"There is no model at {path}.")
@@ -139,8 +160,11 @@ def shipped() -> list[str]:
 
 
 def is_pickle(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a pickle or one that joblib compressed: neither a folder nor a zip."""
-    return Path(path).is_file() and not zipfile.is_zipfile(path)
+    """Whether a file starts like a pickle, or like one that joblib compressed."""
+    if not Path(path).is_file():
+        return False
+    with Path(path).open("rb") as file:
+        return file.read(6).startswith(_PICKLES)
 
 
 def _files_of_folder(folder: Path) -> dict[str, bytes]:
@@ -169,16 +193,8 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
         manifest = json.loads(files[MANIFEST])
         format = manifest["format"]
         if format == FORMAT:
-            for key, kind in (
-                ("labels", list),
-                ("pipeline", dict),
-                ("vectors", dict),
-                ("files", dict),
-                ("fingerprint", str),
-            ):
-                if not isinstance(manifest[key], kind):
-                    raise TypeError(f"{key} is no {kind.__name__}")
-    except (ValueError, KeyError, TypeError) as error:
+            _check_manifest(manifest)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{MANIFEST} of {place} cannot be understood: {error}.") from error
     if format != FORMAT:
         raise ModelError(
@@ -186,6 +202,37 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
             "Load it with the version that saved it, or fit it again."
         )
     return dict(manifest)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "backbone": (str,),
+    "detector": (str, type(None)),
+    "margin": (int, float),
+    "layer": (str, type(None)),
+    "weights": (str, type(None)),
+    "preprocess": (dict, type(None)),
+    "normalize": (bool,),
+}
+
+
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    """A manifest sets what makes vectors and faces, and nothing else: no paths, no limits."""
+    kinds = {"labels": list, "pipeline": dict, "vectors": dict, "files": dict, "fingerprint": str}
+    for key, kind in kinds.items():
+        if not isinstance(manifest[key], kind):
+            raise TypeError(f"{key} is no {kind.__name__}")
+    if manifest["pipeline"].keys() != _KINDS.keys():
+        odd = sorted(manifest["pipeline"].keys() ^ _KINDS.keys())
+        raise KeyError(f"pipeline has or lacks {', '.join(odd)}")
+    for key, value in manifest["pipeline"].items():
+        if not isinstance(value, _KINDS[key]):
+            raise TypeError(f"{key} is {value!r}")
+    weights = manifest["pipeline"]["weights"]
+    if weights is not None and weights != WEIGHTS and not weights.startswith("random"):
+        raise ValueError(f"weights lie outside of the model, at {weights!r}")
+    for name, fact in manifest["files"].items():
+        if not isinstance(fact, dict) or not isinstance(fact.get("sha256"), str):
+            raise TypeError(f"the fact of {name} is {fact!r}")
 
 
 def _open_head(place: Path, content: bytes, trusted: Sequence[str]) -> Any:
@@ -204,28 +251,73 @@ def _open_head(place: Path, content: bytes, trusted: Sequence[str]) -> Any:
         raise
     except Exception as error:  # skops meets damage in many ways
         raise ModelError(f"The head in {place} cannot be opened: {error}.") from error
-    _check_trees(place, head)
+    try:
+        sound = _is_sound(head)
+    except (AttributeError, IndexError, RecursionError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise ModelError(
+            f"The head in {place} holds a tree or a support vector machine that leads outside of "
+            "memory: it was forged. It is not used."
+        )
     return head
 
 
-def _check_trees(place: Path, head: Any) -> None:
-    """Compiled code walks trees unchecked: a forged one would lead it outside of memory."""
-    for tree in (getattr(member, "tree_", None) for member in getattr(head, "estimators_", ())):
-        if tree is None:
-            continue
-        last, inner = tree.node_count, tree.children_left != -1
-        below = np.concatenate([tree.children_left[inner], tree.children_right[inner]])
-        parents = np.tile(np.flatnonzero(inner), 2)
-        features = tree.feature[inner]
-        sound = (
-            (below > parents).all()
-            and (below < last).all()
-            and (features >= 0).all()
-            and (features < head.n_features_in_).all()
-            and len(tree.value) == last
-        )
-        if not sound:
-            raise ModelError(f"The head in {place} holds a tree that leads nowhere: it was forged.")
+def _is_sound(thing: Any, features: int | None = None, seen: set[int] | None = None) -> bool:
+    """Whether compiled code, which walks trees and support vectors unchecked, stays in bounds."""
+    seen = set() if seen is None else seen
+    if id(thing) in seen or isinstance(thing, (str, bytes, int, float, type(None))):
+        return True
+    seen.add(id(thing))
+    if isinstance(thing, Tree):
+        return _is_sound_tree(thing, features)
+    if isinstance(thing, BaseLibSVM) and not _is_sound_machine(thing):
+        return False
+    inside: Iterable[Any]
+    if isinstance(thing, dict):
+        inside = thing.values()
+    elif isinstance(thing, (list, tuple, set, frozenset)):
+        inside = thing
+    elif isinstance(thing, np.ndarray):
+        inside = thing.ravel().tolist() if thing.dtype.hasobject else ()
+    else:
+        inside = vars(thing).values() if hasattr(thing, "__dict__") else ()
+        own = getattr(thing, "n_features_in_", None)
+        known = [number for number in (own, features) if isinstance(number, int)]
+        features = min(known, default=None)
+    return all(_is_sound(one, features, seen) for one in inside)
+
+
+def _is_sound_tree(tree: Any, features: int | None) -> bool:
+    inner = tree.children_left != -1
+    below = np.concatenate([tree.children_left[inner], tree.children_right[inner]])
+    parents = np.tile(np.flatnonzero(inner), 2)
+    tested = tree.feature[inner]
+    return bool(
+        features is not None
+        and (below > parents).all()
+        and (below < tree.node_count).all()
+        and (tested >= 0).all()
+        and (tested < min(features, tree.n_features)).all()
+        and len(tree.value) == tree.node_count
+    )
+
+
+def _is_sound_machine(machine: Any) -> bool:
+    if not hasattr(machine, "support_vectors_"):
+        return True  # never fitted: it refuses to predict
+    vectors, counts = machine.support_vectors_, machine._n_support
+    classes = len(counts)
+    return bool(
+        not machine._sparse
+        and vectors.ndim == 2
+        and vectors.shape[1] == machine.n_features_in_
+        and (counts >= 0).all()
+        and counts.sum() == len(vectors) == len(machine.support_)
+        and machine._dual_coef_.shape == (classes - 1, len(vectors))
+        and len(machine._intercept_) == classes * (classes - 1) // 2
+        and len(machine.classes_) == classes
+    )
 
 
 def _placed(place: Path, manifest: dict[str, Any], files: dict[str, bytes]) -> Path:

@@ -21,6 +21,12 @@ FAILED = 2  # nothing was done; argparse uses the same
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0 well, 1 some inputs failed, 2 nothing was done."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):  # names of files need not fit the terminal
+            stream.reconfigure(errors="backslashreplace")
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
@@ -47,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from ferembed.demo import demo
 
-    return demo(options.output, options.lang)
+    return demo(options.output, options.lang, "json" if options.json else "text")
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -55,17 +61,20 @@ def _predict(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from ferembed.labels import in_order
     from ferembed.pipeline import Pipeline
     from ferembed.readings import find_photos, read_photos, writing
 
     settings: dict[str, Any] = {"detector": options.detector} if options.detector else {}
-    pipeline = Pipeline.load(options.model, max_pixels=options.max_pixels, **settings)
-    photos = find_photos(options.photos)
+    settings |= {name: getattr(options, name) for name in ("max_pixels", "store", "engine")}
+    pipeline = Pipeline.load(options.model, **settings)
+    photos = find_photos(options.photos, options.annotate)
     suffix = Path(options.output or "").suffix.lower()
     format = "json" if options.json or suffix == ".json" else "csv" if suffix == ".csv" else "text"
     annotated = Path(options.annotate) if options.annotate else None
     failed = 0
-    with writing(options.output, format, options.lang) as write:
+    labels = in_order([str(label) for label in pipeline.classes_])
+    with writing(options.output, format, options.lang, labels) as write:
         bar = tqdm(photos, unit="photo", disable=True if options.quiet or len(photos) < 2 else None)
         for reading in read_photos(pipeline, bar, annotated, options.lang):
             write(reading)
@@ -121,8 +130,11 @@ def _fit(options: argparse.Namespace) -> int:
 
     training = _part(_opened(options), options.split, "train")
     pipeline = Pipeline(head=options.head, **_vector_settings(options))
-    pipeline.set_params(**dict(options.set))
-    pipeline.fit(training.images, training.labels, skip_unreadable=True)
+    try:
+        pipeline.set_params(**dict(options.set))
+        pipeline.fit(training.images, training.labels, skip_unreadable=True)
+    except (TypeError, ValueError) as error:  # scikit-learn's, of parameters that do not fit
+        raise FerembedError(str(error)) from error
     pipeline.save(options.output)
     _report_failures(pipeline.failures_)
     counts = {
@@ -140,7 +152,8 @@ def _fit(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from ferembed.pipeline import Pipeline
 
-    pipeline = Pipeline.load(options.model, verbose=not options.quiet)
+    settings = {name: getattr(options, name) for name in ("store", "engine")}
+    pipeline = Pipeline.load(options.model, verbose=not options.quiet, **settings)
     data = _part(_opened(options), options.split, "validation")
     report, failures = pipeline.evaluate(data.images, data.labels)
     _report_failures(failures)
@@ -274,6 +287,8 @@ def _cache(options: argparse.Namespace) -> int:
     from ferembed.store import EmbeddingStore, use_table
 
     store = EmbeddingStore.at(options.store)
+    if options.action != "prune" and (options.recipe or options.days is not None):
+        raise FerembedError(f"--recipe and --days go with prune, not with {options.action}.")
     if options.action == "verify":
         sound, damaged = store.verify()
         _print(
@@ -344,6 +359,12 @@ def _renaming(text: str) -> tuple[str, str | None]:
     return name, meaning or None
 
 
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def _proportions(text: str) -> dict[str, float]:
     try:
         parts = [float(part) for part in text.split("/")]
@@ -396,8 +417,7 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--layer", help="the layer that is the embedding")
         added.add_argument("--weights", help="an .npz of weights, or 'random'")
         added.add_argument("--normalize", action="store_true", help="vectors of unit length")
-        added.add_argument("--engine", default="auto", help="auto, openvino or keras")
-        add_store(added)
+        add_engine(added)
 
     def add_data(added: argparse.ArgumentParser, **options: Any) -> None:
         added.add_argument("data", help="class folders, a zip of them, or a CSV", **options)
@@ -430,8 +450,16 @@ def _parser() -> argparse.ArgumentParser:
             help="how FER+ votes become labels",
         )
 
-    def add_store(added: argparse.ArgumentParser) -> None:
-        added.add_argument("--store", default="disk", help="disk, memory, none, or a file")
+    def add_engine(added: argparse.ArgumentParser, store: str = "disk") -> None:
+        added.add_argument("--engine", default="auto", help="auto, openvino or keras")
+        add_store(added, store)
+
+    def add_store(added: argparse.ArgumentParser, store: str = "disk") -> None:
+        added.add_argument(
+            "--store",
+            default=store,
+            help=f"where vectors are kept: disk, none, or a file ({store})",
+        )
 
     demo = command("demo", _demo, "read a photo and draw the answer", "ferembed demo --output out")
     demo.add_argument("--output", default="demo", help="the folder for the PNG and the JSON file")
@@ -447,8 +475,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--model", default="default", help="a model that ships, or a path")
     predict.add_argument("--detector", help="haar, mtcnn, or none where the picture is the face")
     predict.add_argument(
-        "--max-pixels", type=int, default=100_000_000, help="refuse larger photos unread"
+        "--max-pixels", type=_positive, default=100_000_000, help="refuse larger photos unread"
     )
+    add_engine(predict, "none")
     predict.add_argument("--output", help="a .json or .csv file instead of the terminal")
     predict.add_argument("--annotate", metavar="FOLDER", help="write drawn copies there")
     add_language(predict)
@@ -488,6 +517,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("model", help="a model that ships, or a path")
     add_data(evaluate)
+    add_engine(evaluate)
     evaluate.add_argument(
         "--split", help="the split to score on: validation, or all if there are none"
     )

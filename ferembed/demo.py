@@ -14,14 +14,15 @@ def photo() -> Path:
     return matplotlib_data() / "sample_data" / "grace_hopper.jpg"
 
 
-def demo(output: str, language: str) -> int:
+def demo(output: str, language: str = "en", format: str = "text") -> int:
     """Print what the photo shows and write a drawn copy and a JSON file; 0 if a face was read."""
     folder = Path(output)
-    pipeline = Pipeline.load("default")
+    pipeline = Pipeline.load("default", store="none")
     readings = list(read_photos(pipeline, [str(photo())], folder, language))
-    for format, target in (("text", None), ("json", str(folder / "grace_hopper.json"))):
-        with writing(target, format, language) as write:
+    for kind, target in ((format, None), ("json", str(folder / "grace_hopper.json"))):
+        with writing(target, kind, language) as write:
             for reading in readings:
                 write(reading)
-    print(f"Written: {folder / 'grace_hopper.png'} and {folder / 'grace_hopper.json'}")
+    if format == "text":
+        print(f"Written: {folder / 'grace_hopper.png'} and {folder / 'grace_hopper.json'}")
     return 0 if readings[0].predictions else 1

@@ -115,10 +115,7 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def stream(self, images: Iterable[Source]) -> Iterator[Embedded]:
         """The same, some hundred images at a time, in bounded memory."""
-        if isinstance(images, (str, bytes, os.PathLike)):
-            raise ImageError(
-                f"Images come as a list, and {describe(images)} is one alone: put it in [ ]."
-            )
+        _refuse_one_alone(images)
         from tqdm import tqdm
 
         store = self.store
@@ -140,11 +137,13 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def recipe(self) -> Recipe:
         """Everything that decides a vector beside the image."""
-        facts = {**self._request().facts(), "normalize": self.normalize}
+        facts = {**self.request.facts(), "normalize": bool(self.normalize)}
         text = json.dumps(facts, sort_keys=True)
         return Recipe(fingerprint(facts), text, int(str(facts["dim"])))
 
-    def _request(self) -> LoadRequest:
+    @property
+    def request(self) -> LoadRequest:
+        """How the backbone is asked for."""
         weights = None if self.weights is None else os.fspath(self.weights)
         return LoadRequest(self.backbone, self.layer, weights, self.preprocess, self.engine)
 
@@ -158,14 +157,14 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         keys, readable = [], []
         for position, content in zip(positions, opened, strict=True):
             try:
-                keys.append(content.digest())
+                keys.append(content.digest(self.max_pixels))
                 readable.append((position, content))
             except ImageError as error:
                 failures.append(Failure(position, content.name, str(error)))
         broken: dict[bytes, str] = {}
 
         def compute(missing: list[int]) -> Iterator[tuple[list[int], Vectors]]:
-            network = load_backbone(self._request())
+            network = load_backbone(self.request)
             for start in range(0, len(missing), BATCH):
                 done: list[int] = []
 
@@ -208,6 +207,18 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         return tags
+
+
+def _refuse_one_alone(images: Any) -> None:
+    if isinstance(images, np.ndarray):
+        in_colour = images.ndim == 3 and images.shape[2] in (3, 4)
+        alone = images.dtype.kind not in "OUS" and (images.ndim < 3 or in_colour)
+    else:
+        alone = isinstance(images, (str, bytes, os.PathLike)) or not isinstance(images, Iterable)
+    if alone:
+        raise ImageError(
+            f"Images come as a list, and {describe(images)} is one alone: put it in [ ]."
+        )
 
 
 def raise_failures(embedded: Embedded) -> None:

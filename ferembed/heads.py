@@ -158,7 +158,6 @@ for _head in (
             "n_neighbors": [1, 5, 10, 20, 30, 50, 100],
             "weights": ["uniform", "distance"],
             "metric": ["minkowski", "euclidean", "manhattan"],
-            "algorithm": ["ball_tree", "brute"],
         },
     ),
     Head(

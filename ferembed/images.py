@@ -109,11 +109,11 @@ class Opened:
         self.name = name
         self._content = content
 
-    def digest(self) -> bytes:
+    def digest(self, max_pixels: int = MAX_PIXELS) -> bytes:
         """32 bytes that stand for the content; encoded bytes are not decoded for it."""
         if isinstance(self._content, bytes):
             return hashlib.blake2b(self._content, digest_size=32, person=b"file").digest()
-        pixels = np.ascontiguousarray(self.image())
+        pixels = np.ascontiguousarray(self.image(max_pixels))
         shape = repr(pixels.shape).encode()
         return hashlib.blake2b(shape + pixels.tobytes(), digest_size=32, person=b"pixels").digest()
 
@@ -122,7 +122,9 @@ class Opened:
         """About what it holds in memory."""
         if isinstance(self._content, bytes):
             return len(self._content)
-        return int(getattr(self._content, "nbytes", 0))
+        if isinstance(self._content, np.ndarray):
+            return self._content.nbytes
+        return 3 * int(self._content.width) * int(self._content.height)
 
     def image(self, max_pixels: int = MAX_PIXELS) -> Image:
         """The pixels, decoded at each call."""

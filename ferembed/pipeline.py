@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from ferembed import bundle, export
-from ferembed.embedder import Embedder, Failure, raise_failures
+from ferembed.embedder import Embedded, Embedder, Failure, raise_failures
 from ferembed.errors import LabelError, ModelError
 from ferembed.faces import DETECTORS, Face, crop
 from ferembed.heads import HEADS
@@ -23,7 +23,7 @@ from ferembed.images import MAX_PIXELS, Source, load_image
 from ferembed.labels import in_order
 from ferembed.preprocess import Preprocess
 from ferembed.report import Report
-from ferembed.store import EmbeddingStore, Vectors
+from ferembed.store import EmbeddingStore, Recipe, Vectors
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,10 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         `computed_` and `from_store_` then say how many vectors were which. An unreadable image is
         an error, once all others are in the store, or with `skip_unreadable` stands in `failures_`.
         """
-        labels = np.asarray(labels)
-        if labels.ndim != 1:
-            raise LabelError(f"Labels come as one list, a label per image, not as {labels.shape}.")
-        embedded = self.embedder.embed(images)
-        given = len(embedded.positions) + len(embedded.failures)
-        if given != len(labels):
-            raise LabelError(
-                f"There are {given} images and {len(labels)} labels. "
-                "Give one label for each image, in the same order."
-            )
+        self._check_settings()
+        labels = _checked_labels(labels)
+        embedder = self.embedder
+        embedded = _embed_labelled(embedder, images, labels)
         if not skip_unreadable:
             raise_failures(embedded)
         labels = labels[embedded.positions]
@@ -124,21 +118,47 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         head = HEADS[self.head].make() if isinstance(self.head, str) else clone(self.head)
         self.head_ = head.fit(embedded.vectors, labels)
+        neighbors = getattr(self.head_, "n_neighbors", 1)
+        if isinstance(neighbors, int) and neighbors > len(labels):
+            raise LabelError(
+                f"The head asks {neighbors} neighbours and has {len(labels)} faces. "
+                "Give more faces, or set head__n_neighbors to fewer."
+            )
         self.classes_ = self.head_.classes_
+        self.recipe_ = embedder.recipe
         self.computed_, self.from_store_ = embedded.computed, embedded.hits
         self.failures_ = embedded.failures
         return self
 
     def predict(self, images: Iterable[Source]) -> NDArray[Any]:
         """The label of each face."""
-        check_is_fitted(self, "head_")
-        vectors = self.embedder.transform(images)
+        vectors = self._checked_embedder().transform(images)
         return np.asarray(self.head_.predict(vectors) if len(vectors) else self.classes_[:0])
 
     def predict_proba(self, images: Iterable[Source]) -> NDArray[np.float64]:
         """(n, k): a row per face, a column for each of `classes_`."""
+        return self._probabilities(self._checked_embedder().transform(images))
+
+    def _checked_embedder(self) -> Embedder:
+        """The embedder, if it makes the vectors that the head was fitted on."""
         check_is_fitted(self, "head_")
-        return self._probabilities(self.embedder.transform(images))
+        embedder = self.embedder
+        recipe = embedder.recipe
+        if recipe.fingerprint != self.recipe_.fingerprint:
+            here, there = json.loads(recipe.facts), json.loads(self.recipe_.facts)
+            odd = sorted(k for k in here.keys() | there if here.get(k) != there.get(k))
+            raise ModelError(
+                "The head was fitted on other vectors than are made here: "
+                + "; ".join(f"{k} was {there.get(k)!r}, here {here.get(k)!r}" for k in odd)
+                + ". Fit it again, or load it with the version of ferembed that saved it."
+            )
+        return embedder
+
+    def _check_settings(self) -> None:
+        if self.detector is not None:
+            DETECTORS[self.detector]
+        if not isinstance(self.margin, (int, float)) or not 0 <= self.margin <= 10:
+            raise ModelError(f"margin is {self.margin!r}; it is a number from 0 to 10.")
 
     def _probabilities(self, vectors: Vectors) -> NDArray[np.float64]:
         if not hasattr(self.head_, "predict_proba"):
@@ -152,9 +172,9 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def evaluate(self, images: Iterable[Source], labels: Any) -> tuple[Report, tuple[Failure, ...]]:
         """The scores on labelled faces, and which of them could not be read."""
-        check_is_fitted(self, "head_")
-        embedded = self.embedder.embed(images)
-        true = np.asarray(labels)[embedded.positions]
+        labels = np.asarray(labels)
+        embedded = _embed_labelled(self._checked_embedder(), images, labels)
+        true = labels[embedded.positions]
         probabilities = self._probabilities(embedded.vectors)
         return Report.of(true, probabilities, self.classes_), embedded.failures
 
@@ -175,14 +195,13 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a folder that a person can read, or a zip of it if the name ends in .ferembed."""
-        check_is_fitted(self, "head_")
+        recipe = self._checked_embedder().recipe
         facts = {name: getattr(self, name) for name in _SAVED}
         weights = None
-        if self.weights is not None and not str(self.weights).startswith("random"):
+        if self.weights is not None and self.embedder.request.seed is None:
             facts["weights"], weights = bundle.WEIGHTS, Path(self.weights)
         if self.preprocess is not None:
             facts["preprocess"] = asdict(self.preprocess)
-        recipe = self.embedder.recipe
         bundle.write(
             Path(path), facts, recipe.fingerprint, json.loads(recipe.facts), self.head_, weights
         )
@@ -207,27 +226,30 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             pipeline = export.load_pickle(Path(path), allow_pickle)
             if not isinstance(pipeline, cls):
                 raise ModelError(f"{path} holds a {type(pipeline).__name__}, not a Pipeline.")
-            return pipeline.set_params(**settings)
+            pipeline.set_params(**settings)._checked_embedder()
+            return pipeline
         saved = bundle.read(path, trusted)
         facts = saved.pipeline
-        if facts["preprocess"] is not None:
-            facts["preprocess"] = Preprocess(**facts["preprocess"])
-        pipeline = cls(head=saved.head, **facts).set_params(**settings)
-        recipe = pipeline.embedder.recipe
-        if recipe.fingerprint != saved.fingerprint:
-            here = json.loads(recipe.facts)
-            odd = sorted(k for k in here.keys() | saved.facts if here.get(k) != saved.facts.get(k))
-            raise ModelError(
-                f"{path} was fitted on other vectors than are made here: "
-                + "; ".join(f"{k} was {saved.facts.get(k)!r}, here {here.get(k)!r}" for k in odd)
-                + ". Load it with the version of ferembed that saved it, or fit it again."
-            )
+        try:
+            if facts["preprocess"] is not None:
+                facts["preprocess"] = Preprocess(**facts["preprocess"])
+            pipeline = cls(head=saved.head, **facts).set_params(**settings)
+            pipeline._check_settings()
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{path} cannot be understood: {error}.") from error
         pipeline.head_ = saved.head
         pipeline.classes_ = saved.head.classes_
+        facts_then = json.dumps(saved.facts, sort_keys=True)
+        pipeline.recipe_ = Recipe(saved.fingerprint, facts_then, saved.head.n_features_in_)
+        pipeline._checked_embedder()
         return pipeline
 
     def export(self, path: str | os.PathLike[str], format: str = "pickle") -> None:
-        """Write the fitted pipeline for other programs; "pickle" is read by joblib.load."""
+        """Write the fitted pipeline for other programs; "pickle" is read by joblib.load.
+
+        An export holds the head and how vectors are made, not the backbone's weights: those of
+        your own must lie where they lie now, or use `save`, which takes them along.
+        """
         check_is_fitted(self, "head_")
         export.EXPORTS[format](self, Path(path))
 
@@ -238,6 +260,31 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             params["head"] = HEADS[head].make()
         super().set_params(**params)
         return self
+
+
+def _checked_labels(labels: Any) -> NDArray[Any]:
+    """One label per image, all words or all whole numbers."""
+    array = np.asarray(labels)
+    if array.ndim != 1:
+        raise LabelError(f"Labels come as one list, a label per image, not as {array.shape}.")
+    kinds = {"word" if isinstance(label, str) else type(label).__name__ for label in labels}
+    if array.dtype.kind not in "UOiub" or ("word" in kinds and len(kinds) > 1):
+        raise LabelError(f"Labels are all words or all whole numbers, not {sorted(kinds)}.")
+    return array.astype(np.str_) if kinds == {"word"} else array
+
+
+def _embed_labelled(embedder: Embedder, images: Iterable[Source], labels: NDArray[Any]) -> Embedded:
+    """The vectors of as many images as there are labels."""
+    given = len(images) if isinstance(images, Sized) else len(labels)
+    if given == len(labels):
+        embedded = embedder.embed(images)
+        given = len(embedded.positions) + len(embedded.failures)
+    if given != len(labels):
+        raise LabelError(
+            f"There are {given} images and {len(labels)} labels. "
+            "Give one label for each image, in the same order."
+        )
+    return embedded
 
 
 _SAVED = ("backbone", "detector", "margin", "layer", "weights", "preprocess", "normalize")

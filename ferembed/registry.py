@@ -28,6 +28,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+        self.group = f"ferembed.{kind.replace(' ', '_')}"
         self._things: dict[str, T] = {}
 
     def add(self, name: str, thing: T) -> T:
@@ -37,7 +38,7 @@ class Registry(Generic[T]):
         return thing
 
     def names(self) -> list[str]:
-        others = {entry.name for entry in entry_points(group=f"ferembed.{self.kind}")}
+        others = {entry.name for entry in entry_points(group=self.group)}
         return [*self._things, *sorted(others - self._things.keys())]
 
     def __contains__(self, name: object) -> bool:
@@ -48,7 +49,7 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._things:
-            for entry in entry_points(group=f"ferembed.{self.kind}", name=name):
+            for entry in entry_points(group=self.group, name=name):
                 self._things[name] = entry.load()
                 break
             else:

@@ -355,7 +355,8 @@ class EmbeddingStore:
             )
         if "locked" in text:
             return (
-                f"The embedding store {self.path} has been locked by another process for a minute."
+                f"The embedding store {self.path} has been locked by another process for "
+                f"{_PATIENCE} seconds. Wait for that, or choose another place with store=PATH."
             )
         if "unable to open" in text or "readonly" in text:
             return (

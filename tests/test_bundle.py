@@ -14,7 +14,7 @@ from sklearn.pipeline import FunctionTransformer
 
 from ferembed import Pipeline
 from ferembed.bundle import HEAD, MANIFEST, shipped
-from ferembed.errors import ModelError, UnknownName, UntrustedModel
+from ferembed.errors import FerembedError, ModelError, UnknownName, UntrustedModel
 from ferembed.heads import HEADS
 from ferembed.preprocess import Preprocess
 
@@ -98,7 +98,7 @@ def test_saving_again_replaces_and_leaves_nothing_else(saved, faces, labels):
 
 def test_a_folder_of_other_things_is_not_overwritten(tmp_path, faces, labels):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ModelError, match="is a folder of other things"):
+    with pytest.raises(ModelError, match="holds thesis.txt and was left alone. Save under"):
         fitted(faces, labels).save(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -215,8 +215,112 @@ def test_a_forged_tree_is_refused(tmp_path, faces, labels):
         tree = next(t.tree_ for t in made.head_.estimators_ if t.tree_.node_count > 1)
         getattr(tree, attribute)[0] = value
         made.save(tmp_path / "model")
-        with pytest.raises(ModelError, match="a tree that leads nowhere"):
+        with pytest.raises(ModelError, match="leads outside of memory: it was forged"):
             Pipeline.load(tmp_path / "model")
+
+
+def sound_models():
+    from sklearn.ensemble import GradientBoostingClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.tree import DecisionTreeClassifier
+
+    forest = HEADS["forest"].make().set_params(n_estimators=3)
+    boosting = GradientBoostingClassifier(n_estimators=2)
+    return [DecisionTreeClassifier(), make_pipeline(StandardScaler(), forest), boosting]
+
+
+@pytest.mark.parametrize("head", sound_models(), ids=lambda head: type(head).__name__)
+def test_a_forged_tree_is_found_wherever_it_hides(head, tmp_path, faces, labels):
+    from ferembed.bundle import _is_sound
+
+    made = Pipeline("cnn-a", head, weights="random", store="memory").fit(faces, labels)
+    assert _is_sound(made.head_)
+    trees, seen = [], [made.head_]
+    while seen:
+        thing = seen.pop()
+        if hasattr(thing, "tree_"):
+            trees.append(thing.tree_)
+        elif isinstance(thing, (list, tuple, np.ndarray)):
+            seen += list(np.ravel(np.array(thing, dtype=object)))
+        elif hasattr(thing, "__dict__"):
+            seen += [v for k, v in vars(thing).items() if k in ("steps", "estimators_")]
+    grown = next(tree for tree in trees if tree.node_count > 1)
+    grown.feature[0] = 64
+    assert not _is_sound(made.head_)
+
+
+@pytest.mark.parametrize("head", ["svm", "bagged-svm"])
+def test_a_forged_support_vector_machine_is_refused(head, tmp_path, faces, labels):
+    made = fitted(faces, labels, head)
+    inner = made.head_ if head == "svm" else made.head_.estimators_[3]
+    inner.machine_._n_support = np.array([10**6, -2 * 10**6, 10**6 + 24], np.int32)
+    made.save(tmp_path / "model")
+    with pytest.raises(ModelError, match="it was forged"):
+        Pipeline.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"store": "/tmp/elsewhere.sqlite"}, "pipeline has or lacks store"),
+        ({"max_pixels": 10**15}, "pipeline has or lacks max_pixels"),
+        ({"margin": "x"}, "margin is 'x'"),
+        ({"margin": 1e9}, "margin is 1000000000.0; it is a number from 0 to 10"),
+        ({"weights": "/etc/passwd"}, "weights lie outside of the model"),
+        ({"weights": 3}, "weights is 3"),
+        ({"preprocess": {"sizes": 3}}, "cannot be understood"),
+        ({"detector": "har"}, "Did you mean 'haar'"),
+        ({"backbone": "cnn-z"}, "No backbone is called 'cnn-z'"),
+    ],
+)
+def test_a_manifest_sets_only_what_makes_vectors(saved, change, message):
+    rewrite(saved, lambda manifest: manifest["pipeline"].update(change))
+    with pytest.raises(FerembedError) as error:
+        Pipeline.load(saved)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"\xff\xd8\xff a photo"])
+@pytest.mark.parametrize("name", ["model.ferembed", "model"])
+def test_a_damaged_file_is_not_called_a_pickle(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError) as error:
+        Pipeline.load(tmp_path / name)
+    assert not isinstance(error.value, UntrustedModel)
+    assert "is no readable .ferembed file" in str(error.value)
+
+
+def test_saving_never_destroys_what_is_no_model(tmp_path, faces, labels):
+    made = fitted(faces, labels)
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ModelError, match="thesis.txt is no model and was left alone"):
+        made.save(tmp_path / "thesis.txt")
+    made.save(tmp_path / "model")
+    (tmp_path / "model" / "notes.md").write_text("notes")
+    with pytest.raises(ModelError, match="holds notes.md and was left alone"):
+        made.save(tmp_path / "model")
+    (tmp_path / "model" / "notes.md").unlink()
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    made.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert Pipeline.load(tmp_path / "link").classes_.size == 3
+
+
+def test_a_folder_of_the_same_name_does_not_hide_what_ships(tmp_path, monkeypatch):
+    (tmp_path / "default").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Pipeline.load("default").classes_.size == 7
+
+
+def test_weights_whose_name_begins_like_random_travel_too(tmp_path, faces, labels):
+    from ferembed.backbones.cnn import build
+    from ferembed.backbones.engines import save_weights
+
+    save_weights(build("cnn-a"), tmp_path / "random_net.npz")
+    monkey = fitted(faces, labels, weights=str(tmp_path / "random_net.npz"))
+    monkey.save(tmp_path / "model")
+    assert "weights.npz" in os.listdir(tmp_path / "model")
 
 
 def test_an_export_is_read_by_joblib_and_answers_the_same(tmp_path, faces, labels):

@@ -87,7 +87,10 @@ def test_errors_are_one_line_and_no_traceback(run, model, portrait, tmp_path):
     for arguments, message in (
         (("predict", portrait, "--model", "defalt"), "No model is called 'defalt'"),
         (("predict", portrait, "--model", model, "--detector", "har"), "Did you mean 'haar'?"),
-        (("predict", tmp_path / "*.gif", "--model", model), "No picture is found at"),
+        (("predict", tmp_path, "--model", model), "No picture is found at"),
+        (("predict", portrait, "--model", model, "--annotate", portrait.parent), "lie beside it"),
+        (("predict", portrait, "--model", model, "--output", tmp_path), "is a folder"),
+        (("cache", "clear", "--recipe", "abc"), "--recipe and --days go with prune"),
         (("fit", tmp_path / "gone", "--output", tmp_path / "m"), "gone"),
         (("cache", "prune"), "Say what to prune"),
     ):
@@ -138,6 +141,24 @@ def test_a_folder_without_splits_is_taken_whole(run, class_folders, tmp_path):
     code, _, err = run("evaluate", tmp_path / "m", folder, "--split", "test")
     assert code == 2
     assert "The data set has no test split; it has unsplit 6." in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("foo=1", "foo"),
+        ("head__foo=1", "foo"),
+        ("head__C=-1", "'C'"),
+        ("margin=x", "margin is 'x'"),
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_one_error(run, class_folders, tmp_path, setting, message):
+    options = ("--backbone", "cnn-a", "--weights", "random", "--quiet", "--head", "softmax")
+    fit = ("fit", class_folders, *options, "--set", setting, "--output", tmp_path / "m")
+    code, out, err = run(*fit)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
 
 
 def test_embed_fills_the_store_and_writes_vectors(run, class_folders, tmp_path):
@@ -240,6 +261,37 @@ def test_predicting_imports_no_framework(model, portrait):
     )
     result = run_python(code, "predict", str(portrait), "--model", model)
     assert result.stdout.splitlines()[-1] == "0", result.stderr
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else(model, portrait, tmp_path):
+    import fcntl
+    import os
+    import pty
+    import struct
+    import subprocess
+    import sys
+    import termios
+
+    for name in ("a.jpg", "b.jpg"):
+        shutil.copy(portrait, tmp_path / name)
+    command = [sys.executable, "-m", "ferembed.cli", "predict", str(tmp_path), "--model", model]
+    piped = subprocess.run(command, capture_output=True, text=True)
+    assert piped.stderr == ""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    subprocess.run(command, stdout=subprocess.PIPE, stderr=slave)
+    os.close(slave)
+    assert b"2/2" in os.read(master, 100_000)
+    os.close(master)
+
+
+def test_a_closed_standard_output_is_no_traceback(model, portrait):
+    import subprocess
+    import sys
+
+    command = f"{sys.executable} -m ferembed.cli predict {portrait} --model {model} >&-"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(model, portrait):

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 
 from ferembed.backbones import LoadRequest, load_backbone
 from ferembed.embedder import BATCH, Embedder
-from ferembed.errors import ImageError, ImageTooLarge
+from ferembed.errors import ImageError, ImageTooLarge, WeightsError
 from ferembed.preprocess import Preprocess
 from ferembed.store import EmbeddingStore
 from tests.conftest import run_python
@@ -133,6 +133,48 @@ def test_one_image_alone_is_not_taken_for_a_list(store):
         embedder(store).transform("a.png")
 
 
+@pytest.mark.parametrize(
+    "alone", [np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9)), PIL.Image.new("L", (9, 9)), None]
+)
+def test_one_picture_alone_is_not_taken_for_many(store, alone):
+    with pytest.raises(ImageError, match=r"is one alone: put it in \[ \]"):
+        embedder(store).transform(alone)
+
+
+def test_weights_trained_anew_under_the_same_name_are_new_weights(store, faces, tmp_path):
+    from ferembed.backbones.cnn import build
+    from ferembed.backbones.engines import save_weights
+
+    path, vectors = tmp_path / "w.npz", []
+    for number in (1, 2):
+        model = build("cnn-a")
+        model.set_weights([w + 0.01 * number for w in model.get_weights()])
+        save_weights(model, path)
+        os.utime(path, (number, number))
+        vectors.append(Embedder("cnn-a", weights=str(path), store=store).transform(faces))
+    assert not np.allclose(*vectors)
+    fresh = run_python(
+        "import sys; from ferembed import Embedder; import numpy as np;"
+        "e = Embedder('cnn-a', weights=sys.argv[1], store='none');"
+        "print(e.transform([np.full((48, 48), 99, np.uint8)])[0, :3].tolist())",
+        str(path),
+    )
+    here = Embedder("cnn-a", weights=str(path), store="none")
+    ours = here.transform([np.full((48, 48), 99, np.uint8)])[0, :3]
+    assert eval(fresh.stdout) == pytest.approx(ours, abs=1e-5)
+
+
+def test_a_preprocessing_that_the_network_cannot_take_is_named(store, faces):
+    with pytest.raises(WeightsError, match="gives 40x40x1, and cnn-a takes 48x48x1"):
+        embedder(store, preprocess=Preprocess(size=40)).transform(faces)
+
+
+def test_pil_images_count_with_their_pixels():
+    from ferembed.images import open_source
+
+    assert open_source(PIL.Image.new("RGB", (100, 50))).nbytes == 15_000
+
+
 def test_nothing_gives_no_rows(store):
     assert embedder(store).transform([]).shape == (0, 64)
 
@@ -142,7 +184,8 @@ def test_it_is_a_citizen_of_scikit_learn(store, faces, labels):
     assert clone(original).get_params() == original.get_params()
     model = make_pipeline(original, LogisticRegression(max_iter=1000)).fit(faces, labels)
     assert model.predict(faces).shape == (24,)
-    assert model.set_params(embedder__layer="dense1").fit(faces, labels).score(faces, labels) >= 0
+    wider = model.set_params(embedder__layer="flatten").fit(faces, labels)
+    assert wider[-1].coef_.shape == (3, 4608)
 
 
 def test_a_warm_store_needs_no_network_and_the_fast_engine_no_framework(store, faces, tmp_path):

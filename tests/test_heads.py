@@ -79,17 +79,21 @@ def test_a_copy_is_equal_by_clone_and_by_pickle(name, data):
 
 
 @every_head
-def test_the_grid_names_real_parameters(name):
+def test_the_grid_names_real_parameters(name, data):
+    tiny = data[0][:200], data[2][:200]
     head, grid = HEADS[name].make(), HEADS[name].grid
-    for values in list(ParameterGrid(grid))[:3]:
-        head.set_params(**values)
+    corners = list(ParameterGrid(grid))
+    for values in (corners[0], corners[-1]):
+        head.set_params(**{**values, **SMALL.get(name, {})}).fit(*tiny)
     assert HEADS[name].summary
 
 
 def test_a_grid_is_searched_as_it_stands(data):
     X, _, y, _ = data
     search = GridSearchCV(HEADS["softmax"].make(), {"C": HEADS["softmax"].grid["C"]}, cv=2)
-    assert search.fit(X, y).best_params_["C"] in HEADS["softmax"].grid["C"]
+    scores = search.fit(X, y).cv_results_["mean_test_score"]
+    assert len(scores) == 5
+    assert scores.min() > 0.4
 
 
 def test_the_svm_is_calibrated(data):

@@ -46,7 +46,6 @@ _BOTH = {
             "check_complex_data",
             "check_estimators_empty_data_messages",
             "check_estimators_nan_inf",
-            "check_estimator_sparse_tag",
             "check_fit2d_predict1d",
         ],
         _BAD_ROWS,
@@ -55,6 +54,7 @@ _BOTH = {
 EXPECTED = {
     "Embedder": {
         **_BOTH,
+        "check_estimator_sparse_tag": _STATELESS,
         "check_fit_score_takes_y": "the second argument of fit is called labels",
         "check_fit1d": _STATELESS,
         **dict.fromkeys(
@@ -84,10 +84,10 @@ EXPECTED = {
                 "check_classifiers_regression_target",
                 "check_supervised_y_2d",
                 "check_fit_check_is_fitted",
-                "check_requires_y_none",
             ],
             _ROWS,
         ),
+        "check_requires_y_none": "labels are an argument that cannot be left out",
         **dict.fromkeys(
             [
                 "check_estimator_sparse_array",
@@ -198,7 +198,7 @@ def test_cross_validation_over_a_list_of_images(faces, labels):
 
 def test_the_vectors_of_a_second_fit_come_from_the_store(faces, labels, tmp_path):
     store = str(tmp_path / "s.sqlite")
-    first = Pipeline("cnn-a", "knn", weights="random", store=store).fit(faces, labels)
+    first = Pipeline("cnn-a", "forest", weights="random", store=store).fit(faces, labels)
     second = Pipeline("cnn-a", "softmax", weights="random", store=store).fit(faces, labels)
     assert (first.computed_, first.from_store_) == (24, 0)
     assert (second.computed_, second.from_store_) == (0, 24)
@@ -213,6 +213,68 @@ def test_wrong_labels_are_told_apart(faces, labels):
         pipeline().fit(faces, labels[:, None])
     with pytest.raises(UnknownName, match="No head is called 'svn'. Did you mean 'svm'?"):
         Pipeline("cnn-a", "svn", weights="random", store="memory").fit(faces, labels)
+
+
+@pytest.mark.parametrize(
+    "odd", [[1, "sad"] * 12, [None, "sad"] * 12, [0.5, 1.5] * 12, [b"a", b"b"] * 12]
+)
+def test_labels_of_odd_kinds_are_refused_before_any_work(odd, tmp_path, faces):
+    made = Pipeline("cnn-a", "softmax", weights="random", store=str(tmp_path / "s.sqlite"))
+    with pytest.raises(LabelError, match="Labels are all words or all whole numbers, not"):
+        made.fit(faces, odd)
+    with pytest.raises(LabelError, match="24 images and 3 labels"):
+        made.fit(faces, ["a", "b", "c"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_few_faces_for_the_neighbours_are_told_at_fit(faces, labels):
+    with pytest.raises(LabelError, match="The head asks 30 neighbours and has 24 faces"):
+        Pipeline("cnn-a", "knn", weights="random", store="memory").fit(faces, labels)
+
+
+def test_a_margin_or_detector_that_is_none_is_told_at_fit(faces, labels):
+    with pytest.raises(ModelError, match="margin is 'x'; it is a number from 0 to 10"):
+        pipeline(margin="x").fit(faces, labels)
+    with pytest.raises(UnknownName, match="Did you mean 'haar'"):
+        pipeline(detector="har").fit(faces, labels)
+
+
+@pytest.mark.parametrize(
+    "change", [{"backbone": "cnn-b"}, {"layer": "dense2"}, {"normalize": True}]
+)
+def test_a_fitted_head_never_answers_on_other_vectors(change, faces, labels, tmp_path):
+    made = pipeline().fit(faces, labels).set_params(**change)
+    for use in (made.predict, made.predict_proba, lambda f: made.evaluate(f, labels), made.analyze):
+        with pytest.raises(ModelError, match="fitted on other vectors than are made here"):
+            use(faces if use != made.analyze else np.zeros((9, 9), np.uint8))
+    with pytest.raises(ModelError, match="fitted on other vectors"):
+        made.save(tmp_path / "model")
+    assert made.fit(faces, labels).predict(faces).shape == (24,)
+
+
+def test_evaluation_wants_a_label_for_each_image(faces, labels):
+    made = pipeline().fit(faces, labels)
+    for wrong in (labels[:10], [*labels, *labels]):
+        with pytest.raises(LabelError, match="There are 24 images and"):
+            made.evaluate(faces, wrong)
+
+
+def test_threads_share_a_pipeline(faces, labels, portrait):
+    from concurrent.futures import ThreadPoolExecutor
+
+    made = pipeline("softmax").fit(faces, labels)
+    expected, found = made.predict_proba(faces), made.analyze(portrait)
+    with ThreadPoolExecutor(6) as threads:
+        shares = list(threads.map(lambda _: made.predict_proba(faces), range(24)))
+        photos = list(threads.map(lambda _: made.analyze(portrait), range(12)))
+    assert all(share == pytest.approx(expected, abs=1e-6) for share in shares)
+    assert all([p.box for p in photo] == [p.box for p in found] for photo in photos)
+
+
+def test_a_search_in_several_processes(faces, labels, tmp_path):
+    made = Pipeline("cnn-a", "softmax", weights="random", store=str(tmp_path / "s.sqlite"))
+    search = GridSearchCV(made, {"head__C": [0.1, 1], "normalize": [True, False]}, cv=2, n_jobs=2)
+    assert not np.isnan(search.fit(faces, labels).cv_results_["mean_test_score"]).any()
 
 
 def test_an_unreadable_face_is_an_error_or_left_out_as_asked(faces, labels):

@@ -1,6 +1,9 @@
+import contextlib
 import csv
 import io
 import json
+import os
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -8,8 +11,10 @@ import pytest
 
 from ferembed import Pipeline
 from ferembed.errors import DataError
+from ferembed.faces import Face
 from ferembed.images import load_image
-from ferembed.readings import find_photos, read_photos, writing
+from ferembed.pipeline import Prediction
+from ferembed.readings import Reading, find_photos, read_photos, writing
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +40,55 @@ def test_folders_globs_and_files_each_once(folder, monkeypatch):
     assert find_photos(["."]) == ["./a.PNG", "./b.jpg", "./c.png", "./sub/d.webp"]
     assert find_photos(["*.jpg", "b.jpg", "**/*.webp"]) == ["b.jpg", "sub/d.webp"]
     assert find_photos(["notes.txt", "gone.jpg"]) == ["notes.txt", "gone.jpg"]
-    with pytest.raises(DataError, match=r"No picture is found at \*\.gif"):
-        find_photos(["*.gif"])
+    assert find_photos(["*.gif", "su*", "b.jpg"]) == ["*.gif", "su*", "b.jpg"]  # to be reported
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match="No picture is found at empty"):
+        find_photos(["empty"])
+
+
+def test_photos_are_never_drawn_over(folder, pipeline, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(DataError, match="Drawn copies would lie among the photos in sub"):
+        find_photos(["sub"], "sub")
+    with pytest.raises(DataError, match="The drawn copy of ./b.jpg would lie beside it"):
+        find_photos(["./b.jpg"], ".")
+    assert find_photos(["."], "sub") == ["./a.PNG", "./b.jpg", "./c.png"]
+    shutil.copy("b.jpg", "b-1.jpg")
+    shutil.copy("b.jpg", "sub/b.jpg")
+    photos = ["b-1.jpg", "b.jpg", "sub/b.jpg"]
+    list(read_photos(pipeline, photos, folder / "drawn"))
+    assert sorted(os.listdir("drawn")) == ["b-1.png", "b-2.png", "b.png"]
+
+
+def test_columns_are_the_labels_of_the_model():
+    face = Prediction(Face((0, 0, 1, 1), 1.0), "bored", {"angry": 0.25, "bored": 0.75})
+    columns = ["angry", "bored"]
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        writing(None, "csv", labels=columns) as write,
+    ):
+        write(Reading("a.png", (face,)))
+    (row,) = csv.DictReader(io.StringIO(out.getvalue()))
+    assert (row["angry"], row["bored"]) == ("0.250000", "0.750000")
+
+
+def test_a_name_that_is_no_utf8_is_written(tmp_path, pipeline, portrait):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.jpg")
+    shutil.copy(portrait, name)
+    for format in ("json", "csv"):
+        with writing(str(tmp_path / "out"), format) as write:
+            for reading in read_photos(pipeline, [name]):
+                write(reading)
+        text = (tmp_path / "out").read_text()
+        assert "b\\udcff.jpg" in text
+    with writing(str(tmp_path / "out"), "json") as write:
+        write(Reading(name))
+    assert json.loads((tmp_path / "out").read_text())[0]["photo"] == name
+    with (
+        pytest.raises(DataError, match="is a folder. Give the name of a file"),
+        writing(str(tmp_path), "json"),
+    ):
+        pass
 
 
 def test_a_bad_file_is_one_reading_and_the_rest_goes_on(folder, pipeline):
@@ -47,8 +99,6 @@ def test_a_bad_file_is_one_reading_and_the_rest_goes_on(folder, pipeline):
 
 
 def written(readings, format, language="en"):
-    import contextlib
-
     with contextlib.redirect_stdout(io.StringIO()) as out, writing(None, format, language) as write:
         for reading in readings:
             write(reading)

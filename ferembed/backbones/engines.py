@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 import warnings
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,14 @@ class Network(Backbone):
         spec = request.spec
         super().__init__(request.preprocess or spec.preprocess, spec.dim(request.layer))
         layer = request.layer or spec.layers[0][0]
+        given, taken = (
+            (recipe.size, recipe.channels) for recipe in (self.preprocess, spec.preprocess)
+        )
+        if given != taken:
+            raise WeightsError(
+                f"The preprocessing gives {given[0]}x{given[0]}x{given[1]}, and {spec.name} takes "
+                f"{taken[0]}x{taken[0]}x{taken[1]}. Change size or color of the Preprocess."
+            )
         self.engine = choose_engine(request.engine)
         if self.engine == "openvino":
             self._forward = openvino_forward(_onnx_file(request, build), layer)
@@ -58,7 +67,7 @@ def choose_engine(engine: str) -> str:
 
 def import_keras() -> Any:
     """Keras, with TensorFlow's start-up chatter turned down."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
     return keras
@@ -78,7 +87,10 @@ def openvino_forward(onnx: Path, layer: str) -> Callable[[Vectors], Vectors]:
     import openvino
 
     core = openvino.Core()
-    network = core.read_model(onnx)
+    try:
+        network = core.read_model(onnx)
+    except RuntimeError as error:
+        raise WeightsError(f"{onnx} is damaged: delete it, and it is made anew.") from error
     cut = openvino.Model([network.output(layer)], network.get_parameters(), layer)
     compiled = core.compile_model(
         cut, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -115,10 +127,16 @@ def export_onnx(model: Any, layers: list[str], path: Path) -> None:
         # Two outputs may be one tensor (a layer that does nothing at inference): name each anew.
         network.graph.node.append(onnx.helper.make_node("Identity", [value.name], [layer]))
         value.name = layer
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
-    onnx.save(network, str(partial))
-    os.replace(partial, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        onnx.save(network, str(partial))
+        os.replace(partial, path)
+    except OSError as error:
+        raise WeightsError(
+            f"The network for the fast engine cannot be kept at {path}: {error.strerror}. "
+            "Choose another folder with $FEREMBED_CACHE, or the engine 'keras'."
+        ) from error
 
 
 def save_weights(model: Any, path: Path) -> None:
@@ -151,13 +169,17 @@ def load_weights(model: Any, path: Path) -> None:
         variable.assign(arrays[variable.path].astype(np.float32))
 
 
+_DAMAGE = (OSError, ValueError, EOFError, zlib.error)
+
+
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz by name. Nothing in the file is run."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, zlib.error) as error:
-        raise WeightsError(f"{path} is no readable .npz of weights: {error}.") from error
+    except (*_DAMAGE, AttributeError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).partition(".")[0]
+        raise WeightsError(f"{path} is no readable .npz of weights: {reason}.") from error
 
 
 def _draw_weights(model: Any, seed: int) -> None:
