@@ -121,9 +121,7 @@ def make_heads(data: datasets.Dataset, work: Path) -> None:
     highest = max(row["accuracy_without_copies"] for row in rows)
     equal = [row for row in rows if row["accuracy_without_copies"] > highest - 0.005]
     best = min(equal, key=lambda row: row["calibration_error"])["head"]
-    head = candidates[best]()
-    pipeline = Pipeline(head=head)
-    pipeline.head_, pipeline.classes_ = head, head.classes_
+    pipeline = Pipeline.of(candidates[best]())
     pipeline.save(models_folder() / "default")
     report, _ = pipeline.evaluate(validation.images, validation.labels)
     print(report.table())

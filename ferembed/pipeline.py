@@ -130,6 +130,15 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.failures_ = embedded.failures
         return self
 
+    @classmethod
+    def of(cls, head: Any, **settings: Any) -> Pipeline:
+        """A pipeline of a head that was fitted on vectors of these settings elsewhere."""
+        pipeline = cls(head=head, **settings)
+        pipeline._check_settings()
+        pipeline.head_, pipeline.classes_ = head, head.classes_
+        pipeline.recipe_ = pipeline.embedder.recipe
+        return pipeline
+
     def predict(self, images: Iterable[Source]) -> NDArray[Any]:
         """The label of each face."""
         vectors = self._checked_embedder().transform(images)
@@ -233,12 +242,9 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         try:
             if facts["preprocess"] is not None:
                 facts["preprocess"] = Preprocess(**facts["preprocess"])
-            pipeline = cls(head=saved.head, **facts).set_params(**settings)
-            pipeline._check_settings()
+            pipeline = cls.of(saved.head, **{**facts, **settings})
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be understood: {error}.") from error
-        pipeline.head_ = saved.head
-        pipeline.classes_ = saved.head.classes_
         facts_then = json.dumps(saved.facts, sort_keys=True)
         pipeline.recipe_ = Recipe(saved.fingerprint, facts_then, saved.head.n_features_in_)
         pipeline._checked_embedder()

@@ -142,7 +142,7 @@ def export_onnx(model: Any, layers: list[str], path: Path) -> None:
 def save_weights(model: Any, path: Path) -> None:
     """Write the arrays by name. Kernels are rounded to half precision, in the model too."""
     arrays = {}
-    for variable in model.variables:
+    for variable in model.weights:
         value = np.asarray(variable.value, np.float32)
         arrays[variable.path] = value.astype(np.float16) if value.ndim > 1 else value
         variable.assign(arrays[variable.path].astype(np.float32))
@@ -155,7 +155,7 @@ def save_weights(model: Any, path: Path) -> None:
 def load_weights(model: Any, path: Path) -> None:
     """Fill the model from an .npz; every name and shape must match."""
     arrays = read_weights(path)
-    expected = {variable.path: tuple(variable.shape) for variable in model.variables}
+    expected = {variable.path: tuple(variable.shape) for variable in model.weights}
     found = {name: array.shape for name, array in arrays.items()}
     if found != expected:
         odd = sorted(
@@ -165,7 +165,7 @@ def load_weights(model: Any, path: Path) -> None:
             f"{path} holds the weights of another network: {odd[0]} is {found.get(odd[0])} there, "
             f"{expected.get(odd[0])} in {model.name} ({len(odd)} differ)."
         )
-    for variable in model.variables:
+    for variable in model.weights:
         variable.assign(arrays[variable.path].astype(np.float32))
 
 
@@ -184,7 +184,7 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
 
 def _draw_weights(model: Any, seed: int) -> None:
     """He-normal kernels from NumPy: the same on every backend, the caller's seeds untouched."""
-    for variable in model.variables:
+    for variable in model.weights:
         shape = tuple(variable.shape)
         if len(shape) > 1:
             rng = np.random.default_rng([seed, zlib.crc32(variable.path.encode())])

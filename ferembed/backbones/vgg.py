@@ -58,12 +58,12 @@ BACKBONES.add(
         parameters=1_176_359,
         weights=Weights(
             "mini-vgg.npz",
-            "25a5d783f8a7638583a904a240630a6a71b0b1c0de1522b17483c1748faafef7",
+            "2f0b9046cff70abd98da203b765c42970b2767042b933627fa92a5ba08de7d03",
             *_FACTS,
         ),
         network=Weights(
             "mini-vgg.onnx",
-            "0debeec93b954f68cb553e7667cc133d515ca4439a955d801b04d389bd204618",
+            "be5ecaf0525d73ad4689741b22fef56fcd23dfb8a43f1dd08a07c77ec9ebea51",
             *_FACTS,
         ),
     ),
