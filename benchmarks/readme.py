@@ -70,11 +70,11 @@ def audit() -> str:
 def main() -> int:
     text = README.read_text()
     for name, table in (("heads", heads()), ("start", start()), ("audit", audit())):
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
+        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not marks.search(text):
             print(f"README.md has no mark for {name}")
             return 1
-        text = marks.sub(lambda found, table=table: found[1] + table + found[2], text)
+        text = marks.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
     if "--check" in sys.argv:
         if text != README.read_text():
             print("README.md does not hold the latest results: run python benchmarks/readme.py")
