@@ -27,6 +27,7 @@ from sklearn.svm._base import BaseLibSVM
 from sklearn.tree._tree import Tree
 
 from ferembed.errors import ModelError, UnknownName, UntrustedModel
+from ferembed.files import replacing
 from ferembed.registry import unknown
 from ferembed.weights import cache_folder, models_folder
 
@@ -326,10 +327,8 @@ def _placed(place: Path, manifest: dict[str, Any], files: dict[str, bytes]) -> P
         return place / WEIGHTS
     path = cache_folder() / "weights" / f"{manifest['files'][WEIGHTS]['sha256']}.npz"
     if not path.exists() or _sha256(path.read_bytes()) != path.stem:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
-        partial.write_bytes(files[WEIGHTS])
-        os.replace(partial, path)
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(files[WEIGHTS])
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ferembed.errors import ModelError, UntrustedModel
+from ferembed.files import replacing
 from ferembed.registry import Registry
 
 EXPORTS: Registry[Callable[[Any, Path], None]] = Registry("export format")
@@ -18,14 +18,9 @@ EXPORTS: Registry[Callable[[Any, Path], None]] = Registry("export format")
 def _pickle(pipeline: Any, path: Path) -> None:
     import joblib
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
-    try:
-        joblib.dump(pipeline, partial, compress=3)
-        _require_equal(pipeline, joblib.load(partial))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as unfinished:
+        joblib.dump(pipeline, unfinished, compress=3)
+        _require_equal(pipeline, joblib.load(unfinished))
 
 
 EXPORTS.add("pickle", _pickle)

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from ferembed.annotate import annotate
 from ferembed.errors import DataError, ImageError
+from ferembed.files import replacing
 from ferembed.images import EXTENSIONS, load_image
 from ferembed.labels import EXPRESSIONS, display_name
 from ferembed.pipeline import Pipeline, Prediction
@@ -137,25 +138,18 @@ def writing(
     if path is not None and os.path.isdir(path):
         raise DataError(f"{path} is a folder. Give the name of a file for the readings.")
     with ExitStack() as stack:
-        out = sys.stdout if path is None else stack.enter_context(_replacing(Path(path)))
+        out = sys.stdout if path is None else stack.enter_context(_new_file(Path(path)))
         yield stack.enter_context(_FORMATS[format](out, language, labels))
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[str]]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
-    try:
-        with partial.open(
-            "w",
-            encoding="utf-8",
-            errors="backslashreplace",  # names of files need not be UTF-8
-            newline="",
-        ) as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _new_file(path: Path) -> Iterator[IO[str]]:
+    # Names of files need not be UTF-8.
+    with (
+        replacing(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
 
 
 @contextmanager

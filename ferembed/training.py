@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from ferembed.files import replacing
 
 
 @dataclass(frozen=True)
@@ -166,17 +166,9 @@ def train(
         text = json.dumps({"recipe": asdict(recipe), "epochs": history}, indent=1)
         arrays: dict[str, Any] = {f"v{i}": np.asarray(v.value) for i, v in enumerate(variables)}
         arrays["epoch"] = np.array(epoch + 1)
-        _replace(log, partial(Path.write_text, data=text))
-        _replace(state, partial(_save_arrays, arrays=arrays))
+        with replacing(log) as unfinished:
+            unfinished.write_text(text)
+        with replacing(state) as unfinished:
+            np.savez(unfinished, **arrays)
         report(row)
     return model
-
-
-def _save_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    np.savez(path, **arrays)
-
-
-def _replace(target: Path, write: Callable[[Path], Any]) -> None:
-    unfinished = target.with_name("partial-" + target.name)
-    write(unfinished)
-    os.replace(unfinished, target)

@@ -8,12 +8,13 @@ from tests.conftest import run_python
 
 PACKAGE = Path(ferembed.__file__).parent
 
-_ROOTS = {"errors", "registry"}
+_ROOTS = {"errors", "files", "registry"}
 _PICTURES = {*_ROOTS, "images", "preprocess", "weights", "labels"}
 _LEFT = {*_PICTURES, "backbones", "faces", "store", "embedder"}
 _JOINED = {*_LEFT, "heads", "report", "bundle", "export", "pipeline"}
 MAY_IMPORT = {
     "errors": set(),
+    "files": set(),
     "registry": {"errors"},
     "labels": _ROOTS,
     "images": _ROOTS,

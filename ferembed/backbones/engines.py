@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ferembed.backbones.backbone import Backbone, LoadRequest, Vectors, fingerprint
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
+from ferembed.files import replacing
 from ferembed.registry import unknown
 from ferembed.weights import cache_folder
 
@@ -127,11 +128,9 @@ def export_onnx(model: Any, layers: list[str], path: Path) -> None:
         # Two outputs may be one tensor (a layer that does nothing at inference): name each anew.
         network.graph.node.append(onnx.helper.make_node("Identity", [value.name], [layer]))
         value.name = layer
-    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save(network, str(partial))
-        os.replace(partial, path)
+        with replacing(path) as unfinished:
+            onnx.save(network, str(unfinished))
     except OSError as error:
         raise WeightsError(
             f"The network for the fast engine cannot be kept at {path}: {error.strerror}. "
@@ -146,10 +145,8 @@ def save_weights(model: Any, path: Path) -> None:
         value = np.asarray(variable.value, np.float32)
         arrays[variable.path] = value.astype(np.float16) if value.ndim > 1 else value
         variable.assign(arrays[variable.path].astype(np.float32))
-    partial = path.with_name(f"partial-{path.name}")
-    with partial.open("wb") as file:
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-    os.replace(partial, path)
 
 
 def load_weights(model: Any, path: Path) -> None:
