@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ferembed.errors import WeightsError
 
@@ -57,6 +63,22 @@ def cache_folder() -> Path:
 def sha256_of(path: Path) -> str:
     stat = path.stat()
     return _sha256(path, stat.st_mtime_ns, stat.st_size)
+
+
+def read_weights(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz by name, all or those that are asked for. Nothing in it is run."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files if not names or name in names}
+    except _DAMAGE as error:
+        reason = str(error).partition(".")[0]
+        raise WeightsError(f"{path} is no readable .npz of weights: {reason}.") from error
+
+
+_DAMAGE = (
+    OSError, ValueError, EOFError, AttributeError, KeyError, TypeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @lru_cache(maxsize=64)

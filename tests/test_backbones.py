@@ -24,12 +24,6 @@ def rgb(faces):
     return [np.repeat(face[:, :, None], 3, axis=2) for face in faces]
 
 
-def built(name):
-    from ferembed.backbones import vgg
-
-    return build_cnn(name) if name in DESIGNS else {"mini-vgg": vgg.build}[name]()
-
-
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [
@@ -79,12 +73,25 @@ def test_the_graphs_are_those_of_the_table():
 
 @every_backbone
 def test_the_spec_tells_the_truth(name):
-    spec, model = BACKBONES[name], built(name)
+    spec = BACKBONES[name]
+    model = spec.build()
     assert spec.name == name
     assert model.count_params() == spec.parameters
     assert model.inputs[0].shape[1:] == (spec.preprocess.size,) * 2 + (spec.preprocess.channels,)
     for layer, dim in spec.layers:
         assert model.get_layer(layer).output.shape == (None, dim)
+
+
+@pytest.mark.parametrize("name", [name for name in BACKBONES if BACKBONES[name].classifier])
+def test_a_network_is_built_for_any_number_of_classes(name):
+    spec = BACKBONES[name]
+    model = spec.build(4)
+    for layer, dim in spec.layers:
+        classes = layer == spec.classifier
+        assert model.get_layer(layer).output.shape == (None, 4 if classes else dim)
+    kernel = model.get_layer(spec.classifier).kernel
+    assert model.count_params() == spec.parameters - 3 * (kernel.shape[0] + 1)
+    assert model.output is model.get_layer(spec.classifier).output
 
 
 @every_layer
@@ -129,6 +136,22 @@ def test_weights_survive_a_file_and_round_once(tmp_path, faces):
     for engine in ("keras", "openvino"):
         backbone = load_backbone(LoadRequest(name, "output", str(path), engine=engine))
         assert np.abs(backbone.embed(rgb(faces)) - np.asarray(model(batch))).max() < 1e-4
+
+
+def test_weights_of_four_classes_bring_their_number_along(tmp_path, faces):
+    model = build_cnn("cnn-a", 4)
+    path = tmp_path / "four.npz"
+    save_weights(model, path)
+    batch = Preprocess()(rgb(faces))
+    expected = np.asarray(model(batch))
+    for engine in ("keras", "openvino"):
+        for layer, dim in (("output", 4), ("dense1", 64)):
+            request = LoadRequest("cnn-a", layer, str(path), engine=engine)
+            vectors = load_backbone(request).embed(rgb(faces))
+            assert vectors.shape == (24, dim)
+            assert request.facts()["dim"] == dim
+            if layer == "output":
+                assert np.abs(vectors - expected).max() < 1e-4
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

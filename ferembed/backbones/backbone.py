@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from ferembed.errors import UnknownName, WeightsError
 from ferembed.images import Image
 from ferembed.preprocess import Preprocess
 from ferembed.registry import Registry, unknown
-from ferembed.weights import Weights, sha256_of
+from ferembed.weights import Weights, read_weights, sha256_of
 
 Vectors: TypeAlias = NDArray[np.float32]
 
@@ -77,6 +77,8 @@ class BackboneSpec:
     weights: Weights | None = None  # None: none ship, the user brings or trains them
     network: Weights | None = None  # the same weights as an ONNX graph, for the fast engine
     revision: int = 1  # raised when the same weights begin to give other vectors
+    build: Callable[..., Any] | None = None  # -> keras.Model, of so many classes: build(4)
+    classifier: str | None = None  # the layer of a value per class; None: build takes no classes
 
     def dim(self, layer: str | None = None) -> int:
         """The size of a vector taken at the layer."""
@@ -106,6 +108,26 @@ class LoadRequest:
         """The seed, where the weights are to be drawn at random."""
         kind, _, seed = (self.weights or "").partition(":")
         return int(seed or 0) if kind == "random" and (seed or "0").isdigit() else None
+
+    @property
+    def dim(self) -> int:
+        """The size of a vector."""
+        dim = self.spec.dim(self.layer)
+        layer = self.layer or self.spec.layers[0][0]
+        return self.classes if layer == self.spec.classifier else dim
+
+    @property
+    def classes(self) -> int:
+        """How many classes the network tells apart: as many as its weights were trained for."""
+        classifier = self.spec.classifier
+        if classifier is None:
+            raise WeightsError(f"{self.name} tells no classes apart: it has no classifier.")
+        if self.weights is not None and self.seed is None:
+            bias = f"{classifier}/bias"
+            for found in read_weights(self.weights_path(), bias).values():
+                if found.ndim == 1:
+                    return len(found)
+        return self.spec.dim(classifier)
 
     def weights_path(self) -> Path:
         """The checked file of weights."""
@@ -138,7 +160,7 @@ class LoadRequest:
             "backbone": self.name,
             "revision": self.spec.revision,
             "layer": layer,
-            "dim": self.spec.dim(layer),
+            "dim": self.dim,
             "weights": weights,
             "preprocess": asdict(self.preprocess or self.spec.preprocess),
         }

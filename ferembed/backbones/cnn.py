@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
-from ferembed.backbones.backbone import BACKBONES, BackboneSpec, LoadRequest
+from ferembed.backbones.backbone import BACKBONES, BackboneSpec
 from ferembed.backbones.engines import Network, import_keras
 from ferembed.preprocess import Preprocess
 
@@ -41,8 +41,8 @@ DESIGNS = {
 }
 
 
-def build(name: str) -> Any:
-    """The Keras model, from the face to the last layer."""
+def build(name: str, classes: int = CLASSES) -> Any:
+    """The Keras model, from the face to a value per class."""
     keras = import_keras()
     layers, design = keras.layers, DESIGNS[name]
     pools = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
@@ -57,14 +57,10 @@ def build(name: str) -> Any:
     for k in (1, 2):
         x = layers.Dense(64, activation="relu", name=f"dense{k}")(x)
     penalty = keras.regularizers.L2(1e-4) if design.last == "linear" else None
-    last = layers.Dense(CLASSES, activation=design.last, kernel_regularizer=penalty, name="output")(
+    last = layers.Dense(classes, activation=design.last, kernel_regularizer=penalty, name="output")(
         x
     )
     return keras.Model(face, last, name=name.replace("-", "_"))
-
-
-def _load(request: LoadRequest) -> Network:
-    return Network(request, partial(build, request.name))
 
 
 for _name, _design in DESIGNS.items():
@@ -75,7 +71,9 @@ for _name, _design in DESIGNS.items():
             summary=f"CNN, {'-'.join(map(str, _design.convolutions))} convolutions a group",
             preprocess=Preprocess("gray", 48),
             layers=(("dense1", 64), ("dense2", 64), ("flatten", 4608), ("output", CLASSES)),
-            load=_load,
+            load=Network.of,
+            build=partial(build, _name),
+            classifier="output",
             parameters=_design.parameters,
         ),
     )

@@ -10,20 +10,19 @@ import os
 import tempfile
 import threading
 import warnings
-import zipfile
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ferembed.backbones.backbone import Backbone, LoadRequest, Vectors, fingerprint
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
 from ferembed.files import replacing
 from ferembed.registry import unknown
-from ferembed.weights import cache_folder
+from ferembed.weights import cache_folder, read_weights
 
 ENGINES = ("auto", "keras", "openvino")
 Build: TypeAlias = Callable[[], Any]  # -> keras.Model
@@ -34,7 +33,7 @@ class Network(Backbone):
 
     def __init__(self, request: LoadRequest, build: Build) -> None:
         spec = request.spec
-        super().__init__(request.preprocess or spec.preprocess, spec.dim(request.layer))
+        super().__init__(request.preprocess or spec.preprocess, request.dim)
         layer = request.layer or spec.layers[0][0]
         given, taken = (
             (recipe.size, recipe.channels) for recipe in (self.preprocess, spec.preprocess)
@@ -49,6 +48,13 @@ class Network(Backbone):
             self._forward = openvino_forward(_onnx_file(request, build), layer)
         else:
             self._forward = keras_forward(_weighted(request, build), layer)
+
+    @classmethod
+    def of(cls, request: LoadRequest) -> Network:
+        """The network that its spec builds, of as many classes as its weights have."""
+        spec = request.spec
+        assert spec.build is not None
+        return cls(request, partial(spec.build, request.classes) if spec.classifier else spec.build)
 
     def forward(self, batch: Vectors) -> Vectors:
         return self._forward(batch)
@@ -164,19 +170,6 @@ def load_weights(model: Any, path: Path) -> None:
         )
     for variable in model.weights:
         variable.assign(arrays[variable.path].astype(np.float32))
-
-
-_DAMAGE = (OSError, ValueError, EOFError, zlib.error)
-
-
-def read_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz by name. Nothing in the file is run."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (*_DAMAGE, AttributeError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        reason = str(error).partition(".")[0]
-        raise WeightsError(f"{path} is no readable .npz of weights: {reason}.") from error
 
 
 def _draw_weights(model: Any, seed: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferembed.backbones.backbone import BACKBONES, BackboneSpec, LoadRequest
+from ferembed.backbones.backbone import BACKBONES, BackboneSpec
 from ferembed.backbones.engines import Network, import_keras
 from ferembed.preprocess import Preprocess
 from ferembed.weights import Weights
@@ -13,8 +13,8 @@ WIDTHS = (32, 64, 128, 256)
 DROPOUT = (0.0, 0.0, 0.1, 0.2)
 
 
-def build() -> Any:
-    """The Keras model, from the face to seven logits."""
+def build(classes: int = 7) -> Any:
+    """The Keras model, from the face to a logit per class."""
     keras = import_keras()
     from ferembed.backbones.layers import BatchNorm
 
@@ -38,12 +38,8 @@ def build() -> Any:
             x = layers.Dropout(dropout, name=f"drop{group}")(x)
     x = layers.GlobalAveragePooling2D(name="embedding")(x)
     x = layers.Dropout(0.4, name="drop")(x)
-    logits = layers.Dense(7, name="logits", dtype="float32")(x)
+    logits = layers.Dense(classes, name="logits", dtype="float32")(x)
     return keras.Model(face, logits, name="mini_vgg")
-
-
-def _load(request: LoadRequest) -> Network:
-    return Network(request, build)
 
 
 _FACTS = "MIT", "FER2013, training split (28,709 faces; the data set is for research)"
@@ -54,7 +50,9 @@ BACKBONES.add(
         summary="VGG of 3x3 pairs with batch norm, trained on FER2013's training split",
         preprocess=Preprocess("gray", 48, mean=(128.0,), scale=1 / 64),
         layers=(("embedding", 256), ("logits", 7)),
-        load=_load,
+        load=Network.of,
+        build=build,
+        classifier="logits",
         parameters=1_176_359,
         weights=Weights(
             "mini-vgg.npz",
