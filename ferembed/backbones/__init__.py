@@ -1,6 +1,6 @@
 """Backbones by name. A family is one file here and one import line below."""
 
-from ferembed.backbones import cnn, vgg  # noqa: F401  (each adds its networks to BACKBONES)
+from ferembed.backbones import cnn, reference, vgg  # noqa: F401  (each adds to BACKBONES)
 from ferembed.backbones.backbone import (
     BACKBONES,
     Backbone,

@@ -12,11 +12,12 @@ class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Batch normalisation that trains through TensorFlow's fused kernel.
 
     Keras 3 composes it of elementwise operations, which take half of a training step on a CPU.
-    Weights, names and inference are those of the parent; other backends use the parent throughout.
+    Weights, names and inference are those of the parent, which also serves rows and other backends.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if not training or keras.backend.backend() != "tensorflow":
+        fused = len(inputs.shape) == 4 and keras.backend.backend() == "tensorflow"
+        if not training or not fused:  # the kernel takes pictures, not rows
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
