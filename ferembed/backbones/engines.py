@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ferembed.backbones.backbone import Backbone, LoadRequest, Vectors, fingerprint
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
@@ -26,12 +27,14 @@ from ferembed.weights import cache_folder, read_weights
 
 ENGINES = ("auto", "keras", "openvino")
 Build: TypeAlias = Callable[[], Any]  # -> keras.Model
+Read: TypeAlias = Callable[[Path], dict[str, NDArray[Any]]]  # -> the arrays by variable
 
 
 class Network(Backbone):
     """A Keras graph, cut at a layer, on whichever engine serves it."""
 
-    def __init__(self, request: LoadRequest, build: Build) -> None:
+    def __init__(self, request: LoadRequest, build: Build, read: Read = read_weights) -> None:
+        """`read` reads weights in the form that others publish; an .npz is read as our own."""
         spec = request.spec
         super().__init__(request.preprocess or spec.preprocess, request.dim)
         layer = request.layer or spec.layers[0][0]
@@ -45,16 +48,17 @@ class Network(Backbone):
             )
         self.engine = choose_engine(request.engine)
         if self.engine == "openvino":
-            self._forward = openvino_forward(_onnx_file(request, build), layer)
+            self._forward = openvino_forward(_onnx_file(request, build, read), layer)
         else:
-            self._forward = keras_forward(_weighted(request, build), layer)
+            self._forward = keras_forward(_weighted(request, build, read), layer)
 
     @classmethod
-    def of(cls, request: LoadRequest) -> Network:
+    def of(cls, request: LoadRequest, read: Read = read_weights) -> Network:
         """The network that its spec builds, of as many classes as its weights have."""
         spec = request.spec
         assert spec.build is not None
-        return cls(request, partial(spec.build, request.classes) if spec.classifier else spec.build)
+        build = partial(spec.build, request.classes) if spec.classifier else spec.build
+        return cls(request, build, read)
 
     def forward(self, batch: Vectors) -> Vectors:
         return self._forward(batch)
@@ -155,9 +159,9 @@ def save_weights(model: Any, path: Path) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def load_weights(model: Any, path: Path) -> None:
-    """Fill the model from an .npz; every name and shape must match."""
-    arrays = read_weights(path)
+def load_weights(model: Any, path: Path, read: Read = read_weights) -> None:
+    """Fill the model from a file; every name and shape must match."""
+    arrays = read(path)
     expected = {variable.path: tuple(variable.shape) for variable in model.weights}
     found = {name: array.shape for name, array in arrays.items()}
     if found != expected:
@@ -182,16 +186,17 @@ def _draw_weights(model: Any, seed: int) -> None:
             variable.assign((rng.standard_normal(shape) * deviation).astype(np.float32))
 
 
-def _weighted(request: LoadRequest, build: Build) -> Any:
+def _weighted(request: LoadRequest, build: Build, read: Read) -> Any:
     model = build()
     if request.seed is not None:
         _draw_weights(model, request.seed)
     else:
-        load_weights(model, request.weights_path())
+        path = request.weights_path()
+        load_weights(model, path, read_weights if path.suffix == ".npz" else read)
     return model
 
 
-def _onnx_file(request: LoadRequest, build: Build) -> Path:
+def _onnx_file(request: LoadRequest, build: Build, read: Read) -> Path:
     """The network as ONNX: what ships, or an export that is kept in the cache."""
     spec = request.spec
     if request.weights is None and spec.network is not None:
@@ -200,5 +205,5 @@ def _onnx_file(request: LoadRequest, build: Build) -> Path:
     network = fingerprint({key: facts[key] for key in ("backbone", "revision", "weights")})
     path = cache_folder() / "networks" / f"{request.name}-{network[:16]}.onnx"
     if not path.exists():
-        export_onnx(_weighted(request, build), [layer for layer, _ in spec.layers], path)
+        export_onnx(_weighted(request, build, read), [layer for layer, _ in spec.layers], path)
     return path
