@@ -31,7 +31,7 @@ from ferembed.weights import models_folder, sha256_of
 
 ROOT = Path(__file__).parent.parent
 SPEC = BACKBONES["mini-vgg"]
-RECIPE = Recipe(cycles=((45, 0.1),))
+RECIPE = Recipe()
 
 
 def main() -> None:

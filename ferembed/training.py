@@ -1,19 +1,31 @@
-"""Train a backbone on labelled faces: augmentation, a cosine schedule, checkpoints that resume."""
+"""Train a network on labelled faces: augmentation, schedules, checkpoints that resume."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed.errors import FerembedError
 from ferembed.files import replacing
+from ferembed.preprocess import Preprocess
+
+Faces = NDArray[np.uint8]  # (n, height, width) gray or (n, height, width, 3) RGB
+Shares = NDArray[np.float32]  # (n, classes): how far a face is of each class
+_AVERAGE_EVERY = 8  # steps
+
+
+class TrainingError(FerembedError):
+    """What was given cannot be trained on."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +40,9 @@ class Augmentation:
     brightness: float = 20.0  # gray levels
     erasing: float = 0.25  # probability of a blank rectangle
 
-    def apply(self, faces: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """A changed copy of (n, h, w) gray faces; the same generator state gives the same copy."""
-        n, height, width = faces.shape
+    def apply(self, faces: Faces, rng: np.random.Generator) -> Faces:
+        """A changed copy of the faces; the same generator state gives the same copy."""
+        n, height, width = faces.shape[:3]
         angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation, n))
         zoom = np.exp(rng.uniform(-1, 1, n) * np.log1p(self.scale))
         flip = np.where(rng.random((n,)) < 0.5 * self.mirror, -1.0, 1.0)
@@ -65,49 +77,72 @@ class Augmentation:
 class Recipe:
     """Everything that decides how a network is trained. Results name it in full."""
 
-    cycles: tuple[tuple[int, float], ...] = ((45, 0.1),)  # epochs, highest rate
-    batch_size: int = 128
+    epochs: int = 45
+    rate: float = 0.1  # the highest learning rate
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    steady: float = 0.0  # share of the epochs at the highest rate before a cosine falls
     warmup_epochs: int = 2
+    patience: int = 3  # epochs without a better one before a plateau halves the rate
+    stop_after: int = 0  # epochs without a better one before training stops; 0: never
+    keep: Literal["last", "best"] = "last"  # by accuracy on the validation faces
+    optimizer: Literal["sgd", "adam"] = "sgd"
     momentum: float = 0.9
     weight_decay: float = 5e-3  # decoupled: per step, times the learning rate
+    body_rate: float = 1.0  # share of the rate for all but the last layer; less to fine-tune
+    batch_size: int = 128
+    loss: Literal["crossentropy", "squared_hinge"] = "crossentropy"
     label_smoothing: float = 0.1
-    augmentation: Augmentation = Augmentation()
+    class_weight: Literal["none", "balanced"] = "none"
+    mixup: float = 0.0  # alpha of the Beta distribution that mixes two faces
+    averaging: float = 0.0  # share that a step's running average of the weights keeps
+    augmentation: Augmentation | None = Augmentation()
     dtype: str = "mixed_bfloat16"
     seed: int = 0
 
-    @property
-    def epochs(self) -> int:
-        return sum(epochs for epochs, _ in self.cycles)
-
-    def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch: each cycle warms up, then falls to almost nothing."""
-        cycle = 0
-        while epoch >= self.cycles[cycle][0]:
-            epoch -= self.cycles[cycle][0]
-            cycle += 1
-        epochs, highest = self.cycles[cycle]
+    def rate_after(self, accuracies: list[float]) -> float:
+        """The learning rate of the epoch that follows those of these validation accuracies."""
+        epoch = len(accuracies)
         if epoch < self.warmup_epochs:
-            return highest * (epoch + 1) / (self.warmup_epochs + 1)
-        done = (epoch - self.warmup_epochs) / max(1, epochs - self.warmup_epochs)
-        return float(highest * 0.5 * (1 + np.cos(np.pi * done)) + 1e-5)
+            return self.rate * (epoch + 1) / (self.warmup_epochs + 1)
+        if self.schedule == "constant":
+            return self.rate
+        if self.schedule == "plateau":
+            halvings, waited, best = 0, 0, -1.0
+            for accuracy in accuracies:
+                waited, best = (0, accuracy) if accuracy > best else (waited + 1, best)
+                if waited >= self.patience:
+                    halvings, waited = halvings + 1, 0
+            return self.rate * 0.5**halvings
+        start = max(self.warmup_epochs, int(self.steady * self.epochs))
+        done = max(0.0, (epoch - start) / max(1, self.epochs - start))
+        return float(self.rate * 0.5 * (1 + np.cos(np.pi * done)) + 1e-5)
+
+    def ends_after(self, accuracies: list[float]) -> bool:
+        """Whether training is over."""
+        since = len(accuracies) - 1 - int(np.argmax(accuracies)) if accuracies else 0
+        return len(accuracies) >= self.epochs or bool(self.stop_after and since >= self.stop_after)
 
 
 def train(
     build: Callable[[], Any],
-    scale: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    training: tuple[NDArray[np.uint8], NDArray[np.integer[Any]]],
-    validation: tuple[NDArray[np.uint8], NDArray[np.integer[Any]]],
+    preprocess: Preprocess,
+    training: tuple[Faces, Shares],
+    validation: tuple[Faces, Shares],
     folder: Path,
     recipe: Recipe = Recipe(),
     report: Callable[[dict[str, Any]], None] = lambda row: None,
+    verbose: bool = False,
 ) -> Any:
     """The trained Keras model. Called again with the same folder it goes on where it stopped.
 
-    `build` returns a network that ends in logits; `scale` makes its input of (n, h, w) gray bytes.
-    Each epoch draws from its own seed, so a resumed run sees the pictures an unbroken one would.
+    `build` returns a network that ends in softmax or in logits. Targets are shares of each class:
+    one-hot rows, votes, or what a larger network answers. Each batch draws from its own seed, so a
+    resumed run sees the pictures an unbroken one would.
     """
     import keras
+    from tqdm import tqdm
 
+    _check(training, validation, recipe)
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.dtype)
@@ -115,60 +150,235 @@ def train(
         model = build()
     finally:
         keras.config.set_dtype_policy("float32")
-    optimizer = keras.optimizers.SGD(
-        momentum=recipe.momentum, nesterov=True, weight_decay=recipe.weight_decay
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    loss = _loss(model, recipe)
+    optimizer = _optimizer(model, recipe)
+    on_tensorflow = keras.backend.backend() == "tensorflow"
     model.compile(
-        optimizer,
-        keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
-        ),
-        metrics=["accuracy"],
-        jit_compile=False,
+        optimizer, loss, metrics=["accuracy"], jit_compile=False if on_tensorflow else "auto"
     )
     optimizer.build(model.trainable_variables)
-
-    faces, labels = training
-    targets = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
-    valid = scale(validation[0]), np.eye(targets.shape[1], dtype=np.float32)[validation[1]]
-    history: list[dict[str, Any]] = []
-    state, log = folder / "state.npz", folder / "history.json"
-    variables = [*model.variables, *optimizer.variables]
-    if state.exists():
-        history = json.loads(log.read_text())["epochs"]
-        with np.load(state) as saved:
-            # The log is written first: a kill between the two leaves one epoch more in it.
-            history = history[: int(saved["epoch"])]
-            for i, variable in enumerate(variables):
-                variable.assign(saved[f"v{i}"])
-    for epoch in range(len(history), recipe.epochs):
-        started = time.perf_counter()
-        rng = np.random.default_rng([recipe.seed, epoch])
-        keras.utils.set_random_seed(recipe.seed * 10_000 + epoch)
-        order = rng.permutation(len(faces))
-        optimizer.learning_rate.assign(recipe.rate(epoch))
-        seen = scale(recipe.augmentation.apply(faces[order], rng))
-        fit = model.fit(
-            seen, targets[order], batch_size=recipe.batch_size, shuffle=False, verbose=0
-        ).history
-        loss, accuracy = model.evaluate(*valid, batch_size=256, verbose=0)
-        row = {
-            "epoch": epoch + 1,
-            "rate": recipe.rate(epoch),
-            "loss": fit["loss"][0],
-            "accuracy": fit["accuracy"][0],
-            "validation_loss": loss,
-            "validation_accuracy": accuracy,
-            "seconds": time.perf_counter() - started,
-        }
-        history.append(row)
-        text = json.dumps({"recipe": asdict(recipe), "epochs": history}, indent=1)
-        arrays: dict[str, Any] = {f"v{i}": np.asarray(v.value) for i, v in enumerate(variables)}
-        arrays["epoch"] = np.array(epoch + 1)
-        with replacing(log) as unfinished:
-            unfinished.write_text(text)
-        with replacing(state) as unfinished:
-            np.savez(unfinished, **arrays)
-        report(row)
+    state = _State(folder, recipe, model, optimizer)
+    batches = _Batches(preprocess, *training, recipe)
+    accuracies = [row["validation_accuracy"] for row in state.history]
+    with tqdm(
+        total=recipe.epochs * len(batches),
+        initial=len(accuracies) * len(batches),
+        unit="batch",
+        disable=None if verbose else True,
+    ) as bar:
+        while not recipe.ends_after(accuracies):
+            epoch, rate = len(accuracies), recipe.rate_after(accuracies)
+            started = time.perf_counter()
+            keras.utils.set_random_seed(recipe.seed * 10_000 + epoch)
+            optimizer.learning_rate.assign(rate)
+            model.reset_metrics()
+            fitted = {"loss": 0.0, "accuracy": 0.0}
+            for step, batch in enumerate(batches.of(epoch)):
+                fitted = model.train_on_batch(*batch, return_dict=True)
+                if not np.isfinite(fitted["loss"]):
+                    raise TrainingError(
+                        f"The loss is {fitted['loss']} in epoch {epoch + 1}: the learning rate "
+                        f"{rate:.3g} is too high. Start anew in another folder with a lower one."
+                    )
+                if recipe.averaging and step % _AVERAGE_EVERY == 0:
+                    state.average(epoch * len(batches) + step)
+                bar.update()
+            with state.averaged():
+                outputs = _outputs(model, preprocess, validation[0])
+            row = {
+                "epoch": epoch + 1,
+                "rate": rate,
+                "loss": float(fitted["loss"]),
+                "accuracy": float(fitted["accuracy"]),
+                "validation_loss": float(loss(validation[1], outputs)),
+                "validation_accuracy": float(
+                    (outputs.argmax(axis=1) == validation[1].argmax(axis=1)).mean()
+                ),
+                "seconds": time.perf_counter() - started,
+            }
+            accuracies.append(row["validation_accuracy"])
+            state.save(row)
+            bar.set_postfix_str(
+                f"epoch {epoch + 1}, validation {accuracies[-1]:.1%}, best {max(accuracies):.1%}"
+            )
+            report(row)
+    state.finish()
     return model
+
+
+def _check(
+    training: tuple[Faces, Shares], validation: tuple[Faces, Shares], recipe: Recipe
+) -> None:
+    for name, (faces, shares) in (("training", training), ("validation", validation)):
+        if len(faces) != len(shares) or shares.ndim != 2:
+            raise TrainingError(
+                f"{len(faces)} {name} faces and targets of the shape {shares.shape}: give one row "
+                "of class shares per face."
+            )
+        if not len(faces):
+            raise TrainingError(f"There are no {name} faces.")
+    if training[1].shape[1] != validation[1].shape[1]:
+        raise TrainingError("Training and validation have other numbers of classes.")
+    if recipe.body_rate != 1 and recipe.optimizer != "sgd":
+        raise TrainingError("body_rate acts through the gradient, which adam evens out: use sgd.")
+
+
+def _loss(model: Any, recipe: Recipe) -> Any:
+    import keras
+
+    if recipe.loss == "squared_hinge":
+        return keras.losses.SquaredHinge()
+    softmax = getattr(model.layers[-1], "activation", None) is keras.activations.softmax
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=not softmax, label_smoothing=recipe.label_smoothing
+    )
+
+
+def _optimizer(model: Any, recipe: Recipe) -> Any:
+    import keras
+
+    kind = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[recipe.optimizer]
+    last = {variable.path for variable in model.layers[-1].trainable_variables}
+
+    class Optimizer(kind):  # type: ignore[misc, valid-type]
+        """One whose gradients of all but the last layer are scaled by `body_rate`."""
+
+        def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+            if recipe.body_rate != 1:
+                grads = [
+                    grad if variable.path in last else grad * recipe.body_rate
+                    for grad, variable in zip(grads, model.trainable_variables, strict=True)
+                ]
+            return super().apply(grads, trainable_variables)
+
+    decay = recipe.weight_decay or None
+    if recipe.optimizer == "sgd":
+        optimizer = Optimizer(momentum=recipe.momentum, nesterov=True, weight_decay=decay)
+    else:
+        optimizer = Optimizer(weight_decay=decay)
+    if decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+class _Batches:
+    """The batches of any epoch, each made in a thread while the one before is learned from."""
+
+    def __init__(
+        self, preprocess: Preprocess, faces: Faces, shares: Shares, recipe: Recipe
+    ) -> None:
+        self.preprocess, self.faces, self.shares, self.recipe = preprocess, faces, shares, recipe
+        self.weights = None
+        if recipe.class_weight == "balanced":
+            counts = np.maximum(shares.sum(axis=0), 1)
+            self.weights = (len(shares) / (shares.shape[1] * counts)).astype(np.float32)
+
+    def __len__(self) -> int:
+        return -(-len(self.faces) // self.recipe.batch_size)
+
+    def of(self, epoch: int) -> Iterator[tuple[Any, ...]]:
+        order = np.random.default_rng([self.recipe.seed, epoch]).permutation(len(self.faces))
+        rows = np.array_split(order, len(self))
+        with ThreadPoolExecutor(1) as pool:
+            made = pool.submit(self._make, rows[0], epoch, 0)
+            for step in range(len(rows)):
+                batch = made.result()
+                if step + 1 < len(rows):
+                    made = pool.submit(self._make, rows[step + 1], epoch, step + 1)
+                yield batch
+
+    def _make(self, rows: NDArray[np.intp], epoch: int, step: int) -> tuple[Any, ...]:
+        recipe = self.recipe
+        rng = np.random.default_rng([recipe.seed, epoch, step])
+        faces, shares = self.faces[rows], self.shares[rows]
+        if recipe.augmentation is not None:
+            faces = recipe.augmentation.apply(faces, rng)
+        inputs = _inputs(self.preprocess, faces)
+        if recipe.mixup:
+            share = np.float32(rng.beta(recipe.mixup, recipe.mixup))
+            partner = rng.permutation(len(rows))
+            inputs = share * inputs + (1 - share) * inputs[partner]
+            shares = share * shares + (1 - share) * shares[partner]
+        return (inputs, shares) if self.weights is None else (inputs, shares, shares @ self.weights)
+
+
+class _State:
+    """What a run has come to, kept in its folder after each epoch."""
+
+    def __init__(self, folder: Path, recipe: Recipe, model: Any, optimizer: Any) -> None:
+        self.recipe, self.model = recipe, model
+        self.log, self.state, self.best = (
+            folder / name for name in ("history.json", "state.npz", "best.npz")
+        )
+        self.variables = [*model.variables, *optimizer.variables]
+        self.history: list[dict[str, Any]] = []
+        self.averages = [np.asarray(w, np.float32).copy() for w in model.get_weights()]
+        if not self.state.exists():
+            return
+        written = json.loads(self.log.read_text())
+        if written["recipe"] != json.loads(json.dumps(asdict(recipe))):
+            raise TrainingError(
+                f"{folder} holds a run of another recipe. Go on with the same settings, or give "
+                "another folder."
+            )
+        with np.load(self.state) as saved:
+            # The log is written first: a kill between the two leaves one epoch more in it.
+            self.history = written["epochs"][: int(saved["epoch"])]
+            for i, variable in enumerate(self.variables):
+                variable.assign(saved[f"v{i}"])
+            if recipe.averaging:
+                self.averages = [saved[f"a{i}"] for i in range(len(self.averages))]
+
+    def average(self, step: int) -> None:
+        """Move the averages towards the weights; at first faster, to forget the random start."""
+        keep = min(self.recipe.averaging**_AVERAGE_EVERY, (1 + step) / (10 + step))
+        for average, weight in zip(self.averages, self.model.get_weights(), strict=True):
+            average += (1 - keep) * (weight - average)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside `with`, the model has the averaged weights, where the recipe averages."""
+        own = self.model.get_weights() if self.recipe.averaging else None
+        if own is not None:
+            self.model.set_weights(self.averages)
+        yield
+        if own is not None:
+            self.model.set_weights(own)
+
+    def save(self, row: dict[str, Any]) -> None:
+        self.history.append(row)
+        text = json.dumps({"recipe": asdict(self.recipe), "epochs": self.history}, indent=1)
+        arrays: dict[str, Any] = {f"v{i}": v.numpy() for i, v in enumerate(self.variables)}
+        if self.recipe.averaging:
+            arrays |= {f"a{i}": average for i, average in enumerate(self.averages)}
+        accuracies = [row["validation_accuracy"] for row in self.history]
+        if self.recipe.keep == "best" and int(np.argmax(accuracies)) == len(accuracies) - 1:
+            with self.averaged(), replacing(self.best) as unfinished:
+                np.savez(unfinished, *self.model.get_weights())
+        with replacing(self.log) as unfinished:
+            unfinished.write_text(text)
+        with replacing(self.state) as unfinished:
+            np.savez(unfinished, **arrays, epoch=np.array(len(self.history)))
+
+    def finish(self) -> None:
+        """Give the model the weights that the recipe keeps."""
+        if self.recipe.keep == "best":
+            with np.load(self.best) as saved:
+                self.model.set_weights([saved[name] for name in saved.files])
+        elif self.recipe.averaging:
+            self.model.set_weights(self.averages)
+
+
+def _inputs(preprocess: Preprocess, faces: Faces) -> NDArray[np.float32]:
+    in_colour = faces.ndim == 4
+    return preprocess(
+        face if in_colour else cv2.cvtColor(face, cv2.COLOR_GRAY2RGB) for face in faces
+    )
+
+
+def _outputs(model: Any, preprocess: Preprocess, faces: Faces, size: int = 256) -> Shares:
+    parts = [
+        np.asarray(model.predict_on_batch(_inputs(preprocess, faces[start : start + size])))
+        for start in range(0, len(faces), size)
+    ]
+    return np.concatenate(parts).astype(np.float32)

@@ -1,11 +1,18 @@
 import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ferembed.training import Augmentation, Recipe, train
+from ferembed.preprocess import Preprocess
+from ferembed.training import Augmentation, Recipe, TrainingError, _Batches, _inputs, train
 
-QUICK = Recipe(cycles=((3, 0.05),), batch_size=16, warmup_epochs=1, dtype="float32")
+QUICK = Recipe(epochs=3, rate=0.05, batch_size=16, warmup_epochs=1, dtype="float32")
 
 
 def test_augmented_faces_are_the_same_for_the_same_seed_and_others_for_another(faces):
@@ -38,54 +45,233 @@ def test_each_kind_does_what_it_says(faces):
     assert ((erased != faces).mean(axis=(1, 2)) < 0.25).all()
 
 
-def test_the_rate_warms_up_and_falls_in_each_cycle():
-    recipe = Recipe(cycles=((10, 0.1), (5, 0.04)), warmup_epochs=2)
-    rates = [recipe.rate(epoch) for epoch in range(recipe.epochs)]
-    assert len(rates) == 15
-    assert rates[0] == pytest.approx(0.1 / 3)
-    assert max(rates) == rates[2] == pytest.approx(0.1, abs=1e-4)
-    assert rates[2:10] == sorted(rates[2:10], reverse=True)
-    assert rates[9] < 0.01
-    assert max(rates[10:]) == rates[12] == pytest.approx(0.04, abs=1e-4)
+def rates(recipe, epochs):
+    return [recipe.rate_after([0.5] * epoch) for epoch in range(epochs)]
 
 
-def small_network():
+def test_a_cosine_warms_up_stays_and_falls_to_almost_nothing():
+    recipe = Recipe(epochs=20, rate=0.1, warmup_epochs=2, steady=0.5)
+    found = rates(recipe, 20)
+    assert found[0] == pytest.approx(0.1 / 3)
+    assert found[2:11] == pytest.approx([0.1] * 9, abs=1e-4)
+    assert found[10:] == sorted(found[10:], reverse=True)
+    assert found[-1] < 0.004
+
+
+def test_a_plateau_halves_the_rate_when_no_epoch_gets_better():
+    recipe = Recipe(rate=0.1, warmup_epochs=0, schedule="plateau", patience=2)
+    assert recipe.rate_after([0.3, 0.4, 0.4]) == pytest.approx(0.1)
+    assert recipe.rate_after([0.3, 0.4, 0.4, 0.39]) == pytest.approx(0.05)
+    assert recipe.rate_after([0.3, 0.4, 0.4, 0.39, 0.41]) == pytest.approx(0.05)
+    assert recipe.rate_after([0.3, 0.4, 0.4, 0.39, 0.3, 0.3]) == pytest.approx(0.025)
+
+
+def test_training_stops_when_no_epoch_gets_better():
+    recipe = Recipe(epochs=10, stop_after=2)
+    assert not recipe.ends_after([])
+    assert not recipe.ends_after([0.1, 0.3, 0.2])
+    assert recipe.ends_after([0.1, 0.3, 0.2, 0.2])
+    assert recipe.ends_after([0.1 * n for n in range(10)])
+
+
+def small_network(dtype="float32"):
     import keras
 
     face = keras.Input((48, 48, 1))
     x = keras.layers.AveragePooling2D(4)(face)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(32, activation="relu")(x)
-    return keras.Model(face, keras.layers.Dense(3, dtype="float32")(keras.layers.Dropout(0.2)(x)))
+    x = keras.layers.Dropout(0.2)(x)
+    return keras.Model(face, keras.layers.Dense(3, dtype="float32", name="logits")(x))
 
 
-def run(faces, folder, stop_after=None):
+GRAY = Preprocess("gray", 48, mean=(128.0,), scale=1 / 64)
+ONE_HOT = np.eye(3, dtype=np.float32)[np.arange(24) % 3]
+
+
+def run(faces, folder, recipe=QUICK, stop_after=None, build=small_network, targets=ONE_HOT):
     def report(row):
         if row["epoch"] == stop_after:
             raise KeyboardInterrupt
 
-    numbers = np.arange(24) % 3
+    return train(build, GRAY, (faces, targets), (faces, ONE_HOT), folder, recipe, report)
 
-    def scale(batch):
-        return (batch.astype(np.float32)[..., None] - 128) / 64
 
-    return train(
-        small_network, scale, (faces, numbers), (faces, numbers), folder, QUICK, report=report
-    )
+def history(folder):
+    return json.loads((folder / "history.json").read_text())["epochs"]
 
 
 def test_training_learns_and_writes_its_history(faces, tmp_path):
     run(faces, tmp_path)
     written = json.loads((tmp_path / "history.json").read_text())
     assert [row["epoch"] for row in written["epochs"]] == [1, 2, 3]
-    assert written["recipe"]["cycles"] == [[3, 0.05]]
+    assert written["recipe"]["rate"] == 0.05
     assert written["epochs"][-1]["loss"] < written["epochs"][0]["loss"]
 
 
-def test_a_resumed_run_ends_as_an_unbroken_one(faces, tmp_path):
-    whole = run(faces, tmp_path / "whole")
+@pytest.mark.parametrize(
+    "recipe",
+    [QUICK, replace(QUICK, averaging=0.9), replace(QUICK, optimizer="adam", rate=1e-3, mixup=0.3)],
+    ids=["sgd", "averaged", "adam-mixup"],
+)
+def test_a_resumed_run_ends_as_an_unbroken_one(faces, tmp_path, recipe):
+    whole = run(faces, tmp_path / "whole", recipe)
     with pytest.raises(KeyboardInterrupt):
-        run(faces, tmp_path / "broken", stop_after=2)
-    resumed = run(faces, tmp_path / "broken")
+        run(faces, tmp_path / "broken", recipe, stop_after=2)
+    resumed = run(faces, tmp_path / "broken", recipe)
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_a_killed_run_ends_as_an_unbroken_one(faces, tmp_path):
+    recipe = replace(QUICK, epochs=6)
+    np.save(tmp_path / "faces.npy", faces)
+    program = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_training import *
+faces = np.load({str(tmp_path / "faces.npy")!r})
+run(faces, Path({str(tmp_path / "killed")!r}), {recipe!r})
+"""
+    child = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "killed" / "state.npz").exists():
+            assert child.poll() is None
+            time.sleep(0.005)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    assert len(history(tmp_path / "killed")) < 6
+    resumed = run(faces, tmp_path / "killed", recipe)
+    whole = run(faces, tmp_path / "whole", recipe)
+    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_a_run_of_another_recipe_is_not_continued(faces, tmp_path):
+    run(faces, tmp_path)
+    with pytest.raises(TrainingError, match="a run of another recipe"):
+        run(faces, tmp_path, replace(QUICK, rate=0.01))
+
+
+def test_the_best_epoch_is_restored(faces, tmp_path):
+    # A rate that destroys what the first epochs learned.
+    recipe = replace(QUICK, epochs=6, keep="best", schedule="constant", rate=2.0, warmup_epochs=0)
+    model = run(faces, tmp_path, recipe)
+    rows = [row["validation_accuracy"] for row in history(tmp_path)]
+    found = model.predict(_inputs(GRAY, faces), verbose=0).argmax(axis=1)
+    assert (found == ONE_HOT.argmax(axis=1)).mean() == pytest.approx(max(rows))
+    assert max(rows) != rows[-1]
+
+
+def test_averaged_weights_lie_between_those_of_the_steps(faces, tmp_path):
+    plain = run(faces, tmp_path / "plain", replace(QUICK, epochs=20))
+    averaged = run(faces, tmp_path / "averaged", replace(QUICK, epochs=20, averaging=0.99))
+    start = small_network_at_seed()
+    for first, one, other in zip(start, plain.get_weights(), averaged.get_weights(), strict=True):
+        assert 0 < np.abs(other - first).sum() < np.abs(one - first).sum()
+
+
+def small_network_at_seed():
+    import keras
+
+    keras.utils.set_random_seed(QUICK.seed)
+    return small_network().get_weights()
+
+
+def test_a_lower_rate_for_the_body_moves_it_less(faces, tmp_path):
+    recipe = replace(QUICK, epochs=1, weight_decay=0.0, warmup_epochs=0)
+    start = small_network_at_seed()
+    whole = run(faces, tmp_path / "whole", recipe).get_weights()
+    tuned = run(faces, tmp_path / "tuned", replace(recipe, body_rate=0.01)).get_weights()
+    moved = [
+        np.abs(other - first).sum() / np.abs(one - first).sum()
+        for first, one, other in zip(start, whole, tuned, strict=True)
+    ]
+    assert moved[0] == pytest.approx(0.01, rel=0.5)  # the hidden layer's kernel
+    assert 0.5 < moved[2] < 2  # the last layer's
+
+
+def test_balanced_class_weights_make_each_class_count_the_same():
+    shares = np.eye(2, dtype=np.float32)[[0] * 9 + [1]]
+    faces = np.zeros((10, 48, 48), np.uint8)
+    recipe = replace(QUICK, class_weight="balanced", augmentation=None, batch_size=10)
+    ((_, targets, weights),) = _Batches(GRAY, faces, shares, recipe).of(0)
+    assert (weights[:, None] * targets).sum(axis=0) == pytest.approx([5, 5])
+
+
+def test_mixup_mixes_faces_and_targets_alike():
+    faces = np.zeros((8, 48, 48), np.uint8)
+    faces[4:] = 255
+    shares = np.eye(2, dtype=np.float32)[[0] * 4 + [1] * 4]
+    recipe = replace(QUICK, mixup=1.0, augmentation=None, batch_size=8)
+    ((inputs, targets),) = _Batches(Preprocess("gray", 48), faces, shares, recipe).of(0)
+    assert inputs[:, 0, 0, 0] == pytest.approx(targets[:, 1], abs=1e-6)
+    assert ((targets > 0.01) & (targets < 0.99)).any()
+
+
+def test_faces_in_colour_train_a_network_that_takes_colour(tmp_path):
+    import keras
+
+    def build():
+        face = keras.Input((8, 8, 3))
+        return keras.Model(face, keras.layers.Dense(2)(keras.layers.Flatten()(face)))
+
+    rng = np.random.default_rng(0)
+    faces = rng.integers(0, 100, (40, 12, 12, 3), dtype=np.uint8)
+    faces[20:, :, :, 0] += 120  # the second class is redder
+    shares = np.eye(2, dtype=np.float32)[np.arange(40) // 20]
+    recipe = replace(QUICK, epochs=8, rate=0.02)
+    train(build, Preprocess("rgb", 8), (faces, shares), (faces, shares), tmp_path, recipe)
+    assert history(tmp_path)[-1]["validation_accuracy"] == 1
+
+
+def test_softmax_logits_and_margins_are_each_given_their_loss(faces, tmp_path):
+    import keras
+
+    def ends_in(activation):
+        def build():
+            base = small_network()
+            last = keras.layers.Dense(3, activation=activation)(base.layers[-2].output)
+            return keras.Model(base.inputs, last)
+
+        return build
+
+    untrained = replace(QUICK, epochs=1, rate=0.0, label_smoothing=0.0, augmentation=None)
+    for folder, activation, loss, expected in (
+        ("softmax", "softmax", "crossentropy", np.log(3)),
+        ("logits", None, "crossentropy", np.log(3)),
+        ("margins", None, "squared_hinge", 1.0),
+    ):
+        recipe = replace(untrained, loss=loss)
+        run(faces * 0 + 128, tmp_path / folder, recipe, build=ends_in(activation))  # all inputs 0
+        assert history(tmp_path / folder)[0]["validation_loss"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_loss_that_is_no_number_ends_training_with_the_reason(faces, tmp_path):
+    with pytest.raises(TrainingError, match="too high"):
+        run(faces, tmp_path, replace(QUICK, epochs=30, rate=1e12, augmentation=None))
+
+
+def test_faces_and_targets_that_do_not_match_are_refused(faces, tmp_path):
+    with pytest.raises(TrainingError, match="24 training faces and targets of the shape"):
+        run(faces, tmp_path, targets=ONE_HOT[:20])
+    with pytest.raises(TrainingError, match="use sgd"):
+        run(faces, tmp_path, replace(QUICK, optimizer="adam", body_rate=0.1))
+
+
+def test_the_running_average_of_batch_norm_is_what_the_parent_keeps(faces, tmp_path):
+    model = run(faces, tmp_path, replace(QUICK, epochs=2), build=with_batch_norm)
+    moving = model.get_layer("norm").moving_mean.numpy()
+    assert np.abs(moving).max() > 0.01
+
+
+def with_batch_norm():
+    import keras
+
+    from ferembed.backbones.layers import BatchNorm
+
+    face = keras.Input((48, 48, 1))
+    x = keras.layers.Conv2D(4, 3, strides=4)(face)
+    x = BatchNorm(name="norm")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(face, keras.layers.Dense(3)(x))
