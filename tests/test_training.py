@@ -163,12 +163,14 @@ def test_the_best_epoch_is_restored(faces, tmp_path):
     assert max(rows) != rows[-1]
 
 
-def test_averaged_weights_lie_between_those_of_the_steps(faces, tmp_path):
-    plain = run(faces, tmp_path / "plain", replace(QUICK, epochs=20))
-    averaged = run(faces, tmp_path / "averaged", replace(QUICK, epochs=20, averaging=0.99))
+def test_averaged_weights_lag_behind_those_of_the_steps(faces, tmp_path):
+    plain = run(faces, tmp_path / "plain", replace(QUICK, epochs=20)).get_weights()
+    recipe = replace(QUICK, epochs=20, averaging=0.99)
+    averaged = run(faces, tmp_path / "averaged", recipe).get_weights()
     start = small_network_at_seed()
-    for first, one, other in zip(start, plain.get_weights(), averaged.get_weights(), strict=True):
-        assert 0 < np.abs(other - first).sum() < np.abs(one - first).sum()
+    for kernel in (0, 2):
+        moved = np.abs(plain[kernel] - start[kernel]).sum()
+        assert 0 < np.abs(averaged[kernel] - start[kernel]).sum() < moved
 
 
 def small_network_at_seed():
@@ -257,21 +259,3 @@ def test_faces_and_targets_that_do_not_match_are_refused(faces, tmp_path):
         run(faces, tmp_path, targets=ONE_HOT[:20])
     with pytest.raises(TrainingError, match="use sgd"):
         run(faces, tmp_path, replace(QUICK, optimizer="adam", body_rate=0.1))
-
-
-def test_the_running_average_of_batch_norm_is_what_the_parent_keeps(faces, tmp_path):
-    model = run(faces, tmp_path, replace(QUICK, epochs=2), build=with_batch_norm)
-    moving = model.get_layer("norm").moving_mean.numpy()
-    assert np.abs(moving).max() > 0.01
-
-
-def with_batch_norm():
-    import keras
-
-    from ferembed.backbones.layers import BatchNorm
-
-    face = keras.Input((48, 48, 1))
-    x = keras.layers.Conv2D(4, 3, strides=4)(face)
-    x = BatchNorm(name="norm")(x)
-    x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(face, keras.layers.Dense(3)(x))
