@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +210,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.weights is not None and self.embedder.request.seed is None:
             facts["weights"], weights = bundle.WEIGHTS, Path(self.weights)
         if self.preprocess is not None:
-            facts["preprocess"] = asdict(self.preprocess)
+            facts["preprocess"] = self.preprocess.facts()
         bundle.write(
             Path(path), facts, recipe.fingerprint, json.loads(recipe.facts), self.head_, weights
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ _EQUALIZERS = ("none", "histogram", "clahe")
 class Preprocess:
     """How a face becomes network input: colour, size, equalisation, then (x - mean) * scale.
 
+    `whiten` brings each face to a mean of 0 and a deviation of 1 after that.
+
     >>> recipe = Preprocess("gray", 48, equalize="clahe")
     >>> recipe([np.zeros((60, 50, 3), np.uint8)]).shape
     (1, 48, 48, 1)
@@ -40,6 +42,7 @@ class Preprocess:
     scale: float = 1 / 255
     clahe_clip: float = 4.0
     clahe_tiles: int = 4
+    whiten: bool = False
 
     def __post_init__(self) -> None:
         for kind, value, known in (
@@ -69,7 +72,19 @@ class Preprocess:
         batch = np.stack(pixels).astype(np.float32)
         batch -= np.asarray(self.mean, np.float32)
         batch *= np.float32(self.scale)
+        if self.whiten:
+            pixels_each = batch[0].size
+            batch -= batch.mean(axis=(1, 2, 3), keepdims=True)
+            deviation = batch.std(axis=(1, 2, 3), keepdims=True)
+            batch /= np.maximum(deviation, np.float32(pixels_each**-0.5))  # a blank face stays 0
         return batch
+
+    def facts(self) -> dict[str, object]:
+        """Every value that changes the outcome. One that came later is named where it is used."""
+        facts = asdict(self)
+        if not self.whiten:  # so that recipes of before it keep their fingerprints
+            del facts["whiten"]
+        return facts
 
     def pixels(self, face: Image) -> Image:
         """(size, size, channels) uint8: everything but the arithmetic on mean and scale."""

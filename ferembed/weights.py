@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
+import shutil
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.errors import WeightsError
+from ferembed.files import replacing
 
 
 @dataclass(frozen=True)
@@ -28,21 +31,91 @@ class Weights:
 
     def path(self) -> Path:
         """Where the file lies, after its content has been checked."""
-        for folder in (models_folder() / "backbones", cache_folder() / "weights"):
-            if (path := folder / self.file).exists():
-                break
-        else:
-            raise WeightsError(
-                f"The weights {self.file} are not installed: neither in {models_folder()} nor in "
-                f"{cache_folder() / 'weights'}. Install ferembed again, or put the file there."
-            )
+        path = self.find()
+        if path is None:
+            raise WeightsError(self._advice())
         found = sha256_of(path)
         if found != self.sha256:
             raise WeightsError(
                 f"sha256 of {path} is {found[:12]}..., expected {self.sha256[:12]}.... "
-                "The file is damaged or of another version: install ferembed again."
+                f"The file is damaged or of another version: {self._remedy()}"
             )
         return path
+
+    def find(self) -> Path | None:
+        """Where the file lies, unchecked; None where it does not."""
+        paths = (folder / self.file for folder in _folders())
+        return next((path for path in paths if path.exists()), None)
+
+    def _advice(self) -> str:
+        return (
+            f"The weights {self.file} are not installed: neither in {models_folder()} nor in "
+            f"{cache_folder() / 'weights'}. Install ferembed again, or put the file there."
+        )
+
+    def _remedy(self) -> str:
+        return "install ferembed again."
+
+
+@dataclass(frozen=True)
+class Carried(Weights):
+    """A file that a package of others carries: it is taken from there, and no copy of it ships."""
+
+    command: str = ""  # what brings the package; {folder} stands for the folder of weights
+    module: str = ""  # the Python package that has the file in its folder, once installed
+    archive: str = ""  # or the .tgz that the command leaves in the folder of weights,
+    member: str = ""  # and what the file is called in there
+
+    def path(self) -> Path:
+        """Where the file lies, after its content has been checked."""
+        if self.find() is None and self.archive:
+            self._unpack()
+        return super().path()
+
+    def find(self) -> Path | None:
+        """Where the file lies, unchecked; None where it does not or is still in the archive."""
+        spec = importlib.util.find_spec(self.module) if self.module else None
+        for folder in spec.submodule_search_locations or [] if spec else []:
+            if (path := Path(folder, self.file)).exists():
+                return path
+        return super().find()
+
+    def _unpack(self) -> None:
+        import tarfile
+
+        for archive in (folder / self.archive for folder in _folders()):
+            if archive.exists():
+                try:
+                    with (
+                        tarfile.open(archive) as packed,
+                        packed.extractfile(self.member) as file,  # type: ignore[union-attr]
+                        replacing(cache_folder() / "weights" / self.file) as unfinished,
+                        unfinished.open("wb") as unpacked,
+                    ):
+                        shutil.copyfileobj(file, unpacked)
+                except (tarfile.TarError, AttributeError, KeyError, *_DAMAGE) as error:
+                    raise WeightsError(
+                        f"{archive} holds no readable {self.member}: {error}. It is damaged or of "
+                        f"another version: {self._remedy()}"
+                    ) from error
+                return
+
+    def _advice(self) -> str:
+        return (
+            f"The weights {self.file} do not come with ferembed. They are {self.licence}, trained "
+            f"on {self.trained_on}. Run: {self._command()}"
+        )
+
+    def _remedy(self) -> str:
+        return f"delete it and run: {self._command()}"
+
+    def _command(self) -> str:
+        return self.command.format(folder=cache_folder() / "weights")
+
+
+def _folders() -> tuple[Path, Path]:
+    """Where weights are looked for."""
+    return models_folder() / "backbones", cache_folder() / "weights"
 
 
 def models_folder() -> Path:

@@ -166,16 +166,18 @@ def test_a_network_is_built_for_any_number_of_classes(name):
 
 @every_layer
 def test_engines_agree_and_alone_is_as_in_a_batch(name, layer, faces):
+    spec = BACKBONES[name]
+    faces = faces if spec.preprocess.size < 160 else faces[:6]  # for the time it takes
     vectors = {}
     for engine in ("keras", "openvino"):
         backbone = load_backbone(LoadRequest(name, layer, "random", engine=engine))
         vectors[engine] = backbone.embed(rgb(faces))
         assert vectors[engine].dtype == np.float32
-        assert vectors[engine].shape == (len(faces), BACKBONES[name].dim(layer))
+        assert vectors[engine].shape == (len(faces), spec.dim(layer))
         assert vectors[engine].std() > 1e-3
         alone = backbone.embed(rgb(faces[5:6]))[0]
         assert np.abs(alone - vectors[engine][5]).max() < 1e-5
-        assert np.abs(backbone.embed(rgb(faces), 7) - vectors[engine]).max() < 1e-5
+        assert np.abs(backbone.embed(rgb(faces), 4) - vectors[engine]).max() < 1e-5
     assert np.abs(vectors["keras"] - vectors["openvino"]).max() < 1e-4
 
 
@@ -309,6 +311,7 @@ def golden_vector(name: str, weights: str | None, engine: str) -> list[float]:
 def test_the_golden_vector(name, engine):
     """One that changes means that stored vectors are wrong: raise the spec's revision."""
     golden = json.loads((Path(__file__).parent / "golden.json").read_text())
-    for weights in ("random", None) if BACKBONES[name].weights else ("random",):
+    ours = BACKBONES[name].weights
+    for weights in ("random", None) if ours and ours.find() else ("random",):
         expected = golden[f"{name} {weights or 'shipped'}"]
         assert golden_vector(name, weights, engine) == pytest.approx(expected, abs=1e-4)

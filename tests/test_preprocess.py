@@ -28,6 +28,27 @@ def test_vggface2_takes_its_means_from_bgr():
     assert out[0, 0, 0] == pytest.approx([100 - 91.4953, 150 - 103.8827, 200 - 131.0912])
 
 
+def test_whitening_gives_each_face_a_mean_of_0_and_a_deviation_of_1():
+    rng = np.random.default_rng(0)
+    faces = [rng.integers(low, low + 60, (9, 9, 3), dtype=np.uint8) for low in (0, 150)]
+    blank = np.full((9, 9, 3), 77, np.uint8)
+    out = Preprocess("rgb", 9, scale=1.0, whiten=True)([*faces, blank])
+    assert np.abs(out.mean(axis=(1, 2, 3))).max() < 1e-5
+    assert out[:2].std(axis=(1, 2, 3)) == pytest.approx([1, 1], abs=1e-5)
+    assert (out[2] == 0).all()
+    expected = (faces[1] - faces[1].mean()) / faces[1].std()
+    assert out[1] == pytest.approx(expected, abs=1e-5)
+
+
+def test_recipes_of_before_whitening_keep_their_fingerprints():
+    assert set(Preprocess().facts()) == {
+        "color", "size", "interpolation", "equalize", "mean", "scale", "clahe_clip", "clahe_tiles",
+    }  # fmt: skip
+    assert Preprocess(whiten=True).facts()["whiten"] is True
+    for recipe in (Preprocess(equalize="clahe"), Preprocess("rgb", whiten=True)):
+        assert Preprocess(**recipe.facts()) == recipe
+
+
 def test_histogram_equalisation_spreads_the_levels(faces):
     dull = (faces[0] // 8 + 100).astype(np.uint8)
     recipe = Preprocess("gray", 48, equalize="histogram", scale=1.0)

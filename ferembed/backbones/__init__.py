@@ -1,6 +1,12 @@
 """Backbones by name. A family is one file here and one import line below."""
 
-from ferembed.backbones import cnn, reference, vgg  # noqa: F401  (each adds to BACKBONES)
+from ferembed.backbones import (  # noqa: F401  (each adds its networks to BACKBONES)
+    cnn,
+    facenet,
+    faceres,
+    reference,
+    vgg,
+)
 from ferembed.backbones.backbone import (
     BACKBONES,
     Backbone,

