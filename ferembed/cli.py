@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ferembed.errors import FerembedError
+from ferembed.errors import FerembedError, UnknownName
+from ferembed.registry import unknown
 
 if TYPE_CHECKING:
     from ferembed.datasets import Dataset
@@ -156,6 +157,49 @@ def _fit(options: argparse.Namespace) -> int:
     }
     text = "{model}: fitted on {faces} faces ({computed} computed, {from_store} from the store)"
     _print(options, counts, text.format(**counts))
+    return SOME_FAILED if pipeline.failures_ else 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from dataclasses import asdict, replace
+    from pathlib import Path
+
+    from ferembed.training import RECIPES, Recipe, train_backbone
+
+    folder = Path(options.output)
+    recipe = RECIPES.get(options.backbone, Recipe())
+    if foreign := sorted(dict(options.set).keys() - asdict(recipe)):
+        raise UnknownName(unknown("setting of a recipe", foreign[0], list(asdict(recipe))))
+    pipeline = train_backbone(
+        _opened(options),
+        options.backbone,
+        folder,
+        replace(recipe, **dict(options.set)),
+        weights=options.weights,
+        training=options.split,
+        validation=options.validation,
+        verbose=not options.quiet,
+    )
+    pipeline.save(folder / "model")
+    _report_failures(pipeline.failures_)
+    epochs = json.loads((folder / "history.json").read_text())["epochs"]
+    facts = {
+        "model": str(folder / "model"),
+        "weights": pipeline.weights,
+        "epochs": len(epochs),
+        "minutes": sum(row["seconds"] for row in epochs) / 60,
+        "validation_accuracy": epochs[-1]["validation_accuracy"],
+        "best_validation_accuracy": max(row["validation_accuracy"] for row in epochs),
+        "curves": str(folder / "curves.png"),
+        "failed": len(pipeline.failures_),
+    }
+    text = (
+        "{model}: {epochs} epochs in {minutes:.0f} minutes, validation accuracy "
+        "{validation_accuracy:.1%} in the last and {best_validation_accuracy:.1%} in the best\n"
+        "Curves: {curves}. Fit other heads on it: ferembed fit DATA --weights {weights} "
+        f"--backbone {options.backbone} --output MODEL"
+    )
+    _print(options, facts, text.format(**facts))
     return SOME_FAILED if pipeline.failures_ else 0
 
 
@@ -518,6 +562,32 @@ def _parser() -> argparse.ArgumentParser:
         help="a parameter, such as head__C=10",
     )
     add_vectors(fit)
+
+    train = command(
+        "train",
+        _train,
+        "train a backbone's network on labelled faces",
+        "ferembed train fer2013.zip --backbone bn-cnn --output run\n"
+        "  ferembed train faces/ --weights pretrained --set rate=0.01 --set epochs=10 --output run",
+    )
+    add_data(train)
+    train.add_argument(
+        "--output", required=True, help="a folder; called again, an unfinished run in it goes on"
+    )
+    train.add_argument("--backbone", default="mini-vgg", help="see: ferembed models")
+    train.add_argument(
+        "--weights", help="start from 'pretrained', or from an .npz; else from random ones"
+    )
+    train.add_argument("--split", default="train", help="the split to learn from")
+    train.add_argument("--validation", default="validation", help="the split that is watched")
+    train.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the recipe, such as epochs=20, rate=0.05 or keep=best",
+    )
 
     evaluate = command(
         "evaluate",

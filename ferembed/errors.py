@@ -7,6 +7,7 @@ FerembedError
 │   └── ImageTooLarge  more pixels than the limit allows
 ├── LabelError         labels that do not fit the images or each other (also a ValueError)
 ├── DataError          a data set that cannot be read or used as asked (also a ValueError)
+├── TrainingError      a network cannot be trained on what was given (also a ValueError)
 ├── WeightsError       weights that are missing, damaged or of another network
 ├── StoreError         an embedding store that cannot be opened, read or written
 └── ModelError         a saved model that does not match or is damaged
@@ -44,6 +45,10 @@ class LabelError(FerembedError, ValueError):
 
 class DataError(FerembedError, ValueError):
     """A data set that cannot be read or used as asked."""
+
+
+class TrainingError(FerembedError, ValueError):
+    """What was given cannot be trained on."""
 
 
 class WeightsError(FerembedError):

@@ -1,4 +1,4 @@
-"""Train a network on labelled faces: augmentation, schedules, checkpoints that resume."""
+"""Train a backbone on labelled faces: augmentation, schedules, checkpoints that resume."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,17 +16,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.errors import FerembedError
+from ferembed.backbones import BACKBONES, BackboneSpec, LoadRequest, load_backbone
+from ferembed.backbones.engines import Network, save_weights
+from ferembed.datasets import Dataset
+from ferembed.embedder import Failure
+from ferembed.errors import ImageError, TrainingError, UnknownName
 from ferembed.files import replacing
+from ferembed.heads import network_head
+from ferembed.images import load_image
+from ferembed.pipeline import Pipeline
 from ferembed.preprocess import Preprocess
+from ferembed.registry import unknown
 
 Faces = NDArray[np.uint8]  # (n, height, width) gray or (n, height, width, 3) RGB
 Shares = NDArray[np.float32]  # (n, classes): how far a face is of each class
 _AVERAGE_EVERY = 8  # steps
-
-
-class TrainingError(FerembedError):
-    """What was given cannot be trained on."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,22 @@ class Recipe:
     dtype: str = "mixed_bfloat16"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("schedule", ("cosine", "plateau", "constant")),
+            ("keep", ("last", "best")),
+            ("optimizer", ("sgd", "adam")),
+            ("loss", ("crossentropy", "squared_hinge")),
+            ("class_weight", ("none", "balanced")),
+        ):
+            if getattr(self, name) not in known:
+                raise UnknownName(unknown(name, getattr(self, name), list(known)))
+        for name in ("epochs", "batch_size"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise TrainingError(f"{name} is {getattr(self, name)!r}; it is a whole number > 0.")
+        if isinstance(self.augmentation, dict):  # as JSON has it
+            object.__setattr__(self, "augmentation", Augmentation(**self.augmentation))
+
     def rate_after(self, accuracies: list[float]) -> float:
         """The learning rate of the epoch that follows those of these validation accuracies."""
         epoch = len(accuracies)
@@ -121,6 +142,173 @@ class Recipe:
         """Whether training is over."""
         since = len(accuracies) - 1 - int(np.argmax(accuracies)) if accuracies else 0
         return len(accuracies) >= self.epochs or bool(self.stop_after and since >= self.stop_after)
+
+
+_AUTHORS = Recipe(  # what the reference networks have in common
+    warmup_epochs=0,
+    schedule="constant",
+    optimizer="adam",
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    augmentation=None,
+)
+_EARLY = replace(_AUTHORS, epochs=60, rate=1e-3, batch_size=64, stop_after=10, keep="best")
+RECIPES = {
+    "bn-cnn": replace(_AUTHORS, epochs=25, rate=5e-4, batch_size=32),
+    "plain-150": replace(_AUTHORS, epochs=30, rate=1e-4, batch_size=64),
+    "cnn-5": replace(_EARLY, augmentation=Augmentation(erasing=0.0)),
+    "vgg11": replace(_EARLY, rate=1e-4, augmentation=Augmentation(erasing=0.0)),
+    **{f"cnn-{letter}": _EARLY for letter in "abcde"},
+    **{f"cnn-{letter}": replace(_EARLY, loss="squared_hinge") for letter in "fg"},
+}
+
+
+def train_backbone(
+    data: Dataset,
+    backbone: str,
+    folder: Path,
+    recipe: Recipe | None = None,
+    *,
+    weights: str | None = None,
+    training: str = "train",
+    validation: str = "validation",
+    verbose: bool = False,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> Pipeline:
+    """A pipeline of the backbone trained on a data set, with the network's own last layer as head.
+
+    The folder gets the weights (BACKBONE.npz), the history as JSON and as a picture, and the
+    checkpoint: called again, an unfinished run goes on. Weights to start from are a file, or
+    "pretrained" for those that the backbone has; a backbone that ends in vectors gets a last layer
+    of its own. Without a recipe it is that of RECIPES, or Recipe(). Pictures that cannot be read
+    are left out and stand in the pipeline's `failures_`.
+    """
+    spec = BACKBONES[backbone]
+    if spec.build is None:
+        raise TrainingError(f"{backbone} has no network that could be trained.")
+    chosen = recipe or RECIPES.get(backbone, Recipe())
+    source = None
+    if weights is not None:
+        named = None if weights == "pretrained" else weights
+        loaded = load_backbone(LoadRequest(backbone, weights=named, engine="keras"))
+        assert isinstance(loaded, Network)
+        source = loaded.model
+    failures: list[Failure] = []
+    parts = [
+        _faces_and_targets(data.split(split), spec.preprocess, failures, verbose)
+        for split in (training, validation)
+    ]
+    classes = list(data.classes)
+    model = train(
+        partial(_network, spec, len(classes), source),
+        spec.preprocess,
+        parts[0],
+        parts[1],
+        folder,
+        chosen,
+        report,
+        verbose,
+    )
+    draw_curves(json.loads((folder / "history.json").read_text())["epochs"], folder / "curves.png")
+    path = folder / f"{backbone}.npz"
+    whole = spec.build(len(classes)) if spec.classifier else spec.build()
+    _copy_weights(model, whole)
+    save_weights(whole, path)
+    if spec.classifier:
+        _copy_weights(whole, model)  # what was saved is rounded
+    layer, last = _seam(model, spec)
+    kernel, bias = (weight.numpy() for weight in last.weights)
+    pipeline = Pipeline.of(
+        network_head(kernel, bias, classes), backbone=backbone, layer=layer, weights=str(path)
+    )
+    pipeline.failures_ = tuple(failures)
+    return pipeline
+
+
+def _faces_and_targets(
+    data: Dataset, preprocess: Preprocess, failures: list[Failure], verbose: bool
+) -> tuple[Faces, Shares]:
+    """Each picture decoded once, no larger than the network takes it, and its class shares."""
+    from tqdm import tqdm
+
+    def resized(face: Faces) -> Faces:
+        return np.asarray(cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+
+    size, gray = preprocess.size, preprocess.color == "gray"
+    faces, kept = [], []
+    sources = enumerate(data.images)
+    for i, source in tqdm(sources, "reading", len(data), disable=None if verbose else True):
+        try:
+            face = load_image(source)
+        except ImageError as error:
+            failures.append(Failure(i, data.images.name(i), str(error)))
+            continue
+        if gray:
+            face = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), np.uint8)
+        faces.append(resized(face) if max(face.shape[:2]) > size else face)
+        kept.append(i)
+    if len({face.shape for face in faces}) > 1:
+        faces = [resized(face) for face in faces]
+    if not faces:
+        raise TrainingError("None of the pictures can be read: " + failures[0].reason)
+    return np.stack(faces), data.targets[kept]
+
+
+def _network(spec: BackboneSpec, classes: int, source: Any) -> Any:
+    """The network to train, from the face to a value per class."""
+    import keras
+
+    assert spec.build is not None
+    model = spec.build(classes) if spec.classifier else spec.build()
+    if not spec.classifier:
+        x = model.get_layer(spec.layers[0][0]).output
+        x = keras.layers.Dropout(0.3, name="drop_logits")(x)
+        x = keras.layers.Dense(classes, name="logits", dtype="float32")(x)
+        model = keras.Model(model.inputs[0], x)
+    if source is not None:
+        _copy_weights(source, model)
+    return model
+
+
+def _copy_weights(source: Any, target: Any) -> None:
+    """Give the target the weights of the source that it has, too, by name and shape."""
+    values = {weight.path: weight for weight in source.weights}
+    for weight in target.weights:
+        value = values.get(weight.path)
+        if value is not None and tuple(value.shape) == tuple(weight.shape):
+            weight.assign(value.numpy())
+
+
+def _seam(model: Any, spec: BackboneSpec) -> tuple[str, Any]:
+    """The layer whose vectors the last one classifies, and the last one."""
+    import keras
+
+    *body, last = model.layers
+    taken = last.input
+    for layer in reversed(body):
+        if layer.output is taken:
+            if layer.name in dict(spec.layers):
+                return layer.name, last
+            if not isinstance(layer, keras.layers.Dropout):
+                break
+            taken = layer.input
+    raise TrainingError(f"The last layer of {spec.name} reads none of its embedding layers.")
+
+
+def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy and loss by epoch, of the training and of the validation faces."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    numbers = [row["epoch"] for row in epochs]
+    for axes, what in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        axes.plot(numbers, [row[what] for row in epochs], label="training (augmented)")
+        axes.plot(numbers, [row[f"validation_{what}"] for row in epochs], label="validation")
+        axes.set(xlabel="epoch", title=what)
+        axes.grid(alpha=0.3)
+    axes.legend()
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=120)
 
 
 def train(

@@ -9,8 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ferembed.backbones import load_backbone
+from ferembed.datasets import Dataset
+from ferembed.errors import TrainingError, UnknownName
+from ferembed.pipeline import Pipeline
 from ferembed.preprocess import Preprocess
-from ferembed.training import Augmentation, Recipe, TrainingError, _Batches, _inputs, train
+from ferembed.training import (
+    Augmentation,
+    Recipe,
+    _Batches,
+    _inputs,
+    train,
+    train_backbone,
+)
+from ferembed.weights import read_weights
 
 QUICK = Recipe(epochs=3, rate=0.05, batch_size=16, warmup_epochs=1, dtype="float32")
 
@@ -259,3 +271,59 @@ def test_faces_and_targets_that_do_not_match_are_refused(faces, tmp_path):
         run(faces, tmp_path, targets=ONE_HOT[:20])
     with pytest.raises(TrainingError, match="use sgd"):
         run(faces, tmp_path, replace(QUICK, optimizer="adam", body_rate=0.1))
+
+
+@pytest.fixture
+def data(faces):
+    labels = ["happy", "sad", "angry"] * 8
+    return Dataset.of(faces, labels, ["train"] * 18 + ["validation"] * 6)
+
+
+def test_a_trained_backbone_answers_as_its_own_last_layer_does(data, tmp_path, faces):
+    recipe = replace(QUICK, epochs=2, rate=0.01, keep="best", averaging=0.9)
+    pipeline = train_backbone(data, "cnn-a", tmp_path / "run", recipe)
+    assert pipeline.classes_.tolist() == ["angry", "happy", "sad"]
+    own = pipeline.set_params(engine="keras", store="none")
+    network = load_backbone(pipeline.embedder.request).model
+    shares = network.predict(_inputs(Preprocess("gray", 48), faces), verbose=0)
+    assert own.predict_proba(list(data.images)) == pytest.approx(shares, abs=1e-3)
+    best = max(row["validation_accuracy"] for row in history(tmp_path / "run"))
+    right = own.predict(list(data.images))[18:] == data.labels[18:]
+    assert right.mean() == pytest.approx(best)
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 5_000
+
+
+def test_a_trained_pipeline_is_saved_with_its_weights(data, tmp_path):
+    pipeline = train_backbone(data, "cnn-a", tmp_path / "run", replace(QUICK, epochs=1))
+    pipeline.save(tmp_path / "model")
+    (tmp_path / "run" / "cnn-a.npz").unlink()
+    loaded = Pipeline.load(tmp_path / "model", store="none")
+    assert loaded.predict(list(data.images)).shape == (24,)
+
+
+def test_fine_tuning_starts_from_the_weights_given(data, tmp_path):
+    still = replace(QUICK, epochs=1, rate=0.0, weight_decay=0.0)
+    first = train_backbone(data, "cnn-a", tmp_path / "a", replace(QUICK, epochs=1))
+    again = train_backbone(data, "cnn-a", tmp_path / "b", still, weights=first.weights)
+    found, given = (read_weights(Path(p.weights)) for p in (again, first))
+    assert all((found[name] == given[name]).all() for name in given)
+    fewer = Dataset.of(list(data.images), ["happy", "sad"] * 12, data.splits)
+    other = train_backbone(fewer, "cnn-a", tmp_path / "c", still, weights=first.weights)
+    found = read_weights(Path(other.weights))
+    assert (found["dense1/kernel"] == given["dense1/kernel"]).all()
+    assert found["output/kernel"].shape == (64, 2)
+
+
+def test_pictures_that_cannot_be_read_are_left_out_and_named(data, tmp_path, faces):
+    images = [*faces[:23], b"no picture"]
+    broken = Dataset.of(images, data.labels, data.splits)
+    pipeline = train_backbone(broken, "cnn-a", tmp_path, replace(QUICK, epochs=1))
+    assert [failure.position for failure in pipeline.failures_] == [5]  # of the validation split
+
+
+def test_a_setting_that_is_none_is_refused_with_the_known_ones():
+    with pytest.raises(UnknownName, match="No schedule is called 'cosin'. Did you mean 'cosine'"):
+        Recipe(schedule="cosin")
+    with pytest.raises(TrainingError, match="epochs is 0"):
+        Recipe(epochs=0)
+    assert Recipe(augmentation={"rotation": 3}).augmentation == Augmentation(rotation=3)

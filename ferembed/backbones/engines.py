@@ -48,10 +48,12 @@ class Network(Backbone):
                 f"{taken[0]}x{taken[0]}x{taken[1]}. Change size or color of the Preprocess."
             )
         self.engine = choose_engine(request.engine)
+        self.model: Any = None  # of the engine "keras"
         if self.engine == "openvino":
             self._forward = openvino_forward(_converted(request, build, read), layer)
         else:
-            self._forward = keras_forward(_weighted(request, build, read), layer)
+            self.model = _weighted(request, build, read)
+            self._forward = keras_forward(self.model, layer)
 
     @classmethod
     def of(cls, request: LoadRequest, read: Read = read_weights) -> Network:
@@ -226,7 +228,9 @@ def _weighted(request: LoadRequest, build: Build, read: Read) -> Any:
         _draw_weights(model, request.seed)
     else:
         path = request.weights_path()
-        load_weights(model, path, read_weights if path.suffix == ".npz" else read)
+        with path.open("rb") as file:  # a saved model calls them weights.npz, whatever they are
+            zipped = file.read(2) == b"PK"
+        load_weights(model, path, read_weights if zipped else read)
     return model
 
 
