@@ -3,6 +3,7 @@
     model.json    what it is: format, labels, how faces become vectors, versions, a hash per file
     head.skops    the fitted head; opening it builds objects of a closed list of types, no others
     weights.npz   the backbone's weights, where they are not among those that ship
+                  (weights-1.npz and so on, where vectors of several are joined)
 
 Every hash is checked before a file is opened.
 """
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 import zipfile
@@ -33,6 +35,8 @@ from ferembed.weights import cache_folder, models_folder
 
 FORMAT = 1
 MANIFEST, HEAD, WEIGHTS = "model.json", "head.skops", "weights.npz"
+_OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d*)?\.npz")
+_DRAWN_WEIGHTS = re.compile(r"random(:\d*)?")
 _LARGEST = 4 << 30
 _PICKLES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00")
 _ALLOWED = frozenset({"ferembed.heads.CalibratedSVC", "sklearn.tree._tree.Tree"})
@@ -54,9 +58,11 @@ def write(
     fingerprint: str,
     facts: dict[str, Any],
     head: Any,
-    weights: Path | None,
 ) -> None:
-    """Write the model beside `path` and move it there: never is half a model under the name."""
+    """Write the model beside `path` and move it there: never is half a model under the name.
+
+    Of `pipeline` the entry "weights" names the files of one's own, which go along.
+    """
     import skops.io
 
     path = path.resolve()  # a link stays one
@@ -66,8 +72,7 @@ def write(
         folder = Path(parent) / "model"
         folder.mkdir()
         (folder / HEAD).write_bytes(skops.io.dumps(head, compression=zipfile.ZIP_DEFLATED))
-        if weights is not None:
-            shutil.copyfile(weights, folder / WEIGHTS)
+        pipeline = {**pipeline, "weights": _take_along(pipeline["weights"], folder)}
         files = {
             file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file.read_bytes())}
             for file in sorted(folder.iterdir())
@@ -98,11 +103,25 @@ def write(
             os.replace(folder, path)
 
 
+def _take_along(weights: Any, folder: Path) -> Any:
+    """What the manifest says of the weights, whose files are then in the folder."""
+
+    def take(one: str | None, name: str) -> str | None:
+        if one is None or _DRAWN_WEIGHTS.fullmatch(one):
+            return one
+        shutil.copyfile(one, folder / name)
+        return name
+
+    if isinstance(weights, list):
+        return [take(one, f"weights-{i}.npz") for i, one in enumerate(weights, 1)]
+    return take(weights, WEIGHTS)
+
+
 def _check_free(path: Path) -> None:
     """A model is replaced by a model; whatever else is there is not lost."""
     zipped = path.suffix == ".ferembed"
     if path.is_dir():
-        foreign = sorted({file.name for file in path.iterdir()} - {MANIFEST, HEAD, WEIGHTS})
+        foreign = sorted(file.name for file in path.iterdir() if not _is_ours(file.name))
         if foreign or zipped:
             what = f"holds {foreign[0]}" if foreign else "is a folder"
             raise ModelError(f"{path} {what} and was left alone. Save under a name that is free.")
@@ -125,11 +144,13 @@ def read(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Bundle:
                 f"{fact['sha256'][:12]}.... The model is damaged: copy it again."
             )
     pipeline = dict(manifest["pipeline"])
-    needed = {HEAD, WEIGHTS} if pipeline["weights"] == WEIGHTS else {HEAD}
-    if missing := needed - manifest["files"].keys():
+    weights = pipeline["weights"]
+    own = {one for one in _listed(weights) if one and _OUR_WEIGHTS.fullmatch(one)}
+    if missing := {HEAD, *own} - manifest["files"].keys():
         raise ModelError(f"{place} is incomplete: its {MANIFEST} names no {min(missing)}.")
-    if WEIGHTS in needed:
-        pipeline["weights"] = str(_placed(place, manifest, files))
+    placed = {name: str(_placed(place, name, manifest, files)) for name in own}
+    found_at = [placed.get(one, one) for one in _listed(weights)]
+    pipeline["weights"] = found_at if isinstance(weights, list) else found_at[0]
     head = _open_head(place, files[HEAD], trusted)
     labels = getattr(head, "classes_", np.array([])).tolist()
     features = getattr(head, "n_features_in_", None)
@@ -168,15 +189,26 @@ def is_pickle(path: str | os.PathLike[str]) -> bool:
         return file.read(6).startswith(_PICKLES)
 
 
+def _is_ours(name: str) -> bool:
+    return name in (MANIFEST, HEAD) or _OUR_WEIGHTS.fullmatch(name) is not None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _files_of_folder(folder: Path) -> dict[str, bytes]:
-    names = (MANIFEST, HEAD, WEIGHTS)
-    return {name: (folder / name).read_bytes() for name in names if (folder / name).is_file()}
+    return {
+        file.name: file.read_bytes()
+        for file in folder.iterdir()
+        if _is_ours(file.name) and file.is_file()
+    }
 
 
 def _files_of_zip(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename in (MANIFEST, HEAD, WEIGHTS)]
+            members = [m for m in archive.infolist() if _is_ours(m.filename)]
             if sum(member.file_size for member in members) > _LARGEST:
                 raise ModelError(f"{path} claims more than {_LARGEST >> 30} GiB: it is no model.")
             return {member.filename: archive.read(member) for member in members}
@@ -214,6 +246,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "preprocess": (dict, type(None)),
     "normalize": (bool,),
 }
+_JOINED = {"backbone", "layer", "weights", "preprocess"}  # may be lists, to join vectors
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
@@ -226,11 +259,12 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         odd = sorted(manifest["pipeline"].keys() ^ _KINDS.keys())
         raise KeyError(f"pipeline has or lacks {', '.join(odd)}")
     for key, value in manifest["pipeline"].items():
-        if not isinstance(value, _KINDS[key]):
+        values = _listed(value) if key in _JOINED else [value]
+        if not values or not all(isinstance(one, _KINDS[key]) for one in values):
             raise TypeError(f"{key} is {value!r}")
-    weights = manifest["pipeline"]["weights"]
-    if weights is not None and weights != WEIGHTS and not weights.startswith("random"):
-        raise ValueError(f"weights lie outside of the model, at {weights!r}")
+    for one in _listed(manifest["pipeline"]["weights"]):
+        if one is not None and not any(k.fullmatch(one) for k in (_OUR_WEIGHTS, _DRAWN_WEIGHTS)):
+            raise ValueError(f"weights lie outside of the model, at {one!r}")
     for name, fact in manifest["files"].items():
         if not isinstance(fact, dict) or not isinstance(fact.get("sha256"), str):
             raise TypeError(f"the fact of {name} is {fact!r}")
@@ -321,14 +355,14 @@ def _is_sound_machine(machine: Any) -> bool:
     )
 
 
-def _placed(place: Path, manifest: dict[str, Any], files: dict[str, bytes]) -> Path:
-    """The weights as a file: in the folder, or out of the zip into the cache."""
+def _placed(place: Path, name: str, manifest: dict[str, Any], files: dict[str, bytes]) -> Path:
+    """A file of weights: in the folder, or out of the zip into the cache."""
     if place.is_dir():
-        return place / WEIGHTS
-    path = cache_folder() / "weights" / f"{manifest['files'][WEIGHTS]['sha256']}.npz"
+        return place / name
+    path = cache_folder() / "weights" / f"{manifest['files'][name]['sha256']}.npz"
     if not path.exists() or _sha256(path.read_bytes()) != path.stem:
         with replacing(path) as unfinished:
-            unfinished.write_bytes(files[WEIGHTS])
+            unfinished.write_bytes(files[name])
     return path
 
 

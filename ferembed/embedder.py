@@ -6,18 +6,22 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ferembed.backbones import LoadRequest, fingerprint, load_backbone
-from ferembed.errors import ImageError
+from ferembed.errors import ImageError, ModelError
 from ferembed.images import MAX_PIXELS, Opened, Source, describe, open_source
 from ferembed.preprocess import Preprocess
 from ferembed.store import EmbeddingStore, Recipe, Vectors
+
+T = TypeVar("T")
+OneOrList: TypeAlias = T | Sequence[T]
 
 BATCH = 64  # images computed and stored together: what a kill can lose
 _CHUNK = 512  # images looked up together, or fewer that hold
@@ -41,7 +45,7 @@ class Embedded:
     vectors: Vectors
     positions: NDArray[np.intp]
     failures: tuple[Failure, ...] = ()
-    hits: int = 0  # taken from the store
+    hits: int = 0  # vectors taken from the store; of joined ones each counts
     computed: int = 0
     damaged: int = 0  # found damaged in the store and computed again
 
@@ -53,13 +57,20 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     >>> Embedder("cnn-a", weights="random", store="memory").transform(faces).shape
     (2, 64)
 
+    Given lists, it joins vectors. Each is kept in the store by itself, under a recipe of its own.
+
+    >>> both = Embedder("cnn-a", layer=["dense1", "dense2"], weights="random", store="memory")
+    >>> both.transform(faces).shape
+    (2, 128)
+
     Parameters
     ----------
-    backbone : the name of a backbone (`ferembed models` lists them)
+    backbone : the name of a backbone (`ferembed models` lists them), or a list of names
     layer : which of its layers is the embedding; None for its default
     weights : None for those that ship, the path of an .npz, or "random" / "random:SEED"
     preprocess : a Preprocess of another recipe than the backbone's own
-    normalize : scale each vector to unit length
+        (each of these three: one for all, or a list of one for each)
+    normalize : scale each backbone's vector to unit length
     store : "disk" for the user's cache, "memory", "none", or the path of a file
     engine : "auto", "openvino" or "keras"; they give the same vectors
     max_pixels : a larger picture is refused before it is decoded
@@ -68,11 +79,11 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        backbone: str = "mini-vgg",
+        backbone: OneOrList[str] = "mini-vgg",
         *,
-        layer: str | None = None,
-        weights: str | os.PathLike[str] | None = None,
-        preprocess: Preprocess | None = None,
+        layer: OneOrList[str | None] = None,
+        weights: OneOrList[str | os.PathLike[str] | None] = None,
+        preprocess: OneOrList[Preprocess | None] = None,
         normalize: bool = False,
         store: str | os.PathLike[str] | EmbeddingStore = "disk",
         engine: str = "auto",
@@ -137,15 +148,42 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def recipe(self) -> Recipe:
         """Everything that decides a vector beside the image."""
-        facts = {**self.request.facts(), "normalize": bool(self.normalize)}
-        text = json.dumps(facts, sort_keys=True)
-        return Recipe(fingerprint(facts), text, int(str(facts["dim"])))
+        recipes = [self._recipe(request) for request in self.requests]
+        if len(recipes) == 1:
+            return recipes[0]
+        dim = sum(recipe.dim for recipe in recipes)
+        return _recipe({"joined": [json.loads(recipe.facts) for recipe in recipes], "dim": dim})
+
+    @property
+    def requests(self) -> list[LoadRequest]:
+        """How each backbone is asked for whose vectors are joined; most often it is one."""
+        given = {name: getattr(self, name) for name in ("backbone", "layer", "weights")}
+        given["preprocess"] = self.preprocess
+        lengths = {name: len(value) for name, value in given.items() if is_list(value)}
+        count = max(lengths.values(), default=1)
+        if set(lengths.values()) - {count} or not count:
+            counts = ", ".join(f"{n} of {name}" for name, n in lengths.items())
+            raise ModelError(f"There are {counts}. Give one for all, or a list of one for each.")
+        columns = [value if is_list(value) else [value] * count for value in given.values()]
+        return [
+            LoadRequest(
+                backbone,
+                layer,
+                None if weights is None else os.fspath(weights),
+                preprocess,
+                self.engine,
+            )
+            for backbone, layer, weights, preprocess in zip(*columns, strict=True)
+        ]
 
     @property
     def request(self) -> LoadRequest:
-        """How the backbone is asked for."""
-        weights = None if self.weights is None else os.fspath(self.weights)
-        return LoadRequest(self.backbone, self.layer, weights, self.preprocess, self.engine)
+        """How the backbone is asked for, where it is one."""
+        (request,) = self.requests
+        return request
+
+    def _recipe(self, request: LoadRequest) -> Recipe:
+        return _recipe({**request.facts(), "normalize": bool(self.normalize)})
 
     def _embed_chunk(
         self,
@@ -163,8 +201,10 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 failures.append(Failure(position, content.name, str(error)))
         broken: dict[bytes, str] = {}
 
-        def compute(missing: list[int]) -> Iterator[tuple[list[int], Vectors]]:
-            network = load_backbone(self.request)
+        def compute(
+            request: LoadRequest, missing: list[int]
+        ) -> Iterator[tuple[list[int], Vectors]]:
+            network = load_backbone(request)
             for start in range(0, len(missing), BATCH):
                 done: list[int] = []
 
@@ -184,20 +224,24 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     vectors /= np.sqrt(np.maximum(squares, _EPSILON))
                 yield done, vectors
 
-        fetched = store.fetch(self.recipe, keys, compute)
+        fetched = [
+            store.fetch(self._recipe(request), keys, partial(compute, request))
+            for request in self.requests
+        ]
+        present = np.logical_and.reduce([one.present for one in fetched])
         kept = []
         for i, (position, content) in enumerate(readable):
-            if fetched.present[i]:
+            if present[i]:
                 kept.append(position)
             else:
                 failures.append(Failure(position, content.name, broken[keys[i]]))
         return Embedded(
-            fetched.vectors[fetched.present],
+            np.concatenate([one.vectors[present] for one in fetched], axis=1),
             np.array(kept, np.intp),
             tuple(sorted(failures, key=lambda failure: failure.position)),
-            fetched.hits,
-            fetched.computed,
-            fetched.damaged,
+            sum(one.hits for one in fetched),
+            sum(one.computed for one in fetched),
+            sum(one.damaged for one in fetched),
         )
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -207,6 +251,15 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         return tags
+
+
+def is_list(value: object) -> bool:
+    """Whether a parameter gives one value for each backbone rather than one for all."""
+    return isinstance(value, (list, tuple))
+
+
+def _recipe(facts: dict[str, object]) -> Recipe:
+    return Recipe(fingerprint(facts), json.dumps(facts, sort_keys=True), int(str(facts["dim"])))
 
 
 def _refuse_one_alone(images: Any) -> None:

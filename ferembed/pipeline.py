@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from ferembed import bundle, export
-from ferembed.embedder import Embedded, Embedder, Failure, raise_failures
+from ferembed.embedder import (
+    Embedded,
+    Embedder,
+    Failure,
+    OneOrList,
+    is_list,
+    raise_failures,
+)
 from ferembed.errors import LabelError, ModelError
 from ferembed.faces import DETECTORS, Face, crop
 from ferembed.heads import HEADS
@@ -64,14 +71,14 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        backbone: str = "mini-vgg",
+        backbone: OneOrList[str] = "mini-vgg",
         head: Any = "svm",
         *,
         detector: str | None = "haar",
         margin: float = 0.0,
-        layer: str | None = None,
-        weights: str | os.PathLike[str] | None = None,
-        preprocess: Preprocess | None = None,
+        layer: OneOrList[str | None] = None,
+        weights: OneOrList[str | os.PathLike[str] | None] = None,
+        preprocess: OneOrList[Preprocess | None] = None,
         normalize: bool = False,
         store: str | os.PathLike[str] | EmbeddingStore = "disk",
         engine: str = "auto",
@@ -206,14 +213,9 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Write a folder that a person can read, or a zip of it if the name ends in .ferembed."""
         recipe = self._checked_embedder().recipe
         facts = {name: getattr(self, name) for name in _SAVED}
-        weights = None
-        if self.weights is not None and self.embedder.request.seed is None:
-            facts["weights"], weights = bundle.WEIGHTS, Path(self.weights)
-        if self.preprocess is not None:
-            facts["preprocess"] = self.preprocess.facts()
-        bundle.write(
-            Path(path), facts, recipe.fingerprint, json.loads(recipe.facts), self.head_, weights
-        )
+        facts["preprocess"] = _each(self.preprocess, Preprocess.facts)
+        facts["weights"] = _each(self.weights, os.fspath)
+        bundle.write(Path(path), facts, recipe.fingerprint, json.loads(recipe.facts), self.head_)
 
     @classmethod
     def load(
@@ -240,8 +242,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         saved = bundle.read(path, trusted)
         facts = saved.pipeline
         try:
-            if facts["preprocess"] is not None:
-                facts["preprocess"] = Preprocess(**facts["preprocess"])
+            facts["preprocess"] = _each(facts["preprocess"], lambda one: Preprocess(**one))
             pipeline = cls.of(saved.head, **{**facts, **settings})
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be understood: {error}.") from error
@@ -266,6 +267,13 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             params["head"] = HEADS[head].make()
         super().set_params(**params)
         return self
+
+
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A parameter changed where it is not None, or the list of them."""
+    if is_list(value):
+        return [_each(one, change) for one in value]
+    return None if value is None else change(value)
 
 
 def _checked_labels(labels: Any) -> NDArray[Any]:

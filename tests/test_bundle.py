@@ -80,6 +80,38 @@ def test_weights_of_ones_own_travel_with_the_model(name, tmp_path, faces, labels
     assert Pipeline.load(tmp_path / f"moved-{name}").predict_proba(faces) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("name", ["model", "model.ferembed"])
+def test_joined_vectors_and_the_weights_of_each_travel_with_the_model(
+    name, tmp_path, faces, labels
+):
+    from ferembed.backbones.cnn import build
+    from ferembed.backbones.engines import save_weights
+
+    paths = [tmp_path / "a.npz", tmp_path / "c.npz"]
+    for path, network in zip(paths, ("cnn-a", "cnn-c"), strict=True):
+        save_weights(build(network), path)
+    made = Pipeline(
+        ["cnn-a", "cnn-b", "cnn-c"],
+        "knn",
+        layer=["dense2", None, "flatten"],
+        weights=[paths[0], "random:3", paths[1]],
+        preprocess=[None, Preprocess(equalize="clahe"), None],
+        store="memory",
+    )
+    made.set_params(head__n_neighbors=3).fit(faces, labels)
+    expected = made.predict_proba(faces)
+    made.save(tmp_path / name)
+    for path in paths:
+        path.unlink()
+    os.rename(tmp_path / name, tmp_path / f"moved-{name}")
+    loaded = Pipeline.load(tmp_path / f"moved-{name}", store="none")
+    assert loaded.predict_proba(faces) == pytest.approx(expected)
+    assert loaded.embedder.recipe == made.recipe_
+    loaded.save(tmp_path / f"moved-{name}")  # over the files it was loaded from
+    again = Pipeline.load(tmp_path / f"moved-{name}", store="none")
+    assert again.predict_proba(faces) == pytest.approx(expected)
+
+
 def test_a_person_can_read_what_was_saved(saved):
     manifest = json.loads((saved / MANIFEST).read_text())
     assert manifest["labels"] == ["angry", "happy", "sad"]
@@ -272,6 +304,14 @@ def test_a_forged_support_vector_machine_is_refused(head, tmp_path, faces, label
         ({"preprocess": {"sizes": 3}}, "cannot be understood"),
         ({"detector": "har"}, "Did you mean 'haar'"),
         ({"backbone": "cnn-z"}, "No backbone is called 'cnn-z'"),
+        ({"backbone": ["cnn-a", "cnn-z"]}, "No backbone is called 'cnn-z'"),
+        ({"backbone": ["cnn-a", 3]}, "backbone is ['cnn-a', 3]"),
+        ({"backbone": []}, "backbone is []"),
+        ({"normalize": [True]}, "normalize is [True]"),
+        ({"weights": ["random", "/etc/passwd"]}, "weights lie outside of the model"),
+        ({"weights": "random/../../etc/passwd"}, "weights lie outside of the model"),
+        ({"weights": "weights-2.npz"}, "names no weights-2.npz"),
+        ({"backbone": ["cnn-a"] * 2, "layer": ["dense1"] * 3}, "There are 2 of backbone, 3 of"),
     ],
 )
 def test_a_manifest_sets_only_what_makes_vectors(saved, change, message):

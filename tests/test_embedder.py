@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 
 from ferembed.backbones import LoadRequest, load_backbone
 from ferembed.embedder import BATCH, Embedder
-from ferembed.errors import ImageError, ImageTooLarge, WeightsError
+from ferembed.errors import ImageError, ImageTooLarge, ModelError, WeightsError
 from ferembed.preprocess import Preprocess
 from ferembed.store import EmbeddingStore
 from tests.conftest import run_python
@@ -61,6 +61,57 @@ def test_switching_any_part_of_the_recipe_does_not_reuse_vectors(store, faces, c
 def test_other_weights_do_not_reuse_vectors(store, faces):
     Embedder("cnn-a", weights="random:1", store=store).transform(faces)
     assert Embedder("cnn-a", weights="random:2", store=store).embed(faces).hits == 0
+
+
+def test_vectors_of_several_backbones_are_joined_and_kept_each_by_itself(store, faces):
+    parts = [embedder(store, name).transform(faces) for name in ("cnn-a", "cnn-b")]
+    joined = embedder(store, ["cnn-a", "cnn-b"]).embed(faces)
+    assert (joined.vectors == np.concatenate(parts, axis=1)).all()
+    assert (joined.hits, joined.computed) == (48, 0)
+    assert embedder(store, ["cnn-b", "cnn-c"]).embed(faces).computed == 24  # cnn-c's alone
+    assert embedder(store, "cnn-c").embed(faces).computed == 0
+    turned = embedder(store, ["cnn-b", "cnn-a"])
+    assert turned.recipe.fingerprint != embedder(store, ["cnn-a", "cnn-b"]).recipe.fingerprint
+    assert (turned.transform(faces) == np.concatenate(parts[::-1], axis=1)).all()
+
+
+def test_what_is_joined_has_its_own_layer_weights_and_preprocessing(store, faces):
+    clahe = Preprocess(equalize="clahe")
+    joined = Embedder(
+        ["cnn-a", "cnn-b"],
+        layer=["dense2", None],
+        weights=["random:1", "random:2"],
+        preprocess=[None, clahe],
+        normalize=True,
+        store=store,
+    )
+    one = Embedder("cnn-a", layer="dense2", weights="random:1", normalize=True, store=store)
+    two = Embedder("cnn-b", weights="random:2", preprocess=clahe, normalize=True, store=store)
+    expected = np.concatenate([one.transform(faces), two.transform(faces)], axis=1)
+    assert (joined.transform(faces) == expected).all()
+    assert joined.recipe.dim == 128
+    layers = embedder(store, layer=["dense2", "output"])  # of one backbone
+    assert layers.transform(faces).shape == (24, 71)
+    alone = embedder(store, ["cnn-a"], layer=("dense2",))
+    assert alone.recipe == embedder(store, layer="dense2").recipe
+
+
+def test_a_bad_image_fails_once_for_all_that_are_joined(store, faces):
+    joined = embedder(store, ["cnn-a", "cnn-b"])
+    images = [faces[0], b"no picture", faces[1], "missing.png", faces[0]]
+    embedded = joined.embed(images)
+    assert embedded.positions.tolist() == [0, 2, 4]
+    assert [failure.position for failure in embedded.failures] == [1, 3]
+    assert embedded.vectors.shape == (3, 128)
+    assert embedded.computed == 4  # two faces by two backbones
+    assert joined.transform([]).shape == (0, 128)
+
+
+def test_lists_of_unequal_lengths_are_told(store, faces):
+    with pytest.raises(ModelError, match="There are 2 of backbone, 3 of layer. Give one for all"):
+        embedder(store, ["cnn-a", "cnn-b"], layer=["dense1"] * 3).transform(faces)
+    with pytest.raises(ModelError, match="There are 0 of backbone"):
+        embedder(store, []).transform(faces)
 
 
 def test_the_engine_is_no_part_of_the_recipe(store, faces):

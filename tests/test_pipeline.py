@@ -191,6 +191,18 @@ def test_a_grid_search_over_head_and_backbone(faces, labels):
     assert search.best_estimator_.predict(faces).shape == (24,)
 
 
+def test_a_grid_search_over_what_is_joined(faces, labels):
+    grid = {"backbone": ["cnn-a", ["cnn-a", "cnn-b"], ("cnn-b", "cnn-c")], "head__C": [0.1, 10]}
+    search = GridSearchCV(pipeline("svm"), grid, cv=2).fit(faces, labels)
+    assert not np.isnan(search.cv_results_["mean_test_score"]).any()
+    assert search.cv_results_["params"][2]["backbone"] == ["cnn-a", "cnn-b"]
+    joined = clone(pipeline("svm").set_params(backbone=["cnn-a", "cnn-b"])).fit(faces, labels)
+    assert joined.head_.n_features_in_ == 128
+    assert joined.predict(faces).shape == (24,)
+    with pytest.raises(ModelError, match="fitted on other vectors than are made here"):
+        joined.set_params(backbone=["cnn-b", "cnn-a"]).predict(faces)
+
+
 def test_cross_validation_over_a_list_of_images(faces, labels):
     scores = cross_val_score(pipeline(), list(faces), labels, cv=3)
     assert scores.shape == (3,)
