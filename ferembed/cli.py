@@ -392,8 +392,12 @@ def _report_failures(failures: Sequence[Any]) -> None:
 
 
 def _vector_settings(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("backbone", "layer", "weights", "normalize", "store", "engine")
-    return {**{name: getattr(options, name) for name in names}, "verbose": not options.quiet}
+    settings = {name: getattr(options, name) for name in ("normalize", "store", "engine")}
+    for name in ("backbone", "layer", "weights"):
+        given = [value or None for value in getattr(options, name)]
+        if given:  # a list of one is one for all
+            settings[name] = given if len(given) > 1 else given[0]
+    return {**settings, "verbose": not options.quiet}
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -467,9 +471,12 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     def add_vectors(added: argparse.ArgumentParser) -> None:
-        added.add_argument("--backbone", default="mini-vgg", help="see: ferembed models")
-        added.add_argument("--layer", help="the layer that is the embedding")
-        added.add_argument("--weights", help="an .npz of weights, or 'random'")
+        for name, meaning in (
+            ("backbone", "see: ferembed models; several, each by its own --backbone, are joined"),
+            ("layer", "the layer that is the embedding; one for all, or one for each backbone"),
+            ("weights", "a file of weights, or 'random'; '' is what ships, where others differ"),
+        ):
+            added.add_argument(f"--{name}", action="append", default=[], help=meaning)
         added.add_argument("--normalize", action="store_true", help="vectors of unit length")
         add_engine(added)
 

@@ -233,6 +233,24 @@ def test_other_labels_are_given_a_meaning(run, class_folders, tmp_path):
             run("data", "build", class_folders, "-o", tmp_path / "x", *arguments)
 
 
+def test_backbones_given_several_times_are_joined(run, class_folders, tmp_path):
+    options = ("--backbone", "cnn-a", "--weights", "random", "--quiet", "--json")
+    counts = json.loads(run("embed", class_folders, *options, "--layer", "dense2")[1])
+    assert (counts["computed"], counts["from_store"]) == (24, 0)
+    both = (*options, "--backbone", "cnn-b", "--layer", "dense2", "--layer", "")
+    output = tmp_path / "joined.npz"
+    counts = json.loads(run("embed", class_folders, *both, "--output", output)[1])
+    assert (counts["computed"], counts["from_store"], counts["failed"]) == (24, 24, 1)  # once
+    assert np.load(output)["vectors"].shape == (24, 128)
+    model = tmp_path / "model"
+    facts = json.loads(run("fit", class_folders, *both, "--head", "softmax", "--output", model)[1])
+    assert facts["computed"] == 0
+    assert "accuracy" in run("evaluate", model, class_folders, "--quiet")[1]
+    code, _, err = run("embed", class_folders, *both, "--layer", "dense1")
+    assert code == 2
+    assert "There are 2 of backbone, 3 of layer. Give one for all, or a list of one for" in err
+
+
 def test_models_lists_everything(run):
     facts = json.loads(run("models", "--json")[1])
     assert "cnn-f" in [backbone["name"] for backbone in facts["backbones"]]
