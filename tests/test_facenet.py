@@ -108,12 +108,28 @@ def test_every_array_of_a_graph_finds_its_layer_and_the_last_norm_is_folded(mode
     assert np.abs(np.asarray(model.get_layer("Bottleneck")(rows)) - expected).max() < 1e-4
 
 
+def bomb():
+    """A graph of some bytes that claims a constant of a terabyte."""
+    from tensorflow import make_tensor_proto
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+
+    graph = GraphDef()
+    node = graph.node.add(name="InceptionResnetV1/big", op="Const")
+    node.attr["value"].tensor.CopyFrom(make_tensor_proto(np.float32([[1.0]])))
+    for side in node.attr["value"].tensor.tensor_shape.dim:
+        side.size = 500_000
+    return graph.SerializeToString()
+
+
 def test_what_is_no_such_graph_is_refused(model, tmp_path):
     path = tmp_path / "x.pb"
     for content in (b"", b"no graph", b"\x0a\xff"):
         path.write_bytes(content)
         with pytest.raises(WeightsError, match=r"x\.pb is no frozen graph of InceptionResnetV1"):
             read(path)
+    path.write_bytes(bomb())
+    with pytest.raises(WeightsError, match="InceptionResnetV1/big is said to be larger than the"):
+        read(path)
     a_graph(model, path, lambda constants: constants.pop("Bottleneck/BatchNorm/beta"))
     with pytest.raises(WeightsError, match="Bottleneck/BatchNorm/beta"):
         read(path)

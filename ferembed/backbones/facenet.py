@@ -2,11 +2,12 @@
 
 It reads the frozen graph that the package face-library carries, in which the norms are folded into
 the convolutions. Training for identity throws expression away, all the more the nearer the layer is
-to the end: `repeat_2` reads expressions better (54 % against 42 % at the embedding).
+to the end: a head on frozen vectors reached 54 % at `repeat_2` and 42 % at the embedding.
 """
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -119,12 +120,14 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     from tensorflow.core.framework.graph_pb2 import GraphDef
 
     try:
-        graph = GraphDef.FromString(path.read_bytes())
-        constants = {
-            node.name.removeprefix(ROOT): make_ndarray(node.attr["value"].tensor)
-            for node in graph.node
-            if node.op == "Const" and node.name.startswith(ROOT)
-        }
+        content = path.read_bytes()
+        constants = {}
+        for node in GraphDef.FromString(content).node:
+            if node.op == "Const" and node.name.startswith(ROOT):
+                tensor = node.attr["value"].tensor
+                if math.prod(side.size for side in tensor.tensor_shape.dim) > len(content):
+                    raise ValueError(f"{node.name} is said to be larger than the file")
+                constants[node.name.removeprefix(ROOT)] = make_ndarray(tensor)
         arrays = {}
         for name, kernel in constants.items():
             if name.endswith("/weights") and not name.startswith(LAST):
