@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 # Set before any test imports ferembed, so that no test touches the user's own cache.
 CACHE = Path(tempfile.mkdtemp(prefix="ferembed-tests-"))
 os.environ["FEREMBED_CACHE"] = str(CACHE)
+os.environ.pop("FEREMBED_WEIGHTS", None)
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 

@@ -1,0 +1,105 @@
+"""download: a file from an address, resumed where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ferembed.errors import WeightsError
+
+if TYPE_CHECKING:
+    from ferembed.weights import Progress
+
+_CHUNK = 1 << 18
+_PATIENCE = 60.0  # seconds without a byte
+
+
+def download(url: str, path: Path, size: int | None, progress: Progress) -> Path:
+    """Where the whole file lies: beside `path`, for the caller to check and rename.
+
+    What came is kept in a `.part` named after the version that the server has, so that another
+    call goes on there, and never joins halves of two versions. Two processes at once write the
+    same bytes to the same places.
+    """
+    with _open(url) as whole:
+        total = whole.length
+        if size is not None and total not in (None, size):
+            raise WeightsError(
+                f"{url} has {total:,} bytes, expected {size:,}: it is another file by now. "
+                "Nothing was downloaded."
+            )
+        version = whole.headers.get("ETag") or whole.headers.get("Last-Modified") or url
+        tag = hashlib.sha256(f"{version} {total}".encode()).hexdigest()[:8]
+        part = path.with_name(f"{path.name}.{tag}.part")
+        have = part.stat().st_size if part.exists() else 0
+        if total is None or have > total:
+            part.unlink(missing_ok=True)
+            have = 0
+        if not have:
+            _write(whole, part, 0, total, progress)
+    if have and have != total:
+        with _open(url, have) as rest:
+            # A server that knows no ranges sends everything once more.
+            ranged = rest.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            _write(rest, part, have if ranged else 0, total, progress)
+    return part
+
+
+def _open(url: str, start: int = 0) -> HTTPResponse:
+    headers = {"User-Agent": "ferembed"} | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        response: HTTPResponse = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=_PATIENCE
+        )
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise WeightsError(f"{url} cannot be fetched: {error.code} {error.reason}.") from error
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        reason = getattr(reason, "strerror", None) or reason or type(error).__name__
+        raise WeightsError(f"{url} cannot be reached: {reason}.") from error
+    return response
+
+
+def _write(
+    response: HTTPResponse, part: Path, done: int, total: int | None, progress: Progress
+) -> None:
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("r+b" if part.exists() else "wb") as file:
+            file.seek(done)
+            progress(done, total)
+            for chunk in _chunks(response, part):
+                file.write(chunk)
+                done += len(chunk)
+                progress(done, total)
+    except OSError as error:
+        raise WeightsError(
+            f"{part} cannot be written beyond {done / 1e6:.1f} MB: {error.strerror}. What has come "
+            "is kept: make room and start again, or name another folder in $FEREMBED_WEIGHTS."
+        ) from error
+    if total is not None and done != total:
+        raise _broken_off(part, f"{done / 1e6:.1f} of {total / 1e6:.1f} MB have come")
+
+
+def _chunks(response: HTTPResponse, part: Path) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = response.read(_CHUNK)
+        except (OSError, HTTPException) as error:
+            raise _broken_off(part, str(error) or type(error).__name__) from error
+        if not chunk:
+            return
+        yield chunk
+
+
+def _broken_off(part: Path, reason: str) -> WeightsError:
+    return WeightsError(
+        f"The download broke off: {reason}. What has come is kept in {part}: start again, and it "
+        "goes on from there."
+    )
