@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
@@ -13,13 +14,24 @@ WIDTHS = (32, 64, 128, 256)
 DROPOUT = (0.0, 0.0, 0.1, 0.2)
 
 
-def build(classes: int = 7) -> Any:
-    """The Keras model, from the face to a logit per class."""
+def build(classes: int = 7, branches: Sequence[str] = ("",)) -> Any:
+    """The Keras model, from the face to logits. Several branches are joined at the embedding."""
     keras = import_keras()
+    layers = keras.layers
+    face = keras.Input((48, 48, 1), name="face")
+    pooled = [_pooled(face, branch, alone=len(branches) == 1) for branch in branches]
+    x = pooled[0] if len(pooled) == 1 else layers.Concatenate(name="embedding")(pooled)
+    x = layers.Dropout(0.4, name="drop")(x)
+    logits = layers.Dense(classes, name="logits", dtype="float32")(x)
+    return keras.Model(face, logits, name="vgg")
+
+
+def _pooled(face: Any, branch: str, alone: bool) -> Any:
+    """256 values of the face; the branch's name begins those of its layers."""
     from ferembed.backbones.layers import BatchNorm
 
-    layers = keras.layers
-    face = x = keras.Input((48, 48, 1), name="face")
+    layers = import_keras().layers
+    x = face
     for group, (width, dropout) in enumerate(zip(WIDTHS, DROPOUT, strict=True), 1):
         for k in (1, 2):
             x = layers.Conv2D(
@@ -28,18 +40,16 @@ def build(classes: int = 7) -> Any:
                 padding="same",
                 use_bias=False,
                 kernel_initializer="he_normal",
-                name=f"conv{group}_{k}",
+                name=f"{branch}conv{group}_{k}",
             )(x)
-            x = BatchNorm(momentum=0.9, epsilon=1e-3, name=f"norm{group}_{k}")(x)
-            x = layers.ReLU(name=f"relu{group}_{k}")(x)
+            x = BatchNorm(momentum=0.9, epsilon=1e-3, name=f"{branch}norm{group}_{k}")(x)
+            x = layers.ReLU(name=f"{branch}relu{group}_{k}")(x)
         if group < len(WIDTHS):
-            x = layers.MaxPooling2D(2, name=f"pool{group}")(x)
+            x = layers.MaxPooling2D(2, name=f"{branch}pool{group}")(x)
         if dropout:
-            x = layers.Dropout(dropout, name=f"drop{group}")(x)
-    x = layers.GlobalAveragePooling2D(name="embedding")(x)
-    x = layers.Dropout(0.4, name="drop")(x)
-    logits = layers.Dense(classes, name="logits", dtype="float32")(x)
-    return keras.Model(face, logits, name="mini_vgg")
+            x = layers.Dropout(dropout, name=f"{branch}drop{group}")(x)
+    name = "embedding" if alone else f"{branch}embedding"
+    return layers.GlobalAveragePooling2D(name=name)(x)
 
 
 _FACTS = "MIT", "FER2013, training split (28,709 faces; the data set is for research)"
