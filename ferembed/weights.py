@@ -99,18 +99,16 @@ class Carried(Weights):
         for archive in (folder / self.archive for folder in _folders()):
             if archive.exists():
                 try:
-                    with (
-                        tarfile.open(archive) as packed,
-                        packed.extractfile(self.member) as file,  # type: ignore[union-attr]
-                        replacing(cache_folder() / "weights" / self.file) as unfinished,
-                        unfinished.open("wb") as unpacked,
-                    ):
-                        shutil.copyfileobj(file, unpacked)
-                except (tarfile.TarError, AttributeError, KeyError, *_DAMAGE) as error:
+                    with tarfile.open(archive) as packed:
+                        member = packed.extractfile(self.member)
+                        content = member.read() if member else b""
+                except (tarfile.TarError, *_DAMAGE) as error:
                     raise WeightsError(
                         f"{archive} holds no readable {self.member}: {error}. It is damaged or of "
                         f"another version: {self._remedy()}"
                     ) from error
+                with replacing(cache_folder() / "weights" / self.file) as unfinished:
+                    unfinished.write_bytes(content)
                 return
 
     def _advice(self) -> str:
@@ -123,7 +121,7 @@ class Carried(Weights):
         return f"delete it and run: {self._command()}"
 
     def _command(self) -> str:
-        return self.command.format(folder=cache_folder() / "weights")
+        return self.command.format(folder=weights_folder())
 
 
 @dataclass(frozen=True)
