@@ -282,11 +282,14 @@ def _opened(options: argparse.Namespace, progress: Any = None, path: str = "") -
 
 
 @contextmanager
-def _bar(options: argparse.Namespace) -> Iterator[Callable[[int, int | None], None]]:
+def _bar(
+    options: argparse.Namespace, unit: str = "img"
+) -> Iterator[Callable[[int, int | None], None]]:
     """A progress function for the library that moves a bar on a terminal."""
     from tqdm import tqdm
 
-    with tqdm(unit="img", disable=True if options.quiet else None) as bar:
+    disable = True if options.quiet else None
+    with tqdm(unit=unit, unit_scale=unit == "B", disable=disable) as bar:
 
         def progress(done: int, total: int | None) -> None:
             if done < bar.n or total != bar.total:  # the next of several passes
@@ -302,6 +305,10 @@ def _part(data: Dataset, wanted: str | None, usual: str) -> Dataset:
 
 
 def _models(options: argparse.Namespace) -> int:
+    if options.action == "fetch":
+        return _fetch(options)
+    if options.name or options.source:
+        raise FerembedError("A name and --from go with fetch: ferembed models fetch NAME.")
     from ferembed.backbones import BACKBONES
     from ferembed.bundle import shipped
     from ferembed.faces import DETECTORS
@@ -316,7 +323,13 @@ def _models(options: argparse.Namespace) -> int:
                 "summary": spec.summary,
                 "layers": dict(spec.layers),
                 "parameters": spec.parameters,
-                "weights": "ships" if spec.weights else "yours",
+                "weights": spec.weights
+                and {
+                    "file": spec.weights.file,
+                    "here": spec.weights.find() is not None,
+                    "licence": spec.weights.licence,
+                    "trained_on": spec.weights.trained_on,
+                },
             }
             for spec in backbones
         ],
@@ -326,12 +339,47 @@ def _models(options: argparse.Namespace) -> int:
     lines = ["Models that ship: " + ", ".join(shipped()), "", "Backbones"]
     for spec in backbones:
         layers = ", ".join(f"{layer} ({dim})" for layer, dim in spec.layers)
-        lines.append(f"  {spec.name:10} {spec.summary}; {spec.parameters:,} parameters")
-        weights = "its weights ship" if spec.weights else "bring or train its weights"
-        lines.append(f"  {'':10} layers {layers}; {weights}")
+        lines.append(f"  {spec.name}: {spec.summary}")
+        lines.append(f"      {spec.parameters:,} parameters; layers {layers}")
+        if spec.weights is None:
+            lines.append("      bring or train its weights")
+        else:
+            here = "weights here" if spec.weights.find() else f"ferembed models fetch {spec.name}"
+            lines.append(f"      {here}; trained on {spec.weights.trained_on}")
+            lines.append(f"      licence: {spec.weights.licence}")
     lines += ["", "Heads", *(f"  {name:10} {HEADS[name].summary}" for name in HEADS)]
     lines += ["", "Detectors: " + ", ".join(DETECTORS)]
     _print(options, facts, "\n".join(lines))
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ferembed.backbones import BACKBONES, fetch_weights
+
+    if not options.name:
+        raise FerembedError("Say whose weights: ferembed models fetch NAME. See: ferembed models")
+    source = Path(options.source) if options.source else None
+    with _bar(options, "B") as progress:
+        path = fetch_weights(options.name, source, progress)
+    weights = BACKBONES[options.name].weights
+    assert weights is not None
+    facts = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": weights.content,
+        "known": bool(weights.sha256),
+        "licence": weights.licence,
+        "trained_on": weights.trained_on,
+    }
+    text = "{file}: {bytes:,} bytes, sha256 {sha256}\nLicence: {licence}. Trained on: {trained_on}."
+    if not weights.sha256:
+        text += (
+            "\nNobody publishes its sha256. Its arrays have the names and shapes that they must "
+            "have; from now on the file is held to the sha256 above."
+        )
+    _print(options, facts, text.format(**facts))
     return 0
 
 
@@ -657,7 +705,17 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--size", type=int, default=48, help="the side of pictures in a .csv")
     build.add_argument("--seed", type=int, default=0, help="the same seed, the same data set")
 
-    command("models", _models, "list models, backbones, heads and detectors", "ferembed models")
+    models = command(
+        "models",
+        _models,
+        "list models, backbones, heads and detectors, and fetch weights",
+        "ferembed models fetch vggface2-resnet50",
+    )
+    models.add_argument("action", nargs="?", default="list", choices=("list", "fetch"))
+    models.add_argument("name", nargs="?", help="the backbone whose weights to fetch")
+    models.add_argument(
+        "--from", dest="source", metavar="FILE", help="copy the weights, instead of downloading"
+    )
 
     cache = command(
         "cache", _cache, "look after the vectors on disk", "ferembed cache prune --days 30"

@@ -223,7 +223,7 @@ class Published(Weights):
     def _by_hand(self) -> str:
         return (
             f"By hand, on any machine: download {self.url} and put the file into "
-            f"{cache_folder() / 'weights'}, or into a folder that $FEREMBED_WEIGHTS names."
+            f"{weights_folder()}, or into a folder that $FEREMBED_WEIGHTS names."
         )
 
     def _remedy(self) -> str:

@@ -14,9 +14,11 @@ from ferembed.errors import MissingExtra, UnknownName, WeightsError
 from ferembed.preprocess import Preprocess
 from tests.conftest import run_python
 
-every_backbone = pytest.mark.parametrize("name", BACKBONES.names())
+# One is too large to be made several times: test_vggface has a test of its own for it.
+NAMES = [name for name in BACKBONES if BACKBONES[name].parameters < 100_000_000]
+every_backbone = pytest.mark.parametrize("name", NAMES)
 every_layer = pytest.mark.parametrize(
-    ("name", "layer"), [(n, layer) for n in BACKBONES for layer, _ in BACKBONES[n].layers]
+    ("name", "layer"), [(n, layer) for n in NAMES for layer, _ in BACKBONES[n].layers]
 )
 
 
@@ -175,17 +177,19 @@ def test_engines_agree_and_alone_is_as_in_a_batch(name, layer, faces):
         assert vectors[engine].dtype == np.float32
         assert vectors[engine].shape == (len(faces), spec.dim(layer))
         assert vectors[engine].std() > 1e-3
+        digits = 1e-6 * np.abs(vectors[engine]).max()  # a float has seven
         alone = backbone.embed(rgb(faces[5:6]))[0]
-        assert np.abs(alone - vectors[engine][5]).max() < 1e-5
-        assert np.abs(backbone.embed(rgb(faces), 4) - vectors[engine]).max() < 1e-5
-    assert np.abs(vectors["keras"] - vectors["openvino"]).max() < 1e-4
+        assert np.abs(alone - vectors[engine][5]).max() < max(1e-5, digits)
+        assert np.abs(backbone.embed(rgb(faces), 4) - vectors[engine]).max() < max(1e-5, digits)
+    assert np.abs(vectors["keras"] - vectors["openvino"]).max() < max(1e-4, digits)
 
 
 @every_backbone
 def test_random_weights_depend_on_the_seed_alone(name, faces):
     first = load_backbone(LoadRequest(name, weights="random", engine="openvino"))
     other = load_backbone(LoadRequest(name, weights="random:1", engine="keras"))
-    assert not np.allclose(first.embed(rgb(faces[:1])), other.embed(rgb(faces[:1])))
+    vector = first.embed(rgb(faces[:1]))
+    assert np.abs(other.embed(rgb(faces[:1])) - vector).max() > 0.01 * np.abs(vector).max()
     code = (
         "import sys, numpy as np; from ferembed.backbones import *;"
         f"b = load_backbone(LoadRequest({name!r}, weights='random', engine='openvino'));"
@@ -193,7 +197,7 @@ def test_random_weights_depend_on_the_seed_alone(name, faces):
         "print(b.embed([f])[0, :4].tolist())"
     )
     result = run_python(code, faces[0].tobytes().hex())
-    assert eval(result.stdout) == pytest.approx(first.embed(rgb(faces[:1]))[0, :4], abs=1e-6)
+    assert eval(result.stdout) == pytest.approx(vector[0, :4], abs=1e-6, rel=1e-6)
 
 
 def test_weights_survive_a_file_and_round_once(tmp_path, faces):
@@ -314,4 +318,4 @@ def test_the_golden_vector(name, engine):
     ours = BACKBONES[name].weights
     for weights in ("random", None) if ours and ours.find() else ("random",):
         expected = golden[f"{name} {weights or 'shipped'}"]
-        assert golden_vector(name, weights, engine) == pytest.approx(expected, abs=1e-4)
+        assert golden_vector(name, weights, engine) == pytest.approx(expected, abs=1e-4, rel=1e-6)

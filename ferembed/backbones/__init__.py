@@ -6,14 +6,24 @@ from ferembed.backbones import (  # noqa: F401  (each adds its networks to BACKB
     faceres,
     reference,
     vgg,
+    vggface,
 )
 from ferembed.backbones.backbone import (
     BACKBONES,
     Backbone,
     BackboneSpec,
     LoadRequest,
+    fetch_weights,
     fingerprint,
     load_backbone,
 )
 
-__all__ = ["BACKBONES", "Backbone", "BackboneSpec", "LoadRequest", "fingerprint", "load_backbone"]
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "BackboneSpec",
+    "LoadRequest",
+    "fetch_weights",
+    "fingerprint",
+    "load_backbone",
+]

@@ -19,7 +19,7 @@ from ferembed.errors import UnknownName, WeightsError
 from ferembed.images import Image
 from ferembed.preprocess import Preprocess
 from ferembed.registry import Registry, unknown
-from ferembed.weights import Weights, read_weights, sha256_of
+from ferembed.weights import Progress, Published, Weights, read_weights, sha256_of
 
 Vectors: TypeAlias = NDArray[np.float32]
 
@@ -135,8 +135,9 @@ class LoadRequest:
             path = Path(self.weights)
             if not path.is_file():
                 raise WeightsError(
-                    f"There is no file of weights at {path}. Give the path of an .npz that "
-                    f"training {self.name} wrote, or 'random' for an untrained network."
+                    f"There is no file of weights at {path}. Give the path of one that training "
+                    f"{self.name} wrote or that is published for it, or 'random' for an untrained "
+                    "network."
                 )
             return path
         if self.spec.weights is None:
@@ -154,7 +155,7 @@ class LoadRequest:
         elif self.weights is not None:
             weights = sha256_of(self.weights_path())
         else:  # None where nothing ships: a backbone without weights, or one that will not load
-            weights = self.spec.weights.sha256 if self.spec.weights else None
+            weights = self.spec.weights.content if self.spec.weights else None
         layer = self.layer or self.spec.layers[0][0]
         return {
             "backbone": self.name,
@@ -178,6 +179,22 @@ BACKBONES: Registry[BackboneSpec] = Registry("backbone")
 def load_backbone(request: LoadRequest) -> Backbone:
     """The backbone, loaded once per process and again when its weights have changed."""
     return _load(request, fingerprint(request.facts()))
+
+
+def fetch_weights(
+    name: str,
+    source: Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Path:
+    """The weights of a backbone, fetched from where they are published, or from `source`."""
+    spec = BACKBONES[name]
+    if not isinstance(spec.weights, Published):
+        return LoadRequest(name).weights_path()  # or why there are none, and what to do
+
+    def check(path: Path) -> None:
+        spec.load(LoadRequest(name, weights=str(path), engine="keras"))
+
+    return spec.weights.fetch(source, check, progress)
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,208 @@
+"""keras-vggface's networks as native Keras 3 graphs: they take the files it publishes as they are.
+
+Layers are called as there, with "_" for the "/" that Keras 3 forbids in a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.backbones.backbone import BACKBONES, BackboneSpec
+from ferembed.backbones.engines import Network, import_keras
+from ferembed.errors import WeightsError
+from ferembed.preprocess import VGGFACE2_BGR_MEANS, Preprocess
+from ferembed.weights import Published
+
+STAGES = ((2, 3, 64), (3, 4, 128), (4, 6, 256), (5, 3, 512))  # number, blocks, filters
+SQUEEZE = 16
+VGG16_CONVOLUTIONS = ((1, 2, 64), (2, 2, 128), (3, 3, 256), (4, 3, 512), (5, 3, 512))
+VGGFACE_BGR_MEANS = (93.5940, 104.7624, 129.1863)
+
+
+def build_resnet(squeeze: bool) -> Any:
+    """The Keras model of ResNet50, or with `squeeze` of SENet50, up to the pooled vector."""
+    keras = import_keras()
+    from ferembed.backbones.layers import BatchNorm
+
+    layers = keras.layers
+
+    def convolve(x: Any, filters: int, size: int, name: str, strides: int = 1, **start: Any) -> Any:
+        x = layers.Conv2D(
+            filters,
+            size,
+            strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=name,
+        )(x)
+        return BatchNorm(epsilon=1e-4 if squeeze else 1e-3, name=f"{name}_bn", **start)(x)
+
+    def excite(x: Any, name: str) -> Any:
+        channels = x.shape[-1]
+        share = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
+        share = layers.Conv2D(channels // SQUEEZE, 1, activation="relu", name=f"{name}_1x1_down")(
+            share
+        )
+        share = layers.Conv2D(channels, 1, activation="sigmoid", name=f"{name}_1x1_up")(share)
+        return layers.Multiply(name=f"{name}_excite")([x, share])
+
+    face = x = keras.Input((224, 224, 3), name="face")
+    # Before any weights are loaded, pixels and blocks keep to the same size throughout.
+    pixels = {"moving_variance_initializer": keras.initializers.Constant(64.0**2)}
+    small = {"gamma_initializer": keras.initializers.Constant(0.25)}
+    x = layers.ReLU(name="conv1_relu")(convolve(x, 64, 7, "conv1_7x7_s2", 2, **pixels))
+    x = layers.MaxPooling2D(3, 2, name="pool1")(x)
+    for stage, blocks, filters in STAGES:
+        for block in range(1, blocks + 1):
+            name = f"conv{stage}_{block}"
+            # As in Caffe, it is the first 1x1 that halves the picture.
+            strides = 2 if stage > 2 and block == 1 else 1
+            y = layers.ReLU(name=f"{name}_relu1")(
+                convolve(x, filters, 1, f"{name}_1x1_reduce", strides)
+            )
+            y = layers.ReLU(name=f"{name}_relu2")(convolve(y, filters, 3, f"{name}_3x3"))
+            y = convolve(y, 4 * filters, 1, f"{name}_1x1_increase", **small)
+            if squeeze:
+                y = excite(y, name)
+            if block == 1:
+                x = convolve(x, 4 * filters, 1, f"{name}_1x1_proj", strides)
+            x = layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([y, x]))
+    x = layers.AveragePooling2D(7, name="avg_pool")(x)
+    x = layers.Flatten(name="embedding")(x)
+    return keras.Model(face, x, name="vggface2_senet50" if squeeze else "vggface2_resnet50")
+
+
+def build_vgg16(top: bool) -> Any:
+    """The Keras model of VGG16 up to the pooled vector, or with `top` up to fc7."""
+    keras = import_keras()
+    layers = keras.layers
+    face = x = keras.Input((224, 224, 3), name="face")
+    for group, convolutions, filters in VGG16_CONVOLUTIONS:
+        for k in range(1, convolutions + 1):
+            x = layers.Conv2D(
+                filters,
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer="he_normal",
+                name=f"conv{group}_{k}",
+            )(x)
+        x = layers.MaxPooling2D(2, name=f"pool{group}")(x)
+    if not top:
+        x = layers.GlobalAveragePooling2D(name="embedding")(x)
+        return keras.Model(face, x, name="vggface_vgg16")
+    x = layers.Flatten(name="flatten")(x)
+    for name in ("fc6", "fc7"):
+        x = layers.Dense(4096, kernel_initializer="he_normal", name=name)(x)
+        x = layers.ReLU(name=f"{name}_relu")(x)
+    return keras.Model(face, x, name="vggface_vgg16_top")
+
+
+def read(path: Path, top: Collection[str] = ()) -> dict[str, NDArray[Any]]:
+    """The arrays of an .h5 that Keras 2 wrote, by variable. Layers of the `top` are left out."""
+    import h5py
+
+    arrays = {}
+    try:
+        with h5py.File(path, "r") as file:
+            layers = file.get("model_weights", file)
+            for layer in _texts(layers.attrs["layer_names"]):
+                for name in _texts(layers[layer].attrs["weight_names"]) if layer not in top else ():
+                    array = layers[layer][name]
+                    if array.nbytes > path.stat().st_size:
+                        raise ValueError(f"{name} is said to be larger than the file")
+                    variable = name.rpartition("/")[2].partition(":")[0]
+                    arrays[f"{layer.replace('/', '_')}/{variable}"] = np.asarray(array, np.float32)
+    except (OSError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0].strip("'\". ")
+        raise WeightsError(f"{path} is no readable .h5 of Keras 2 weights: {reason}.") from error
+    return arrays
+
+
+def _texts(names: Any) -> list[str]:
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+_RELEASE = "https://github.com/rcmalli/keras-vggface/releases/download/v2.0/"
+_VGGFACE2 = {
+    "licence": "CC BY-SA 4.0, as is VGGFace2; for its models keras-vggface refers to Oxford's page",
+    "trained_on": "VGGFace2 (3.3 million pictures of 9,131 people)",
+}
+_VGGFACE = {
+    "licence": "CC BY for research that is not commercial, says Oxford's page on VGG Face",
+    "trained_on": "VGG Face (2.6 million pictures of 2,622 people)",
+}
+_FC = ("fc6", "fc7", "fc8")
+
+for _name, _summary, _build, _layers, _parameters, _top, _means, _file, _size, _facts in (
+    (
+        "vggface2-resnet50",
+        "ResNet50 of VGGFace2",
+        partial(build_resnet, False),
+        (("embedding", 2048),),
+        23_561_152,
+        ("classifier",),
+        VGGFACE2_BGR_MEANS,
+        "rcmalli_vggface_tf_notop_resnet50.h5",
+        95_000_000,
+        _VGGFACE2,
+    ),
+    (
+        "vggface2-senet50",
+        "SENet50 of VGGFace2",
+        partial(build_resnet, True),
+        (("embedding", 2048),),
+        26_092_144,
+        ("classifier",),
+        VGGFACE2_BGR_MEANS,
+        "rcmalli_vggface_tf_notop_senet50.h5",
+        105_000_000,
+        _VGGFACE2,
+    ),
+    (
+        "vggface-vgg16",
+        "VGG16 of VGG Face, its convolutions",
+        partial(build_vgg16, False),
+        (("embedding", 512),),
+        14_714_688,
+        _FC,
+        VGGFACE_BGR_MEANS,
+        "rcmalli_vggface_tf_notop_vgg16.h5",
+        59_000_000,
+        _VGGFACE,
+    ),
+    (
+        "vggface-vgg16-top",
+        "VGG16 of VGG Face with its dense layers",
+        partial(build_vgg16, True),
+        (("fc7", 4096), ("fc6", 4096)),
+        134_260_544,
+        ("fc8",),
+        VGGFACE_BGR_MEANS,
+        "rcmalli_vggface_tf_vgg16.h5",
+        580_000_000,
+        _VGGFACE,
+    ),
+):
+    BACKBONES.add(
+        _name,
+        BackboneSpec(
+            name=_name,
+            summary=_summary,
+            preprocess=Preprocess("bgr", 224, mean=_means, scale=1.0),
+            layers=_layers,
+            load=partial(Network.of, read=partial(read, top=_top)),
+            build=_build,
+            parameters=_parameters,
+            weights=Published(
+                _file, "", **_facts, url=_RELEASE + _file, size=_size, backbone=_name
+            ),
+        ),
+    )
