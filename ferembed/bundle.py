@@ -39,7 +39,9 @@ _OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d*)?\.npz")
 _DRAWN_WEIGHTS = re.compile(r"random(:\d*)?")
 _LARGEST = 4 << 30
 _PICKLES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00")
-_ALLOWED = frozenset({"ferembed.heads.CalibratedSVC", "sklearn.tree._tree.Tree"})
+_ALLOWED = frozenset(
+    {"ferembed.heads.CalibratedSVC", "ferembed.heads.Softmax", "sklearn.tree._tree.Tree"}
+)
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ def read(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Bundle:
     placed = {name: str(_placed(place, name, manifest, files)) for name in own}
     found_at = [placed.get(one, one) for one in _listed(weights)]
     pipeline["weights"] = found_at if isinstance(weights, list) else found_at[0]
+    if manifest["head"] != "Softmax":  # which is the same to every version
+        _check_version(place, manifest["versions"].get("scikit-learn"))
     head = _open_head(place, files[HEAD], trusted)
     labels = getattr(head, "classes_", np.array([])).tolist()
     features = getattr(head, "n_features_in_", None)
@@ -251,7 +255,14 @@ _JOINED = {"backbone", "layer", "weights", "preprocess"}  # may be lists, to joi
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
     """A manifest sets what makes vectors and faces, and nothing else: no paths, no limits."""
-    kinds = {"labels": list, "pipeline": dict, "vectors": dict, "files": dict, "fingerprint": str}
+    kinds = {
+        "labels": list,
+        "pipeline": dict,
+        "vectors": dict,
+        "versions": dict,
+        "files": dict,
+        "fingerprint": str,
+    }
     for key, kind in kinds.items():
         if not isinstance(manifest[key], kind):
             raise TypeError(f"{key} is no {kind.__name__}")
@@ -268,6 +279,17 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
     for name, fact in manifest["files"].items():
         if not isinstance(fact, dict) or not isinstance(fact.get("sha256"), str):
             raise TypeError(f"the fact of {name} is {fact!r}")
+
+
+def _check_version(place: Path, saved_by: Any) -> None:
+    """scikit-learn opens what an older version saved, with a warning, but not a newer one's."""
+    here = version("scikit-learn")
+    saved, found = (re.findall(r"\d+", str(text))[:2] for text in (saved_by, here))
+    if [*map(int, saved)] > [*map(int, found)]:
+        raise ModelError(
+            f"{place} was saved with scikit-learn {saved_by}, and here is {here}, which is older. "
+            f"Run: pip install 'scikit-learn>={'.'.join(saved)}', or fit the model again."
+        )
 
 
 def _open_head(place: Path, content: bytes, trusted: Sequence[str]) -> Any:

@@ -82,7 +82,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 method="decision_function",
                 params={"sample_weight": weights},
             )
-            self.calibration_ = LogisticRegression(class_weight=self.class_weight, max_iter=1000)
+            self.calibration_ = Softmax(class_weight=self.class_weight)
             self.calibration_.fit(unseen.reshape(len(X), -1), y, weights)
         self.machine_.fit(X, y, weights)
         return self
@@ -98,6 +98,49 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if decisions.ndim == 1:
             decisions = np.stack([-decisions, decisions], axis=1)
         return np.asarray(softmax(decisions, axis=1))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+
+
+class Softmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Multinomial logistic regression that is two arrays once it is fitted.
+
+    scikit-learn's own cannot be opened by an older version of it; what ships must open everywhere.
+
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> Softmax().fit(X, ["sad", "sad", "happy", "happy"]).predict([[1.5]]).item()
+    'happy'
+    """
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        max_iter: int = 1000,
+    ) -> None:
+        self.C = C
+        self.class_weight = class_weight
+        self.max_iter = max_iter
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Softmax:
+        X, y = validate_data(self, X, y)
+        model = LogisticRegression(
+            C=self.C, class_weight=self.class_weight, max_iter=self.max_iter
+        ).fit(X, y, sample_weight)
+        self.classes_, self.n_iter_ = model.classes_, model.n_iter_
+        self.coef_, self.intercept_ = model.coef_, model.intercept_
+        if len(self.classes_) == 2:  # which have one row, of the second class against the first
+            self.coef_ = np.concatenate([0 * self.coef_, self.coef_])
+            self.intercept_ = np.concatenate([0 * self.intercept_, self.intercept_])
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        return np.asarray(softmax(X @ self.coef_.T + self.intercept_, axis=1))
 
     def predict(self, X: Any) -> NDArray[Any]:
         probabilities = self.predict_proba(X)
@@ -163,22 +206,19 @@ for _head in (
     Head(
         "softmax",
         "multinomial logistic regression: a network's last layer, learned again",
-        lambda: LogisticRegression(max_iter=1000),
+        Softmax,
         {"C": [0.001, 0.01, 0.1, 1, 10]},
     ),
 ):
     HEADS.add(_head.name, _head)
 
 
-def network_head(
-    kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]
-) -> LogisticRegression:
+def network_head(kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]) -> Softmax:
     """A network's own last layer (d, k), as the fitted "softmax" head that computes the same."""
     order = np.argsort(classes)
-    head = LogisticRegression(max_iter=1000)
+    head = Softmax()
     head.classes_ = np.array(classes)[order]
     head.coef_ = np.asarray(kernel, np.float64).T[order]
     head.intercept_ = np.asarray(bias, np.float64)[order]
     head.n_features_in_ = kernel.shape[0]
-    head.n_iter_ = np.zeros(1, np.int32)
     return head

@@ -122,9 +122,25 @@ def test_a_person_can_read_what_was_saved(saved):
     assert sorted(os.listdir(saved)) == [HEAD, MANIFEST]
 
 
+@pytest.mark.parametrize("head", ["knn", "softmax"])
+def test_a_head_of_a_newer_scikit_learn_is_refused_unless_it_is_arrays(
+    tmp_path, faces, labels, head
+):
+    path = tmp_path / "model"
+    fitted(faces, labels, head).save(path)
+    manifest = json.loads((path / MANIFEST).read_text())
+    manifest["versions"]["scikit-learn"] = "99.1.2"
+    (path / MANIFEST).write_text(json.dumps(manifest))
+    if head == "softmax":
+        assert len(Pipeline.load(path).predict(faces)) == len(faces)
+    else:
+        with pytest.raises(ModelError, match=r"saved with scikit-learn 99\.1\.2, and here is"):
+            Pipeline.load(path)
+
+
 def test_saving_again_replaces_and_leaves_nothing_else(saved, faces, labels):
     fitted(faces, labels, "softmax").save(saved)
-    assert Pipeline.load(saved).head_.__class__.__name__ == "LogisticRegression"
+    assert Pipeline.load(saved).head_.__class__.__name__ == "Softmax"
     assert os.listdir(saved.parent) == ["model"]
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, ParameterGrid, train_test_split
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from ferembed.heads import HEADS, CalibratedSVC, network_head
+from ferembed.heads import HEADS, CalibratedSVC, Softmax, network_head
 
 every_head = pytest.mark.parametrize("name", HEADS.names())
 
@@ -137,3 +138,12 @@ def test_a_networks_last_layer_is_a_head_that_computes_the_same():
     expected = softmax(vectors @ kernel + bias, axis=1)[:, [1, 2, 0]]
     assert head.classes_.tolist() == ["angry", "happy", "sad"]
     assert head.predict_proba(vectors) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("classes", [["angry", "sad"], ["angry", "fear", "happy", "sad"]])
+def test_softmax_answers_as_scikit_learns_logistic_regression(data, classes):
+    X, unseen, y, _ = data
+    X, y = X[np.isin(y, classes)], y[np.isin(y, classes)]
+    ours, theirs = Softmax(C=0.1).fit(X, y), LogisticRegression(C=0.1, max_iter=1000).fit(X, y)
+    assert ours.predict_proba(unseen) == pytest.approx(theirs.predict_proba(unseen), abs=1e-6)
+    assert (ours.predict(unseen) == theirs.predict(unseen)).all()
