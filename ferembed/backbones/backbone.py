@@ -189,6 +189,8 @@ def fetch_weights(
     """The weights of a backbone, fetched from where they are published, or from `source`."""
     spec = BACKBONES[name]
     if not isinstance(spec.weights, Published):
+        if source is not None:
+            raise WeightsError(f"The weights of {name} are not published as a file to copy.")
         return LoadRequest(name).weights_path()  # or why there are none, and what to do
 
     def check(path: Path) -> None:

