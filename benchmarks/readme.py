@@ -39,6 +39,25 @@ def heads() -> str:
     return "\n".join([*lines, "", f"*{result['scored_on']}. {copies}.*"])
 
 
+def backbones() -> str:
+    """The networks whose weights ship or can be had."""
+    from ferembed import BACKBONES
+    from ferembed.weights import Weights
+
+    specs = [BACKBONES[name] for name in BACKBONES if BACKBONES[name].weights]
+    specs.sort(key=lambda spec: type(spec.weights) is not Weights)  # what ships comes first
+    lines = ["| backbone | face | vector | parameters | licence of the weights |", "|---|---|---|---|---|"]
+    for spec in specs:
+        side = spec.preprocess.size
+        vectors = " or ".join(
+            f"{dim:,} (`{layer}`)" for layer, dim in spec.layers if layer != spec.classifier
+        )
+        face = f"{side}x{side} {'gray' if spec.preprocess.channels == 1 else 'colour'}"
+        cells = f"`{spec.name}`", face, vectors, f"{spec.parameters:,}", spec.weights.licence
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def start() -> str:
     """How long the command line takes, cold."""
     result = results("start")
@@ -69,7 +88,9 @@ def audit() -> str:
 
 def main() -> int:
     text = README.read_text()
-    for name, table in (("heads", heads()), ("start", start()), ("audit", audit())):
+    tables = {"heads": heads, "backbones": backbones, "start": start, "audit": audit}
+    for name, make in tables.items():
+        table = make()
         marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         if not marks.search(text):
             print(f"README.md has no mark for {name}")
