@@ -1,0 +1,139 @@
+"""Train the networks that ship: mini-vgg, and twin-vgg of two of its kind.
+
+    python benchmarks/make_network.py fer2013.zip WORK --stage first | second | third | ship
+
+`first` learns the labels of FER2013's training split. They are noisy, so `second`, a network of the
+same kind from another random start, learns labels of which half is what `first` answers to
+augmented copies of the face. `third` goes on from `first` on labels of which half is what the two
+answer. `ship` writes mini-vgg (the second) and twin-vgg (the second and the third, joined at the
+embedding, their logits averaged). The validation split (PublicTest) is watched and chooses nothing.
+WORK keeps the checkpoints: run again, a stage goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferembed import EXPRESSIONS, datasets
+from ferembed.backbones import BACKBONES, LoadRequest, load_backbone, vgg
+from ferembed.backbones.engines import export_onnx, load_weights, save_weights
+from ferembed.images import load_image
+from ferembed.training import Augmentation, Recipe, train
+from ferembed.weights import models_folder, sha256_of
+
+PREPROCESS = BACKBONES["mini-vgg"].preprocess
+STRONG = Augmentation(rotation=12, scale=0.2, shift=0.1, erasing=0.4)
+RECIPES = {
+    "first": Recipe(epochs=45),
+    "second": Recipe(
+        epochs=66, steady=0.47, label_smoothing=0.05, averaging=0.998, augmentation=STRONG, seed=1
+    ),
+    "third": Recipe(
+        epochs=26, rate=0.05, label_smoothing=0.05, averaging=0.998, augmentation=STRONG, seed=2
+    ),
+}
+TEACHERS = {"first": (), "second": ("first",), "third": ("first", "second")}
+START = {"third": "first"}
+VIEWS = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", help="FER2013 as a zip of class folders, or its CSV")
+    parser.add_argument("work", type=Path, help="a folder for checkpoints")
+    parser.add_argument("--stage", choices=(*RECIPES, "ship"), required=True)
+    options = parser.parse_args()
+    if options.stage == "ship":
+        ship(options.work)
+    else:
+        make(options.stage, datasets.open(options.data), options.work)
+
+
+def make(stage: str, data: datasets.Dataset, work: Path) -> None:
+    faces, targets = gray(data.split("train"))
+    teachers = [answers(work / f"{name}.npz", faces) for name in TEACHERS[stage]]
+    if teachers:
+        targets = 0.5 * targets + 0.5 * np.mean(teachers, axis=0)
+    model = train(
+        partial(network, work / f"{START[stage]}.npz" if stage in START else None),
+        PREPROCESS,
+        (faces, targets),
+        gray(data.split("validation")),
+        work / stage,
+        RECIPES[stage],
+        report=lambda row: print({k: round(v, 4) for k, v in row.items()}, flush=True),
+    )
+    save_weights(model, work / f"{stage}.npz")
+
+
+def gray(split: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The faces in the order of their numbers, as (n, 48, 48) bytes, and their class shares."""
+    numbers = [int(re.findall(r"\d+", split.images.name(i))[-1]) for i in range(len(split))]
+    order = np.argsort(numbers)
+    faces = np.stack([load_image(split.images[int(i)])[:, :, 0] for i in order])
+    return faces, split.targets[order]
+
+
+def network(start: Path | None) -> Any:
+    model = vgg.build()
+    if start is not None:
+        load_weights(model, start)
+    return model
+
+
+def answers(weights: Path, faces: np.ndarray) -> np.ndarray:
+    """What a network says of each face, averaged over augmented copies."""
+    kept = weights.with_suffix(".answers.npy")
+    if kept.exists():
+        return np.load(kept)
+    backbone = load_backbone(LoadRequest("mini-vgg", "logits", str(weights)))
+    rng = np.random.default_rng(0)
+    total = np.zeros((len(faces), len(EXPRESSIONS)), np.float32)
+    for _ in range(VIEWS):
+        views = replace(Augmentation(), erasing=0.0).apply(faces, rng)
+        logits = backbone.embed(np.repeat(view[:, :, None], 3, axis=2) for view in views)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        total += shares / shares.sum(axis=1, keepdims=True)
+    np.save(kept, total / VIEWS)
+    return total / VIEWS
+
+
+def ship(work: Path) -> None:
+    write("mini-vgg", vgg.build, {"": work / "second.npz"})
+    write("twin-vgg", vgg.build_twin, {"a_": work / "second.npz", "b_": work / "third.npz"})
+    histories = {
+        stage: json.loads((work / stage / "history.json").read_text()) for stage in RECIPES
+    }
+    print(json.dumps({stage: history["epochs"][-1] for stage, history in histories.items()}))
+
+
+def write(name: str, build: Callable[[], Any], parts: dict[str, Path]) -> None:
+    """The weights and the ONNX graph of a network whose branches were trained apart."""
+    model = build()
+    branches = [{k: v.astype(np.float32) for k, v in np.load(path).items()} for path in parts.values()]
+    arrays = {
+        "logits/kernel": np.concatenate([b["logits/kernel"] for b in branches]) / len(branches),
+        "logits/bias": np.mean([b["logits/bias"] for b in branches], axis=0),
+    }
+    for prefix, branch in zip(parts, branches, strict=True):
+        arrays |= {prefix + key: value for key, value in branch.items() if "logits" not in key}
+    for variable in model.weights:
+        variable.assign(arrays[variable.path])
+    folder = models_folder() / "backbones"
+    save_weights(model, folder / f"{name}.npz")
+    export_onnx(model, ["embedding", "logits"], folder / f"{name}.onnx")
+    for file in (f"{name}.npz", f"{name}.onnx"):
+        print(file, sha256_of(folder / file), "- to be written into ferembed/backbones/vgg.py")
+
+
+if __name__ == "__main__":
+    main()
