@@ -16,13 +16,15 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import skops.io
-from make_network import PREPROCESS, RECIPES, START, STRONG, TEACHERS, gray
+from make_network import RECIPES, START, STRONG, TEACHERS, gray, in_order
 from sklearn.model_selection import GridSearchCV
 
 from ferembed import EXPRESSIONS, Pipeline, datasets
@@ -70,32 +72,24 @@ class Making:
 
     def run(self) -> None:
         faces, targets = gray(self.data.split("train"))
-        labels = np.array(EXPRESSIONS)[targets.argmax(axis=1)]
-        unseen, truth = gray(self.data.split("validation"))
-        truth = np.array(EXPRESSIONS)[truth.argmax(axis=1)]
-        vectors = {
+        self.labels = np.array(EXPRESSIONS)[targets.argmax(axis=1)]
+        changed = STRONG.apply(faces, np.random.default_rng(7))
+        learned = {
             "plain": self.vectors("plain", faces),
-            "augmented": self.vectors("augmented", STRONG.apply(faces, np.random.default_rng(7))),
+            "augmented": self.vectors("augmented", changed),
         }
-        unseen = self.vectors("validation", unseen)
-        alone = self.without_copies()
-        self.score("network", "-", self.network(), vectors["plain"], labels, unseen, truth, alone)
+        faces, targets = gray(self.data.split("validation"))
+        self.truth = np.array(EXPRESSIONS)[targets.argmax(axis=1)]
+        self.unseen = self.vectors("validation", faces)
+        self.alone = self.without_copies()
+        self.score("network", "-", learned["plain"], self.network)
         for name in HEADS:
-            for kind, learned in vectors.items():
-                if self.is_scored(name, kind):
-                    continue
-                head = HEADS[name].make().set_params(**self.parameters(name, learned, labels))
-                started = time.perf_counter()
-                head.fit(learned, labels)
-                seconds = time.perf_counter() - started
-                self.score(name, kind, head, learned, labels, unseen, truth, alone, seconds)
-        if not self.is_scored("small forest", "plain"):
-            head = HEADS["forest"].make().set_params(**SMALL_FOREST)
-            head.fit(vectors["plain"], labels)
-            self.score(
-                "small forest", "plain", head, vectors["plain"], labels, unseen, truth, alone
-            )
-        self.ship(truth)
+            for kind, vectors in learned.items():
+                self.score(name, kind, vectors, partial(self.fitted, name, vectors))
+        self.score(
+            "small forest", "plain", learned["plain"], partial(self.small_forest, learned["plain"])
+        )
+        self.ship()
 
     def vectors(self, kind: str, faces: np.ndarray) -> np.ndarray:
         kept = self.work / f"{self.mark}-{kind}.npy"
@@ -108,42 +102,34 @@ class Making:
         """Which validation faces have no exact or near copy in the training split."""
         kept = self.work / "without_copies.npy"
         if not kept.exists():
-            found = audit(self.data).copies
-            learned = set(found[self.data.mask("train")].tolist())
-            part = self.data.split("validation")
-            numbers = [int("".join(filter(str.isdigit, Path(str(part.images.name(i))).stem)))
-                       for i in range(len(part))]  # fmt: skip
-            alone = np.array([g not in learned for g in found[self.data.mask("validation")].tolist()])
-            np.save(kept, alone[np.argsort(numbers)])
+            groups = audit(self.data).copies
+            learned = groups[self.data.mask("train")]
+            alone = ~np.isin(groups[self.data.mask("validation")], learned)
+            np.save(kept, alone[in_order(self.data.split("validation"))])
         return np.load(kept)
 
     def network(self) -> Any:
         weights = read_weights(self.spec.weights.path())
         return network_head(weights["logits/kernel"], weights["logits/bias"], list(EXPRESSIONS))
 
-    def parameters(self, name: str, vectors: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        rows = np.random.default_rng(0).choice(len(labels), SEARCHED, replace=False)
-        search = GridSearchCV(HEADS[name].make(), GRIDS[name], cv=3, n_jobs=1)
-        return dict(search.fit(vectors[rows], labels[rows]).best_params_)
+    def fitted(self, name: str, vectors: np.ndarray) -> Any:
+        """The head with the parameters that cross-validation finds within the training split."""
+        rows = np.random.default_rng(0).choice(len(vectors), SEARCHED, replace=False)
+        search = GridSearchCV(HEADS[name].make(), GRIDS[name], cv=3)
+        best = search.fit(vectors[rows], self.labels[rows]).best_params_
+        return HEADS[name].make().set_params(**best).fit(vectors, self.labels)
 
-    def is_scored(self, name: str, kind: str) -> bool:
-        return (name, kind) in [(row["head"], row["learned_from"]) for row in self.rows]
+    def small_forest(self, vectors: np.ndarray) -> Any:
+        return HEADS["forest"].make().set_params(**SMALL_FOREST).fit(vectors, self.labels)
 
-    def score(
-        self,
-        name: str,
-        kind: str,
-        head: Any,
-        learned: np.ndarray,
-        labels: np.ndarray,
-        unseen: np.ndarray,
-        truth: np.ndarray,
-        alone: np.ndarray,
-        seconds: float = 0.0,
-    ) -> None:
-        if self.is_scored(name, kind):
+    def score(self, name: str, kind: str, learned: np.ndarray, make: Callable[[], Any]) -> None:
+        if (name, kind) in [(row["head"], row["learned_from"]) for row in self.rows]:
             return
-        shares = head.predict_proba(unseen)
+        started = time.perf_counter()
+        head = make()
+        seconds = time.perf_counter() - started
+        truth, alone = self.truth, self.alone
+        shares = head.predict_proba(self.unseen)
         report = Report.of(truth, shares, head.classes_)
         row = {
             "head": name,
@@ -158,16 +144,16 @@ class Making:
             ).accuracy,
             "macro_f1": report.macro_f1,
             "calibration_error": report.calibration_error,
-            "training_accuracy": float((head.predict(learned) == labels).mean()),
-            "fit_seconds": seconds,
+            "training_accuracy": float((head.predict(learned) == self.labels).mean()),
+            "search_and_fit_seconds": seconds,
             "megabytes": len(skops.io.dumps(head, compression=8)) / 1e6,
         }
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
         self.rows.append(row)
         self.rows_file.write_text(json.dumps(self.rows, indent=1))
 
-    def ship(self, truth: np.ndarray) -> None:
-        """The network's own last layer, which every scikit-learn opens, unless another is better."""
+    def ship(self) -> None:
+        """Save the network's own last layer, which every scikit-learn opens, and all scores."""
         highest = max(row["accuracy_without_copies"] for row in self.rows)
         network = self.rows[0]
         pipeline = Pipeline.of(self.network(), backbone=self.backbone)
@@ -185,9 +171,9 @@ class Making:
             "backbone": self.backbone,
             "parameters": self.spec.parameters,
             "trained_on": f"FER2013 training split, {len(self.data.split('train')):,} faces",
-            "scored_on": f"FER2013 PublicTest, {len(truth):,} faces, one run, no test-time "
+            "scored_on": f"FER2013 PublicTest, {len(self.truth):,} faces, one run, no test-time "
             "augmentation",
-            "copies": f"{int((~self.without_copies()).sum())} of {len(truth):,} validation faces "
+            "copies": f"{int((~self.alone).sum())} of {len(self.truth):,} validation faces "
             "have an exact or near copy in the training split",
             "stages": {
                 stage: {
@@ -204,6 +190,95 @@ class Making:
             "report": report.to_dict(),
         }
         (RESULTS / f"{self.model}.json").write_text(json.dumps(result, indent=1) + "\n")
+        (models_folder() / f"{self.model}.md").write_text(card(self.model, result, report))
+
+
+def card(model: str, result: dict[str, Any], report: Report) -> str:
+    """What a user should know of a model before relying on it."""
+    stages = [
+        f"- {name}: {stage['recipe']['epochs']} epochs from {stage['starts_from']}; labels "
+        + (f"half from the answers of {' and '.join(teachers)}" if teachers else "as they are")
+        for name, stage in result["stages"].items()
+        for teachers in [stage["half_of_the_labels_from"]]
+    ]
+    names = list(report.labels)
+    classes = [
+        f"| {name} | {one.precision:.1%} | {one.recall:.1%} | {one.f1:.3f} | {one.support} |"
+        for name, one in report.classes.items()
+    ]
+    confusion = [
+        f"| **{name}** | " + " | ".join(map(str, row)) + " |"
+        for name, row in zip(names, report.confusion, strict=True)
+    ]
+    copies = result["heads"][0]["accuracy_without_copies"]
+    return CARD.format(
+        model=model,
+        backbone=result["backbone"],
+        parameters=result["parameters"],
+        trained_on=result["trained_on"],
+        scored_on=result["scored_on"],
+        stages="\n".join(stages),
+        accuracy=report.accuracy,
+        without_copies=copies,
+        copies=result["copies"],
+        macro_f1=report.macro_f1,
+        calibration_error=report.calibration_error,
+        classes="\n".join(classes),
+        header="| | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 1),
+        confusion="\n".join(confusion),
+    )
+
+
+CARD = """# {model}
+
+Reads one of seven expressions off a gray face of 48x48 pixels. The network `{backbone}`
+({parameters:,} parameters) makes a vector of the face, and its own last layer answers with a
+probability for each expression. MIT licence; the data it learned from is for research.
+
+## Data and recipe
+
+{trained_on}, and nothing else: no face of its validation or test split, no other pictures.
+Networks learned in stages, the recipes and every epoch of which stand in
+[the results](../benchmarks/results/{model}.json):
+
+{stages}
+
+The validation split was watched while the networks learned, so its scores below are a little kind.
+The test split (PrivateTest) was not seen.
+
+## Scores
+
+{scored_on}.
+
+- accuracy {accuracy:.2%}; {without_copies:.2%} without copies ({copies})
+- macro F1 {macro_f1:.3f}, expected calibration error {calibration_error:.3f} (15 bins)
+
+| expression | precision | recall | F1 | faces |
+|---|---|---|---|---|
+{classes}
+
+Confusion: a row for each true label, a column for each answer.
+
+{header}
+{confusion}
+
+## Known biases
+
+- FER2013 was collected by searching the web for words of emotion. Its faces are posed or picked for
+  a strong expression, and its labels are noisy: people themselves often disagree about them.
+- Who is in it by age, sex and skin was never recorded: how the model differs between groups is not
+  known.
+- Disgust is rare (436 of 28,709 faces), fear and sadness are often taken for each other and for
+  neutral: read the table above before you rely on one of them.
+- The faces are small, gray and cut tight. Photographs from elsewhere are cut by a detector, which
+  frames them differently, and scores on them are lower.
+
+## What it must not be used for
+
+A probability says how a face *looks to people who labelled such a data set*. It does not say what
+somebody feels, intends or is. Do not use it to judge, select, grade, police or diagnose people, nor
+to infer emotions at work or in education, which the law of the European Union forbids.
+"""
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ WORK keeps the checkpoints: run again, a stage goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +27,7 @@ from ferembed.backbones import BACKBONES, LoadRequest, load_backbone, vgg
 from ferembed.backbones.engines import export_onnx, load_weights, save_weights
 from ferembed.images import load_image
 from ferembed.training import Augmentation, Recipe, train
-from ferembed.weights import models_folder, sha256_of
+from ferembed.weights import models_folder, read_weights, sha256_of
 
 PREPROCESS = BACKBONES["mini-vgg"].preprocess
 STRONG = Augmentation(rotation=12, scale=0.2, shift=0.1, erasing=0.4)
@@ -38,7 +37,7 @@ RECIPES = {
         epochs=66, steady=0.47, label_smoothing=0.05, averaging=0.998, augmentation=STRONG, seed=1
     ),
     "third": Recipe(
-        epochs=26, rate=0.05, label_smoothing=0.05, averaging=0.998, augmentation=STRONG, seed=2
+        epochs=36, rate=0.05, label_smoothing=0.05, averaging=0.998, augmentation=STRONG, seed=2
     ),
 }
 TEACHERS = {"first": (), "second": ("first",), "third": ("first", "second")}
@@ -77,10 +76,15 @@ def make(stage: str, data: datasets.Dataset, work: Path) -> None:
 
 def gray(split: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """The faces in the order of their numbers, as (n, 48, 48) bytes, and their class shares."""
-    numbers = [int(re.findall(r"\d+", split.images.name(i))[-1]) for i in range(len(split))]
-    order = np.argsort(numbers)
+    order = in_order(split)
     faces = np.stack([load_image(split.images[int(i)])[:, :, 0] for i in order])
     return faces, split.targets[order]
+
+
+def in_order(split: datasets.Dataset) -> np.ndarray:
+    """Positions by the number in the name, so that folders and the CSV give one order."""
+    names = (split.images.name(i) for i in range(len(split)))
+    return np.argsort([int(re.findall(r"\d+", name)[-1]) for name in names])
 
 
 def network(start: Path | None) -> Any:
@@ -109,20 +113,21 @@ def answers(weights: Path, faces: np.ndarray) -> np.ndarray:
 
 def ship(work: Path) -> None:
     write("mini-vgg", vgg.build, {"": work / "second.npz"})
-    write("twin-vgg", vgg.build_twin, {"a_": work / "second.npz", "b_": work / "third.npz"})
-    histories = {
-        stage: json.loads((work / stage / "history.json").read_text()) for stage in RECIPES
-    }
-    print(json.dumps({stage: history["epochs"][-1] for stage, history in histories.items()}))
+    write(
+        "twin-vgg",
+        partial(vgg.build, branches=("a_", "b_")),
+        {"a_": work / "second.npz", "b_": work / "third.npz"},
+    )
 
 
 def write(name: str, build: Callable[[], Any], parts: dict[str, Path]) -> None:
     """The weights and the ONNX graph of a network whose branches were trained apart."""
     model = build()
-    branches = [{k: v.astype(np.float32) for k, v in np.load(path).items()} for path in parts.values()]
+    branches = [read_weights(path) for path in parts.values()]
     arrays = {
-        "logits/kernel": np.concatenate([b["logits/kernel"] for b in branches]) / len(branches),
-        "logits/bias": np.mean([b["logits/bias"] for b in branches], axis=0),
+        "logits/kernel": np.concatenate([branch["logits/kernel"] for branch in branches])
+        / np.float32(len(branches)),
+        "logits/bias": np.mean([branch["logits/bias"] for branch in branches], axis=0),
     }
     for prefix, branch in zip(parts, branches, strict=True):
         arrays |= {prefix + key: value for key, value in branch.items() if "logits" not in key}
