@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,53 @@ def results(name: str) -> dict[str, Any]:
 
 
 def heads() -> str:
-    """What every head makes of the vectors of the network that ships."""
+    """What every head makes of the vectors of the network of the default model."""
     result = results("default")
-    columns = "head", "accuracy", "without copies", "macro F1", "calibration error", "seen faces"
+    columns = "head", "learned from", "accuracy", "without copies", "macro F1", "calibration error"
+    columns = *columns, "its own faces", "size"
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for row in result["heads"]:
         cells = [
-            f"**{row['head']}** (ships)" if row["head"] == result["default"] else row["head"],
+            "**network** (ships)" if row["head"] == "network" else row["head"],
+            row["learned_from"],
             f"{row['accuracy']:.2%}",
             f"{row['accuracy_without_copies']:.2%}",
             f"{row['macro_f1']:.3f}",
             f"{row['calibration_error']:.3f}",
             f"{row['training_accuracy']:.2%}",
+            f"{row['megabytes']:.2f} MB",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    copies = f"{result['copies']}: the second column leaves them out"
+    copies = f"{result['copies']}: `without copies` leaves them out"
     return "\n".join([*lines, "", f"*{result['scored_on']}. {copies}.*"])
+
+
+def networks() -> str:
+    """The networks that ship, and the reference networks that were trained beside them."""
+    columns = "network", "PublicTest", "runs", "parameters", "MFLOP", "minutes", "ms a face"
+    columns = *columns, "its authors report"
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for name, row in sorted(
+        results("networks").items(),
+        key=lambda item: -statistics.mean(run["accuracy"] for run in item[1]["runs"]),
+    ):
+        scores, minutes, milliseconds = (
+            [run[key] for run in row["runs"]]
+            for key in ("accuracy", "minutes", "milliseconds_per_face")
+        )
+        spread = f" ({min(scores):.2%} to {max(scores):.2%})" if len(scores) > 1 else ""
+        cells = [
+            name,
+            f"{statistics.mean(scores):.2%}{spread}",
+            str(len(scores)),
+            f"{row['parameters']:,}",
+            f"{row['megaflops']:,.0f}",
+            f"{statistics.mean(minutes):.0f}",
+            f"{statistics.mean(milliseconds):.1f}",
+            row["reported"],
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def backbones() -> str:
@@ -46,7 +78,10 @@ def backbones() -> str:
 
     specs = [BACKBONES[name] for name in BACKBONES if BACKBONES[name].weights]
     specs.sort(key=lambda spec: type(spec.weights) is not Weights)  # what ships comes first
-    lines = ["| backbone | face | vector | parameters | licence of the weights |", "|---|---|---|---|---|"]
+    lines = [
+        "| backbone | face | vector | parameters | licence of the weights |",
+        "|---|---|---|---|---|",
+    ]
     for spec in specs:
         side = spec.preprocess.size
         vectors = " or ".join(

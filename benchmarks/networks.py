@@ -1,0 +1,123 @@
+"""Train the reference networks at their authors' recipes and write the table of them all.
+
+    python benchmarks/networks.py fer2013.zip WORK [NAME ...] [--runs 1]
+
+Each run learns from FER2013's training split and is scored on PublicTest, which early stopping, in
+recipes that have it, has seen. WORK keeps checkpoints: run again, a run goes on where it stopped,
+and one that is in the results is not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferembed import Pipeline, datasets
+from ferembed.backbones import BACKBONES
+from ferembed.training import RECIPES, train_backbone
+
+RESULTS = Path(__file__).parent / "results" / "networks.json"
+FOUR = ["angry", "happy", "sad", "neutral"]
+REPORTED = {
+    "bn-cnn": "65.34 % (test)",
+    "plain-150": "50.93 % (test)",
+    "cnn-5": "79 % (their own merged set)",
+    "vgg11 (four classes)": "60 to 62 % (validation, four classes)",
+}
+SHIPPED = {"mini-vgg": "fast", "twin-vgg": "default"}  # made by make_network.py; scored here
+TIMED = 200  # faces, one at a time
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", help="FER2013 as a zip of class folders, or its CSV")
+    parser.add_argument("work", type=Path, help="a folder for checkpoints")
+    known = [*SHIPPED, *(name for name in RECIPES if name != "vgg11"), "vgg11 (four classes)"]
+    parser.add_argument("names", nargs="*", default=known, metavar="NAME", help=", ".join(known))
+    parser.add_argument("--runs", type=int, default=1)
+    options = parser.parse_args()
+    for name in options.names:
+        for seed in range(options.runs):
+            rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+            runs = rows.get(name, {}).get("runs", [])
+            if seed in [run["seed"] for run in runs]:
+                continue
+            facts, run = train_and_score(name, seed, options.data, options.work)
+            rows[name] = {**facts, "runs": [*runs, run]}
+            RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+            scores = [run["accuracy"] for run in rows[name]["runs"]]
+            print(name, f"mean {statistics.mean(scores):.2%} of {len(scores)}", flush=True)
+
+
+def train_and_score(
+    name: str, seed: int, source: str, work: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    backbone = name.partition(" ")[0]
+    data = datasets.open(source, classes=FOUR if "four" in name else None)
+    recipe: dict[str, Any]
+    if name in SHIPPED:
+        pipeline = Pipeline.load(SHIPPED[name])
+        stages = json.loads((RESULTS.parent / f"{SHIPPED[name]}.json").read_text())["stages"]
+        recipe = {stage: facts["recipe"] for stage, facts in stages.items()}
+        epochs = [row for facts in stages.values() for row in facts["epochs"]]
+    else:
+        chosen = replace(RECIPES[backbone], seed=seed)
+        folder = work / f"{name.replace(' ', '-')}-{seed}"
+        pipeline = train_backbone(
+            data, backbone, folder, chosen,
+            report=lambda row: print(name, {k: round(v, 4) for k, v in row.items()}, flush=True),
+        )  # fmt: skip
+        recipe = {**asdict(chosen), "seed": "as each run says"}
+        epochs = json.loads((folder / "history.json").read_text())["epochs"]
+    unseen = data.split("validation")
+    pipeline.set_params(store="none")
+    report, _ = pipeline.evaluate(unseen.images, unseen.labels)
+    faces = [unseen.images[i] for i in range(TIMED)]
+    started = time.perf_counter()
+    for face in faces:
+        pipeline.predict([face])
+    spec = BACKBONES[backbone]
+    assert spec.build is not None
+    facts = {
+        "parameters": spec.build(len(data.classes)).count_params(),
+        "megaflops": 2 * multiplications(spec.build(len(data.classes))) / 1e6,
+        "reported": REPORTED.get(name, ""),
+        "recipe": recipe,
+        "trained_on": f"FER2013 training split, {len(data.split('train')):,} faces",
+        "scored_on": f"FER2013 PublicTest, {len(unseen):,} faces, no test-time augmentation",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    run = {
+        "seed": seed,
+        "accuracy": report.accuracy,
+        "macro_f1": report.macro_f1,
+        "training_accuracy": epochs[-1]["accuracy"],
+        "epochs": len(epochs),
+        "minutes": sum(row["seconds"] for row in epochs) / 60,
+        "milliseconds_per_face": (time.perf_counter() - started) / TIMED * 1000,
+    }
+    return facts, run
+
+
+def multiplications(model: Any) -> int:
+    """Multiply-and-adds of the convolutions and dense layers for one face."""
+    total = 0
+    for layer in model.layers:
+        kernel = next((w for w in layer.weights if w.path.endswith("kernel")), None)
+        if kernel is not None:
+            positions = np.prod(layer.output.shape[1:-1], dtype=int)
+            total += int(positions * np.prod(kernel.shape, dtype=int))
+    return total
+
+
+if __name__ == "__main__":
+    main()
