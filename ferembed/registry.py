@@ -31,8 +31,8 @@ class Registry(Generic[T]):
         self.group = f"ferembed.{kind.replace(' ', '_')}"
         self._things: dict[str, T] = {}
 
-    def add(self, name: str, thing: T) -> T:
-        if name in self._things:
+    def add(self, name: str, thing: T, *, replace: bool = False) -> T:
+        if name in self._things and not replace:
             raise ValueError(f"There already is a {self.kind} called {name!r}.")
         self._things[name] = thing
         return thing

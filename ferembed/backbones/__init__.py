@@ -17,12 +17,14 @@ from ferembed.backbones.backbone import (
     fingerprint,
     load_backbone,
 )
+from ferembed.backbones.own import add_network
 
 __all__ = [
     "BACKBONES",
     "Backbone",
     "BackboneSpec",
     "LoadRequest",
+    "add_network",
     "fetch_weights",
     "fingerprint",
     "load_backbone",

@@ -220,13 +220,15 @@ def _export(model: Any, layers: list[str], path: str, format: str) -> None:
         cut.export(path, format=format, verbose=False, input_signature=signature)
 
 
-def save_weights(model: Any, path: Path) -> None:
+def save_weights(model: Any, path: Path, *, half: bool = True) -> None:
     """Write the arrays by name. Kernels are rounded to half precision, in the model too."""
     arrays = {}
     for variable in model.weights:
-        value = np.asarray(variable.value, np.float32)
-        arrays[variable.path] = value.astype(np.float16) if value.ndim > 1 else value
-        variable.assign(arrays[variable.path].astype(np.float32))
+        value = np.asarray(variable.numpy(), np.float32)
+        if half and value.ndim > 1:
+            value = value.astype(np.float16)
+            variable.assign(value.astype(np.float32))
+        arrays[variable.path] = value
     with replacing(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -278,8 +280,9 @@ def _converted(request: LoadRequest, build: Build, read: Read) -> Path:
     if request.weights is None and spec.network is not None:
         return spec.network.path()
     facts = request.facts()
-    network = fingerprint({key: facts[key] for key in ("backbone", "revision", "weights")})
-    folder = cache_folder() / "networks" / f"{request.name}-{network[:16]}"
+    layers = [layer for layer, _ in spec.layers]
+    made_of = {key: facts[key] for key in ("backbone", "revision", "weights")} | {"layers": layers}
+    folder = cache_folder() / "networks" / f"{request.name}-{fingerprint(made_of)[:16]}"
     if not folder.exists():
-        convert(_weighted(request, build, read), [layer for layer, _ in spec.layers], folder)
+        convert(_weighted(request, build, read), layers, folder)
     return folder / NETWORK

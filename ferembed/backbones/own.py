@@ -1,0 +1,82 @@
+"""A network of the user's own, as a backbone like any other."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+from ferembed.backbones.backbone import BACKBONES, BackboneSpec
+from ferembed.backbones.engines import Network, import_keras, save_weights
+from ferembed.errors import WeightsError
+from ferembed.preprocess import Preprocess
+from ferembed.weights import Weights, cache_folder, sha256_of
+
+
+def add_network(name: str, model: Any, layer: str, preprocess: Preprocess) -> BackboneSpec:
+    """Make any Keras model a backbone, cut at the layer; what is known of it from then on.
+
+    Its weights are kept as they are now: add a model again when it has been trained further. A last
+    dense layer is its classifier, which `train_backbone` gives as many classes as the data has.
+
+        model = keras.models.load_model("mine.keras")
+        add_network("mine", model, "dense", Preprocess("gray", 48))
+        Pipeline("mine", "svm").fit(faces, labels)
+    """
+    keras = import_keras()
+    names = [one.name for one in model.layers]
+    if layer not in names:
+        raise WeightsError(f"The model has no layer {layer!r}; it has {', '.join(names)}.")
+    expected = (preprocess.size, preprocess.size, preprocess.channels)
+    if tuple(model.inputs[0].shape[1:]) != expected:
+        raise WeightsError(
+            f"The model takes faces of the shape {tuple(model.inputs[0].shape[1:])}, and the "
+            f"preprocessing gives {expected}. Change size or color of the Preprocess."
+        )
+    shape = model.get_layer(layer).output.shape
+    if len(shape) != 2:
+        raise WeightsError(
+            f"The layer {layer!r} gives values of the shape {tuple(shape[1:])}, not a vector. "
+            "Cut after a Flatten or a global pooling."
+        )
+    last = model.layers[-1]
+    is_classifier = isinstance(last, keras.layers.Dense)
+    weights = _kept(model, name)
+    spec = BackboneSpec(
+        name=name,
+        summary="a network of your own",
+        preprocess=preprocess,
+        layers=((layer, int(shape[1])),)
+        + (((last.name, last.units),) if is_classifier and last.name != layer else ()),
+        load=Network.of,
+        build=partial(_build, model) if is_classifier else partial(_copy, model),
+        classifier=last.name if is_classifier else None,
+        parameters=model.count_params(),
+        weights=weights,
+    )
+    return BACKBONES.add(name, spec, replace=True)
+
+
+def _kept(model: Any, name: str) -> Weights:
+    """The weights in the cache, under a name that other weights do not have."""
+    path = cache_folder() / "weights" / f"own-{name}-{os.getpid()}.npz"
+    save_weights(model, path, half=False)
+    sha256 = sha256_of(path)
+    file = f"own-{name}-{sha256[:16]}.npz"
+    os.replace(path, path.with_name(file))
+    return Weights(file, sha256, "yours", "your data")
+
+
+def _copy(model: Any) -> Any:
+    return import_keras().models.clone_model(model)
+
+
+def _build(model: Any, classes: int) -> Any:
+    """A copy with new weights whose last layer has that many units."""
+    keras = import_keras()
+    copy = _copy(model)
+    last = copy.layers[-1]
+    if last.units == classes:
+        return copy
+    other = keras.layers.Dense.from_config({**last.get_config(), "units": classes})
+    return keras.Model(copy.inputs, other(last.input))
