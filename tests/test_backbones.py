@@ -272,6 +272,14 @@ def test_without_openvino_keras_serves_and_openvino_is_named(monkeypatch):
         choose_engine("openvino")
 
 
+def test_a_network_not_yet_converted_runs_on_keras_where_tensorflow_does_not_serve(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert choose_engine("auto", converted=False) == "keras"
+    assert choose_engine("auto", converted=True) == "openvino"
+    monkeypatch.delenv("KERAS_BACKEND")
+    assert choose_engine("auto", converted=False) == "openvino"
+
+
 def test_a_backbone_that_gives_nonsense_is_stopped(faces):
     class Broken(Backbone):
         def forward(self, batch):

@@ -47,7 +47,8 @@ class Network(Backbone):
                 f"The preprocessing gives {given[0]}x{given[0]}x{given[1]}, and {spec.name} takes "
                 f"{taken[0]}x{taken[0]}x{taken[1]}. Change size or color of the Preprocess."
             )
-        self.engine = choose_engine(request.engine)
+        ships = request.weights is None and spec.network is not None
+        self.engine = choose_engine(request.engine, ships)
         self.model: Any = None  # of the engine "keras"
         if self.engine == "openvino":
             self._forward = openvino_forward(_converted(request, build, read), layer)
@@ -67,8 +68,11 @@ class Network(Backbone):
         return self._forward(batch)
 
 
-def choose_engine(engine: str) -> str:
-    """ "keras" or "openvino"; "auto" takes the fast one where it is installed."""
+def choose_engine(engine: str, converted: bool = True) -> str:
+    """ "keras" or "openvino"; "auto" takes the fast one where it is installed.
+
+    It reads TensorFlow's graphs: with Keras on another backend a network must be `converted`.
+    """
     if engine not in ENGINES:
         raise UnknownName(unknown("engine", engine, list(ENGINES)))
     installed = importlib.util.find_spec("openvino") is not None
@@ -76,7 +80,10 @@ def choose_engine(engine: str) -> str:
         raise MissingExtra(
             "The engine 'openvino' is not installed. Run: pip install 'ferembed[fast]'"
         )
-    return "openvino" if installed and engine == "auto" else engine.replace("auto", "keras")
+    if engine == "auto":
+        readable = converted or os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+        return "openvino" if installed and readable else "keras"
+    return engine
 
 
 def import_keras() -> Any:
