@@ -67,7 +67,8 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     backbone : the name of a backbone (`ferembed models` lists them), or a list of names
     layer : which of its layers is the embedding; None for its default
-    weights : None for those that ship, the path of an .npz, or "random" / "random:SEED"
+    weights : None for those that ship or were fetched, the path of a file of them, or "random",
+        "random:SEED"
     preprocess : a Preprocess of another recipe than the backbone's own
         (each of these three: one for all, or a list of one for each)
     normalize : scale each backbone's vector to unit length

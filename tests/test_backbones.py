@@ -200,6 +200,25 @@ def test_random_weights_depend_on_the_seed_alone(name, faces):
     assert eval(result.stdout) == pytest.approx(vector[0, :4], abs=1e-6, rel=1e-6)
 
 
+def test_a_converted_network_is_kept_whole_or_not_at_all(tmp_path, monkeypatch, faces):
+    monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path))
+    request = LoadRequest("cnn-a", weights="random:77", engine="openvino")
+    (tmp_path / "networks").touch()
+    with pytest.raises(WeightsError, match=r"cannot be kept at .*cnn-a-.*Choose another folder"):
+        load_backbone(request)
+    (tmp_path / "networks").unlink()
+    load_backbone(request).embed(rgb(faces))
+    (kept,) = (tmp_path / "networks").iterdir()
+    assert kept.name.startswith("cnn-a-")
+    for file in kept.iterdir():
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(WeightsError, match=f"is damaged: delete the folder .*{kept.name}"):
+            BACKBONES["cnn-a"].load(request)
+        file.write_bytes(whole)
+    BACKBONES["cnn-a"].load(request)
+
+
 def test_weights_survive_a_file_and_round_once(tmp_path, faces):
     name = "cnn-a"
     model = build_cnn(name)
