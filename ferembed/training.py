@@ -359,10 +359,12 @@ def train(
             started = time.perf_counter()
             keras.utils.set_random_seed(recipe.seed * 10_000 + epoch)
             optimizer.learning_rate.assign(rate)
-            model.reset_metrics()
-            fitted = {"loss": 0.0, "accuracy": 0.0}
+            sums = {"loss": 0.0, "accuracy": 0.0}
             for step, batch in enumerate(batches.of(epoch)):
+                model.reset_metrics()
                 fitted = model.train_on_batch(*batch, return_dict=True)
+                for name in sums:
+                    sums[name] += float(fitted[name]) * len(batch[0]) / len(batches.faces)
                 if not np.isfinite(fitted["loss"]):
                     raise TrainingError(
                         f"The loss is {fitted['loss']} in epoch {epoch + 1}: the learning rate "
@@ -376,8 +378,7 @@ def train(
             row = {
                 "epoch": epoch + 1,
                 "rate": rate,
-                "loss": float(fitted["loss"]),
-                "accuracy": float(fitted["accuracy"]),
+                **sums,
                 "validation_loss": float(loss(validation[1], outputs)),
                 "validation_accuracy": float(
                     (outputs.argmax(axis=1) == validation[1].argmax(axis=1)).mean()

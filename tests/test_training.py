@@ -118,7 +118,15 @@ def test_training_learns_and_writes_its_history(faces, tmp_path):
     written = json.loads((tmp_path / "history.json").read_text())
     assert [row["epoch"] for row in written["epochs"]] == [1, 2, 3]
     assert written["recipe"]["rate"] == 0.05
+    # Of the whole epoch: 24 faces, so whole shares of 24, and not those of its last batch of 12.
     assert written["epochs"][-1]["loss"] < written["epochs"][0]["loss"]
+
+
+def test_the_history_speaks_of_whole_epochs_not_of_their_last_batch(faces, tmp_path):
+    run(faces, tmp_path, replace(QUICK, epochs=8, batch_size=8))
+    right = [24 * row["accuracy"] for row in history(tmp_path)]
+    assert right == pytest.approx(np.round(right), abs=1e-3)
+    assert any(round(count) % 3 for count in right)  # of the last 8 of 24, all were multiples of 3
 
 
 @pytest.mark.parametrize(
