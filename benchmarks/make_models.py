@@ -246,14 +246,14 @@ probability for each expression. MIT licence; the data it learned from is for re
 
 ## Data and recipe
 
-{trained_on}: no face of its validation or test split, no other pictures. Networks learned in stages,
-the recipes and every epoch of which stand in [the results](../benchmarks/results/{model}.json):
+{trained_on}: no face of its validation or test split, no other pictures. Networks learned in
+stages, the recipes and epochs of which stand in [the results](../benchmarks/results/{model}.json):
 
 {stages}
 
-One teacher, `mobilenet`, is a classifier on the vectors of `vggface2-mobilenet`, a network that others
-trained on VGGFace2 to tell people apart (MIT, upstream Apache-2.0). It learned expressions from the
-same training split, and answered for faces of it that it had not learned from.
+One teacher, `mobilenet`, is a classifier on the vectors of `vggface2-mobilenet`, a network that
+others trained on VGGFace2 to tell people apart (MIT, upstream Apache-2.0). It learned expressions
+from the same training split, and answered for faces of it that it had not learned from.
 
 The validation split was watched while the networks learned, so its scores below are a little kind.
 The test split (PrivateTest) was not seen.

@@ -1,8 +1,9 @@
-"""mini-vgg: the network that ships. Pairs of 3x3 convolutions with batch norm, pooled to 256."""
+"""The networks that ship: mini-vgg, 3x3 convolutions pooled to 256 values, and a twin of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
@@ -53,26 +54,29 @@ def _pooled(face: Any, branch: str, alone: bool) -> Any:
 
 
 _FACTS = "MIT", "FER2013, training split (28,709 faces; the data set is for research)"
-BACKBONES.add(
-    "mini-vgg",
-    BackboneSpec(
-        name="mini-vgg",
-        summary="VGG of 3x3 pairs with batch norm, trained on FER2013's training split",
-        preprocess=Preprocess("gray", 48, mean=(128.0,), scale=1 / 64),
-        layers=(("embedding", 256), ("logits", 7)),
-        load=Network.of,
-        build=build,
-        classifier="logits",
-        parameters=1_176_359,
-        weights=Weights(
-            "mini-vgg.npz",
-            "2f0b9046cff70abd98da203b765c42970b2767042b933627fa92a5ba08de7d03",
-            *_FACTS,
-        ),
-        network=Weights(
-            "mini-vgg.onnx",
-            "be5ecaf0525d73ad4689741b22fef56fcd23dfb8a43f1dd08a07c77ec9ebea51",
-            *_FACTS,
-        ),
+for _name, _summary, _branches, _dim, _parameters, _weights, _network in (
+    (
+        "mini-vgg",
+        "VGG of 3x3 pairs with batch norm, trained on FER2013's training split",
+        ("",),
+        256,
+        1_176_359,
+        "2f0b9046cff70abd98da203b765c42970b2767042b933627fa92a5ba08de7d03",
+        "be5ecaf0525d73ad4689741b22fef56fcd23dfb8a43f1dd08a07c77ec9ebea51",
     ),
-)
+):
+    BACKBONES.add(
+        _name,
+        BackboneSpec(
+            name=_name,
+            summary=_summary,
+            preprocess=Preprocess("gray", 48, mean=(128.0,), scale=1 / 64),
+            layers=(("embedding", _dim), ("logits", 7)),
+            load=Network.of,
+            build=partial(build, branches=_branches),
+            classifier="logits",
+            parameters=_parameters,
+            weights=Weights(f"{_name}.npz", _weights, *_FACTS),
+            network=Weights(f"{_name}.onnx", _network, *_FACTS),
+        ),
+    )
