@@ -40,7 +40,7 @@ RECIPES = {
         epochs=66, steady=0.47, label_smoothing=0.05, averaging=0.998, augmentation=STRONG, seed=1
     ),
     "third": Recipe(epochs=28, rate=0.05, label_smoothing=0.0, averaging=0.998, seed=2),
-    "fourth": Recipe(epochs=28, rate=0.05, label_smoothing=0.0, averaging=0.998, seed=3),
+    "fourth": Recipe(epochs=12, rate=0.02, label_smoothing=0.0, averaging=0.998, seed=3),
 }
 TEACHERS = {  # and the share of the labels themselves
     "first": ((), 1.0),
