@@ -123,7 +123,13 @@ def audit() -> str:
 
 def main() -> int:
     text = README.read_text()
-    tables = {"heads": heads, "backbones": backbones, "start": start, "audit": audit}
+    tables = {
+        "networks": networks,
+        "heads": heads,
+        "backbones": backbones,
+        "start": start,
+        "audit": audit,
+    }
     for name, make in tables.items():
         table = make()
         marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -61,8 +61,17 @@ for _name, _summary, _branches, _dim, _parameters, _weights, _network in (
         ("",),
         256,
         1_176_359,
-        "2f0b9046cff70abd98da203b765c42970b2767042b933627fa92a5ba08de7d03",
-        "be5ecaf0525d73ad4689741b22fef56fcd23dfb8a43f1dd08a07c77ec9ebea51",
+        "4e32ea0becf66379107ec8c6444dd8e994460034660c1b69cdf36a53571b5503",
+        "da1e9351f511033cfac404d3d404437ab5290eb4863a07cc831e8b4ba3310b83",
+    ),
+    (
+        "twin-vgg",
+        "two such networks that learned apart, joined at the embedding, their logits averaged",
+        ("a_", "b_"),
+        512,
+        2_352_711,
+        "2e6b5b8061a0b073c6c2d2012ac89fd04cfc8b672e9a482f57e447e5ba91db4a",
+        "a079b636f82a084853b0990160fb00152487ca469c9bafe673623c27c765b2cd",
     ),
 ):
     BACKBONES.add(
