@@ -302,7 +302,7 @@ def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     numbers = [row["epoch"] for row in epochs]
     for axes, what in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        axes.plot(numbers, [row[what] for row in epochs], label="training (augmented)")
+        axes.plot(numbers, [row[what] for row in epochs], label="training")
         axes.plot(numbers, [row[f"validation_{what}"] for row in epochs], label="validation")
         axes.set(xlabel="epoch", title=what)
         axes.grid(alpha=0.3)
