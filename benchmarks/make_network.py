@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from ferembed import EXPRESSIONS, Embedder, datasets
 from ferembed.audit import audit
-from ferembed.backbones import BACKBONES, LoadRequest, load_backbone, vgg
+from ferembed.backbones import BACKBONES, vgg
 from ferembed.backbones.engines import export_onnx, load_weights, save_weights
 from ferembed.images import load_image
 from ferembed.training import Augmentation, Recipe, train
@@ -112,14 +113,12 @@ def network(start: Path | None) -> Any:
 
 def answers(weights: Path, faces: np.ndarray) -> np.ndarray:
     """What a network says of each face, averaged over augmented copies."""
-    backbone = load_backbone(LoadRequest("mini-vgg", "logits", str(weights)))
+    embedder = Embedder("mini-vgg", layer="logits", weights=weights, store="none")
     rng = np.random.default_rng(0)
     total = np.zeros((len(faces), len(EXPRESSIONS)), np.float32)
     for _ in range(VIEWS):
         views = replace(Augmentation(), erasing=0.0).apply(faces, rng)
-        logits = backbone.embed(np.repeat(view[:, :, None], 3, axis=2) for view in views)
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        total += shares / shares.sum(axis=1, keepdims=True)
+        total += softmax(embedder.transform(views), axis=1)
     return total / VIEWS
 
 

@@ -94,9 +94,10 @@ def train_and_score(
         milliseconds.append((time.perf_counter() - started) * 1000)
     spec = BACKBONES[backbone]
     assert spec.build is not None
+    network = spec.build(len(data.classes))
     facts = {
-        "parameters": spec.build(len(data.classes)).count_params(),
-        "megaflops": 2 * multiplications(spec.build(len(data.classes))) / 1e6,
+        "parameters": network.count_params(),
+        "megaflops": 2 * multiplications(network) / 1e6,
         "reported": REPORTED.get(name, ""),
         "recipe": recipe,
         "trained_on": f"FER2013 training split, {len(data.split('train')):,} faces",

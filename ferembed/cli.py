@@ -528,6 +528,16 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("--normalize", action="store_true", help="vectors of unit length")
         add_engine(added)
 
+    def add_set(added: argparse.ArgumentParser, meaning: str) -> None:
+        added.add_argument(
+            "--set",
+            type=_setting,
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help=meaning,
+        )
+
     def add_data(added: argparse.ArgumentParser, **options: Any) -> None:
         added.add_argument("data", help="class folders, a zip of them, or a CSV", **options)
         added.add_argument(
@@ -608,14 +618,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--output", required=True, help="a folder, or a file that ends in .ferembed")
     fit.add_argument("--head", default="svm", help="see: ferembed models")
     fit.add_argument("--split", help="the split to learn from: train, or all if there are none")
-    fit.add_argument(
-        "--set",
-        type=_setting,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter, such as head__C=10",
-    )
+    add_set(fit, "a parameter, such as head__C=10")
     add_vectors(fit)
 
     train = command(
@@ -635,14 +638,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--split", default="train", help="the split to learn from")
     train.add_argument("--validation", default="validation", help="the split that is watched")
-    train.add_argument(
-        "--set",
-        type=_setting,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a setting of the recipe, such as epochs=20, rate=0.05 or keep=best",
-    )
+    add_set(train, "a setting of the recipe, such as epochs=20, rate=0.05 or keep=best")
 
     evaluate = command(
         "evaluate",
