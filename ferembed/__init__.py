@@ -2,9 +2,9 @@
 
     photo -> faces -> preprocess -> backbone -> store  |  head -> answer -> report
 
-`load_image` reads any picture, a detector of `DETECTORS` finds the `Face`s in it, a backbone of
-`BACKBONES` turns each into a vector as its `Preprocess` recipe says, `EmbeddingStore` keeps the
-vectors, and a head of `HEADS` learns from them. `Embedder` is the part up to the vectors and
+`load_image` reads any picture, a `FaceRecipe` finds the `Face`s in it with a detector of `DETECTORS`
+and cuts them out, a backbone of `BACKBONES` turns each into a vector as its `Preprocess` recipe
+says, `EmbeddingStore` keeps the vectors, and a head of `HEADS` learns from them. `Embedder` is the part up to the vectors and
 `Pipeline` is the whole, a scikit-learn classifier over images.
 
 Importing ferembed imports none of this: each name is loaded when it is first used.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ferembed.errors import FerembedError as FerembedError
     from ferembed.faces import DETECTORS as DETECTORS
     from ferembed.faces import Face as Face
+    from ferembed.faces import FaceRecipe as FaceRecipe
     from ferembed.heads import HEADS as HEADS
     from ferembed.images import load_image as load_image
     from ferembed.labels import EXPRESSIONS as EXPRESSIONS
@@ -36,6 +37,7 @@ _HOME = {
     "Embedder": "embedder",
     "EmbeddingStore": "store",
     "Face": "faces",
+    "FaceRecipe": "faces",
     "FerembedError": "errors",
     "HEADS": "heads",
     "Pipeline": "pipeline",

@@ -33,7 +33,7 @@ from ferembed.files import replacing
 from ferembed.registry import unknown
 from ferembed.weights import cache_folder, models_folder
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, HEAD, WEIGHTS = "model.json", "head.skops", "weights.npz"
 _OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d*)?\.npz")
 _DRAWN_WEIGHTS = re.compile(r"random(:\d*)?")
@@ -229,6 +229,8 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
     try:
         manifest = json.loads(files[MANIFEST])
         format = manifest["format"]
+        if format == 1:
+            manifest["pipeline"], format = _of_format_1(manifest["pipeline"]), FORMAT
         if format == FORMAT:
             _check_manifest(manifest)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -243,14 +245,20 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "backbone": (str,),
-    "detector": (str, type(None)),
-    "margin": (int, float),
+    "detector": (dict,),
     "layer": (str, type(None)),
     "weights": (str, type(None)),
     "preprocess": (dict, type(None)),
     "normalize": (bool,),
 }
 _JOINED = {"backbone", "layer", "weights", "preprocess"}  # may be lists, to join vectors
+
+
+def _of_format_1(pipeline: dict[str, Any]) -> dict[str, Any]:
+    """What format 1 said of a pipeline, as format 2 says it: it had a detector and a margin."""
+    pipeline = dict(pipeline)
+    found = {"detector": pipeline["detector"] or "none", "margin": pipeline.pop("margin")}
+    return {**pipeline, "detector": found}
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:

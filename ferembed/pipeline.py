@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ferembed.embedder import (
     raise_failures,
 )
 from ferembed.errors import LabelError, ModelError
-from ferembed.faces import DETECTORS, Face, crop
+from ferembed.faces import DETECTORS, Face, FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.images import MAX_PIXELS, Source, load_image
 from ferembed.labels import in_order
@@ -65,8 +65,8 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         how faces become vectors, see `Embedder`
     head : the name of a head ("svm", "forest", "bagged-svm", "knn", "softmax"), or any scikit-learn
         classifier; its parameters are reached as head__C and so on
-    detector : what finds the faces of a photo; None where the picture is the face
-    margin : how much wider than the found box a face is cut out, as a share of its side
+    detector : what finds the faces of a photo and cuts them out: the name of a detector or of one
+        of `FACE_RECIPES`, or a `FaceRecipe`; None where the picture is the face
     """
 
     def __init__(
@@ -74,8 +74,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backbone: OneOrList[str] = "mini-vgg",
         head: Any = "svm",
         *,
-        detector: str | None = "haar",
-        margin: float = 0.0,
+        detector: str | FaceRecipe | None = "haar",
         layer: OneOrList[str | None] = None,
         weights: OneOrList[str | os.PathLike[str] | None] = None,
         preprocess: OneOrList[Preprocess | None] = None,
@@ -88,7 +87,6 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.backbone = backbone
         self.head = head
         self.detector = detector
-        self.margin = margin
         self.layer = layer
         self.weights = weights
         self.preprocess = preprocess
@@ -171,10 +169,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return embedder
 
     def _check_settings(self) -> None:
-        if self.detector is not None:
-            DETECTORS[self.detector]
-        if not isinstance(self.margin, (int, float)) or not 0 <= self.margin <= 10:
-            raise ModelError(f"margin is {self.margin!r}; it is a number from 0 to 10.")
+        FaceRecipe.of(self.detector)
 
     def _probabilities(self, vectors: Vectors) -> NDArray[np.float64]:
         if not hasattr(self.head_, "predict_proba"):
@@ -198,8 +193,12 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """The faces in a photo and what they show, the surest face first; [] if there is none."""
         check_is_fitted(self, "head_")
         image = load_image(photo, self.max_pixels)
-        faces = DETECTORS[self.detector or "none"]()(image)
-        probabilities = self.predict_proba([crop(image, face, self.margin) for face in faces])
+        found = FaceRecipe.of(self.detector)(image)
+        return self.read([crop for _, crop in found], [face for face, _ in found])
+
+    def read(self, crops: Sequence[Source], faces: Sequence[Face]) -> list[Prediction]:
+        """What faces show that were found and cut out elsewhere."""
+        probabilities = self.predict_proba(crops)
         labels = [str(label) for label in self.classes_]
         order = in_order(labels)
         predictions = []
@@ -213,6 +212,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Write a folder that a person can read, or a zip of it if the name ends in .ferembed."""
         recipe = self._checked_embedder().recipe
         facts = {name: getattr(self, name) for name in _SAVED}
+        facts["detector"] = FaceRecipe.of(self.detector).facts()
         facts["preprocess"] = _each(self.preprocess, Preprocess.facts)
         facts["weights"] = _each(self.weights, os.fspath)
         bundle.write(Path(path), facts, recipe.fingerprint, json.loads(recipe.facts), self.head_)
@@ -231,7 +231,8 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Opening a model runs no code from it: its head is made of a closed list of types, to which
         `trusted` adds by name. An exported pickle is opened only with `allow_pickle=True`, since
         that runs whatever its writer put in. `settings` are parameters that change no vector, such
-        as `store`, `engine`, `detector` or `verbose`.
+        as `store`, `engine`, `detector` or `verbose`; the name of a detector leaves the rest of how
+        faces are cut out as it was saved.
         """
         if bundle.is_pickle(path):
             pipeline = export.load_pickle(Path(path), allow_pickle)
@@ -243,6 +244,9 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         facts = saved.pipeline
         try:
             facts["preprocess"] = _each(facts["preprocess"], lambda one: Preprocess(**one))
+            facts["detector"] = FaceRecipe(**facts["detector"])
+            if settings.get("detector") in DETECTORS:
+                settings["detector"] = replace(facts["detector"], detector=settings["detector"])
             pipeline = cls.of(saved.head, **{**facts, **settings})
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be understood: {error}.") from error
@@ -301,4 +305,4 @@ def _embed_labelled(embedder: Embedder, images: Iterable[Source], labels: NDArra
     return embedded
 
 
-_SAVED = ("backbone", "detector", "margin", "layer", "weights", "preprocess", "normalize")
+_SAVED = ("backbone", "detector", "layer", "weights", "preprocess", "normalize")

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.pipeline import FunctionTransformer
 from ferembed import Pipeline
 from ferembed.bundle import HEAD, MANIFEST, shipped
 from ferembed.errors import FerembedError, ModelError, UnknownName, UntrustedModel
+from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.preprocess import Preprocess
 
@@ -51,13 +53,17 @@ def replace_head(folder, content):
 @pytest.mark.parametrize("head", HEADS.names())
 def test_a_loaded_model_answers_as_the_saved_one(head, name, tmp_path, faces, labels):
     options = {"normalize": True, "layer": "dense2", "preprocess": Preprocess(equalize="clahe")}
-    made = fitted(faces, labels, head, margin=0.1, detector="mtcnn", **options)
+    cutting = FaceRecipe("mtcnn", margin=0.1, align="eyes")
+    made = fitted(faces, labels, head, detector=cutting, **options)
     made.save(tmp_path / name)
     loaded = Pipeline.load(tmp_path / name, store="memory")
     assert loaded.predict_proba(faces) == pytest.approx(made.predict_proba(faces), abs=1e-12)
     assert loaded.embedder.recipe == made.embedder.recipe
-    assert (loaded.margin, loaded.detector) == (0.1, "mtcnn")
+    assert loaded.detector == cutting
     assert clone_fits(loaded, faces, labels)
+    other = Pipeline.load(tmp_path / name, detector="haar")
+    assert other.detector == FaceRecipe("haar", margin=0.1, align="eyes")
+    assert Pipeline.load(tmp_path / name, detector="haar-512").detector == "haar-512"
 
 
 def clone_fits(pipeline, faces, labels):
@@ -112,6 +118,14 @@ def test_joined_vectors_and_the_weights_of_each_travel_with_the_model(
     assert again.predict_proba(faces) == pytest.approx(expected)
 
 
+def test_a_model_of_format_1_answers_as_it_did(faces):
+    old = Pipeline.load(Path(__file__).parent / "fixtures" / "format-1.ferembed", store="none")
+    assert old.detector == FaceRecipe("mtcnn", margin=0.1)
+    assert old.predict(faces[:6]).tolist() == ["happy", "sad", "angry"] * 2
+    expected = [[0.18317606, 0.7120104, 0.10481353]]
+    assert old.predict_proba(faces[:1]) == pytest.approx(np.array(expected), abs=1e-5)
+
+
 def test_a_person_can_read_what_was_saved(saved):
     manifest = json.loads((saved / MANIFEST).read_text())
     assert manifest["labels"] == ["angry", "happy", "sad"]
@@ -162,7 +176,7 @@ def test_a_changed_byte_is_noticed_before_the_file_is_opened(saved):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=2), "is of model format 2; this version of ferembed reads"),
+        (lambda m: m.update(format=9), "is of model format 9; this version of ferembed reads"),
         (lambda m: m.pop("labels"), "cannot be understood: 'labels'"),
         (lambda m: m.update(files=[]), "cannot be understood: files is no dict"),
         (lambda m: m["files"].clear(), "names no head.skops"),
@@ -313,12 +327,15 @@ def test_a_forged_support_vector_machine_is_refused(head, tmp_path, faces, label
     [
         ({"store": "/tmp/elsewhere.sqlite"}, "pipeline has or lacks store"),
         ({"max_pixels": 10**15}, "pipeline has or lacks max_pixels"),
-        ({"margin": "x"}, "margin is 'x'"),
-        ({"margin": 1e9}, "margin is 1000000000.0; it is a number from 0 to 10"),
+        ({"margin": 0.1}, "pipeline has or lacks margin"),
+        ({"detector": "haar"}, "detector is 'haar'"),
+        ({"detector": {"margin": "x"}}, "margin is 'x'"),
+        ({"detector": {"margin": 1e9}}, "margin is 1000000000.0; it is a number from 0 to 10"),
+        ({"detector": {"cut": 3}}, "cannot be understood"),
         ({"weights": "/etc/passwd"}, "weights lie outside of the model"),
         ({"weights": 3}, "weights is 3"),
         ({"preprocess": {"sizes": 3}}, "cannot be understood"),
-        ({"detector": "har"}, "Did you mean 'haar'"),
+        ({"detector": {"detector": "har"}}, "Did you mean 'haar'"),
         ({"backbone": "cnn-z"}, "No backbone is called 'cnn-z'"),
         ({"backbone": ["cnn-a", "cnn-z"]}, "No backbone is called 'cnn-z'"),
         ({"backbone": ["cnn-a", 3]}, "backbone is ['cnn-a', 3]"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ferembed.errors import MissingExtra, UnknownName
-from ferembed.faces import DETECTORS, Face, crop
+from ferembed.faces import DETECTORS
 from ferembed.images import load_image
 
 every_detector = pytest.mark.parametrize("name", DETECTORS.names())
@@ -63,24 +63,6 @@ def test_mtcnn_gives_five_points_in_the_face(portrait):
     assert left_eye[0] < nose[0] < right_eye[0]
     assert left_eye[1] < nose[1] < mouth_left[1]
     assert mouth_left[0] < mouth_right[0]
-
-
-def test_a_crop_is_the_square_around_the_box():
-    photo = np.arange(10 * 12 * 3, dtype=np.uint8).reshape(10, 12, 3)
-    square = crop(photo, Face((3, 2, 7, 6), 1.0))
-    assert (square == photo[2:6, 3:7]).all()
-    tall = crop(photo, Face((4, 2, 6, 6), 1.0))
-    assert (tall == photo[2:6, 3:7]).all()
-    wide = crop(photo, Face((3, 2, 7, 6), 1.0), margin=0.5)
-    assert (wide == photo[1:7, 2:8]).all()
-
-
-def test_a_crop_over_the_edge_repeats_it():
-    photo = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3)
-    over = crop(photo, Face((-2, -2, 2, 2), 1.0))
-    assert over.shape == (4, 4, 3)
-    assert (over[0] == photo[0, [0, 0, 0, 1]]).all()
-    assert (over[-1, -1] == photo[1, 1]).all()
 
 
 def test_an_opencv_without_cascades_is_named(monkeypatch):

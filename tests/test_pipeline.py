@@ -10,7 +10,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ferembed import Embedder, Pipeline
 from ferembed.errors import ImageError, ImageTooLarge, LabelError, ModelError, UnknownName
+from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
+from ferembed.images import load_image
 from ferembed.preprocess import Preprocess
 
 # scikit-learn's checks feed matrices of numbers, and a row of numbers is no image. Each check that
@@ -244,9 +246,7 @@ def test_too_few_faces_for_the_neighbours_are_told_at_fit(faces, labels):
         Pipeline("cnn-a", "knn", weights="random", store="memory").fit(faces, labels)
 
 
-def test_a_margin_or_detector_that_is_none_is_told_at_fit(faces, labels):
-    with pytest.raises(ModelError, match="margin is 'x'; it is a number from 0 to 10"):
-        pipeline(margin="x").fit(faces, labels)
+def test_a_detector_that_is_none_is_told_at_fit(faces, labels):
     with pytest.raises(UnknownName, match="Did you mean 'haar'"):
         pipeline(detector="har").fit(faces, labels)
 
@@ -328,14 +328,15 @@ def test_a_photo_is_analysed_face_by_face(faces, labels, portrait):
 
 
 def test_a_face_from_a_photo_has_the_vector_of_its_crop(faces, labels, portrait):
-    from ferembed.faces import crop
-    from ferembed.images import load_image
-
-    made = pipeline("softmax", margin=0.2).fit(faces, labels)
+    cutting = FaceRecipe("haar", margin=0.2, align="eyes")
+    ((face, crop),) = cutting(load_image(portrait))
+    made = pipeline("knn", detector=cutting)
+    made.set_params(head__n_neighbors=1)
+    made.fit([*faces, crop], [*labels, "surprise"])
     (prediction,) = made.analyze(portrait)
-    cut = crop(load_image(portrait), prediction.face, 0.2)
-    shares = dict(zip(made.classes_, made.predict_proba([cut])[0], strict=True))
-    assert prediction.probabilities == pytest.approx(shares, abs=1e-9)
+    assert prediction.face == face
+    assert prediction.label == "surprise"  # the nearest of its neighbours is its own crop
+    assert made.embedder.embed([crop]).hits == 1
 
 
 def test_a_landscape_has_no_face_and_a_face_alone_needs_no_detector(faces, labels):

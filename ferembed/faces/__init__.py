@@ -1,6 +1,7 @@
 """Faces in photos. A detector is one file here and one import line below."""
 
 from ferembed.faces import haar, mtcnn, whole  # noqa: F401  (each adds itself to DETECTORS)
-from ferembed.faces.face import DETECTORS, Face, FaceDetector, crop
+from ferembed.faces.face import DETECTORS, Face, FaceDetector
+from ferembed.faces.recipe import FACE_RECIPES, FaceRecipe
 
-__all__ = ["DETECTORS", "Face", "FaceDetector", "crop"]
+__all__ = ["DETECTORS", "FACE_RECIPES", "Face", "FaceDetector", "FaceRecipe"]

@@ -1,12 +1,10 @@
-"""Face: where a face is in a photo; FaceDetector: whatever finds them; crop: the face, cut out."""
+"""Face: where a face is in a photo; FaceDetector: whatever finds them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
-
-import numpy as np
 
 from ferembed.images import Image
 from ferembed.registry import Registry
@@ -14,11 +12,26 @@ from ferembed.registry import Registry
 
 @dataclass(frozen=True)
 class Face:
-    """A face in a photo. The box is (x1, y1, x2, y2) in the photo's pixels."""
+    """A face in a photo. The box is (x1, y1, x2, y2) in the photo's pixels.
+
+    The landmarks are points (x, y): left eye, right eye, nose, left and right corner of the mouth,
+    left and right as the viewer sees them. `found` is False where the whole picture stands in.
+    """
 
     box: tuple[int, int, int, int]
     score: float
-    landmarks: tuple[tuple[float, float], ...] | None = None  # eyes, nose, mouth corners
+    landmarks: tuple[tuple[float, float], ...] | None = None
+    found: bool = True
+
+    def scaled(self, factor: float, size: tuple[int, int]) -> Face:
+        """The same face in a photo so many times as large, of this width and height."""
+        if factor == 1:
+            return self
+        x1, y1, x2, y2 = (
+            min(round(value * factor), side) for value, side in zip(self.box, 2 * size, strict=True)
+        )
+        points = self.landmarks and tuple((x * factor, y * factor) for x, y in self.landmarks)
+        return replace(self, box=(x1, y1, x2, y2), landmarks=points)
 
 
 class FaceDetector(Protocol):
@@ -28,17 +41,3 @@ class FaceDetector(Protocol):
 
 
 DETECTORS: Registry[Callable[[], FaceDetector]] = Registry("detector")
-
-
-def crop(photo: Image, face: Face, margin: float = 0.0) -> Image:
-    """The square around the face, its side the box's longer one and `margin` of it more.
-
-    What lies outside the photo repeats the photo's edge.
-    """
-    x1, y1, x2, y2 = face.box
-    side = max(1, round(max(x2 - x1, y2 - y1) * (1 + margin)))
-    left, top = round((x1 + x2 - side) / 2), round((y1 + y2 - side) / 2)
-    height, width = photo.shape[:2]
-    rows = np.clip(np.arange(top, top + side), 0, height - 1)
-    columns = np.clip(np.arange(left, left + side), 0, width - 1)
-    return photo[rows[:, None], columns]
