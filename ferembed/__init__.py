@@ -2,10 +2,11 @@
 
     photo -> faces -> preprocess -> backbone -> store  |  head -> answer -> report
 
-`load_image` reads any picture, a `FaceRecipe` finds the `Face`s in it with a detector of `DETECTORS`
-and cuts them out, a backbone of `BACKBONES` turns each into a vector as its `Preprocess` recipe
-says, `EmbeddingStore` keeps the vectors, and a head of `HEADS` learns from them. `Embedder` is the part up to the vectors and
-`Pipeline` is the whole, a scikit-learn classifier over images.
+`load_image` reads any picture, a `FaceRecipe` finds the `Face`s in it with a detector of
+`DETECTORS` and cuts them out, a backbone of `BACKBONES` turns each into a vector as its
+`Preprocess` recipe says, `EmbeddingStore` keeps the vectors, and a head of `HEADS` learns from
+them. `Embedder` is the part up to the vectors and `Pipeline` is the whole, a scikit-learn
+classifier over images.
 
 Importing ferembed imports none of this: each name is loaded when it is first used.
 """
