@@ -66,6 +66,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    from dataclasses import replace
     from pathlib import Path
 
     settings: dict[str, Any] = {"detector": options.detector} if options.detector else {}
@@ -73,11 +74,15 @@ def _predict(options: argparse.Namespace) -> int:
     gc.disable()  # importing makes many objects and no garbage: looking for it costs 0.1 s
     from tqdm import tqdm
 
+    from ferembed.faces import FaceRecipe
+    from ferembed.journal import keeping
     from ferembed.labels import in_order
     from ferembed.pipeline import Pipeline
     from ferembed.readings import find_photos, read_photos, writing
 
     pipeline = Pipeline.load(options.model, **settings)
+    if options.whole:
+        pipeline.set_params(detector=replace(FaceRecipe.of(pipeline.detector), whole=True))
     gc.enable()
     photos = find_photos(options.photos, options.annotate)
     suffix = Path(options.output or "").suffix.lower()
@@ -85,9 +90,14 @@ def _predict(options: argparse.Namespace) -> int:
     annotated = Path(options.annotate) if options.annotate else None
     failed = 0
     labels = in_order([str(label) for label in pipeline.classes_])
-    with writing(options.output, format, options.lang, labels) as write:
+    with (
+        keeping(options.output, pipeline, options.annotate, options.lang) as journal,
+        writing(options.output, format, options.lang, labels) as write,
+    ):
+        if journal:
+            print(f"ferembed: {len(journal)} photos were read before.", file=sys.stderr)
         bar = tqdm(photos, unit="photo", disable=True if options.quiet or len(photos) < 2 else None)
-        for reading in read_photos(pipeline, bar, annotated, options.lang):
+        for reading in read_photos(pipeline, bar, annotated, options.lang, journal):
             write(reading)
             if reading.error:
                 failed += 1
@@ -594,10 +604,16 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--model", default="default", help="a model that ships, or a path")
     predict.add_argument("--detector", help="haar, mtcnn, or none where the picture is the face")
     predict.add_argument(
+        "--whole", action="store_true", help="where no face is found read the whole picture as one"
+    )
+    predict.add_argument(
         "--max-pixels", type=_positive, default=100_000_000, help="refuse larger photos unread"
     )
     add_engine(predict, "none")
-    predict.add_argument("--output", help="a .json or .csv file instead of the terminal")
+    predict.add_argument(
+        "--output",
+        help="a .json or .csv file instead of the terminal; a run that was stopped goes on",
+    )
     predict.add_argument("--annotate", metavar="FOLDER", help="write drawn copies there")
     add_language(predict)
 

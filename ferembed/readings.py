@@ -10,19 +10,25 @@ import glob
 import json
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ferembed.annotate import annotate
 from ferembed.errors import DataError, ImageError
+from ferembed.faces import Face, FaceRecipe
 from ferembed.files import replacing
-from ferembed.images import EXTENSIONS, load_image
+from ferembed.images import EXTENSIONS, Image, load_image
 from ferembed.labels import EXPRESSIONS, display_name
 from ferembed.pipeline import Pipeline, Prediction
+
+if TYPE_CHECKING:
+    from ferembed.journal import Journal
 
 Write = Callable[["Reading"], None]
 
@@ -83,27 +89,69 @@ def read_photos(
     photos: Iterable[str],
     annotated: Path | None = None,
     language: str = "en",
+    journal: Journal | None = None,
 ) -> Iterator[Reading]:
-    """A Reading for every photo, in order; drawn copies go into the folder `annotated`."""
-    taken: set[str] = set()
-    for photo in photos:
-        try:
-            image = load_image(photo, pipeline.max_pixels)
-            reading = Reading(photo, tuple(pipeline.analyze(image)))
-        except ImageError as error:
-            yield Reading(photo, error=str(error))
-            continue
-        if annotated is not None:
-            import PIL.Image
+    """A Reading for every photo, in order; drawn copies go into the folder `annotated`.
 
-            annotated.mkdir(parents=True, exist_ok=True)
-            stem = Path(photo).stem
-            names = (f"{stem}-{number}" if number else stem for number in count())
+    What the journal knows of a photo is not read again, and what is read goes into it. While one
+    photo is read, the faces of the next are looked for.
+    """
+    taken: set[str] = set()
+    for photo, reading, image, found in _ahead(pipeline, photos, journal):
+        if reading is None:
+            predictions = pipeline.read([crop for _, crop in found], [face for face, _ in found])
+            reading = Reading(photo, tuple(predictions))
+        if annotated is not None and not reading.error:
+            names = (f"{Path(photo).stem}-{n}" if n else Path(photo).stem for n in count())
             name = next(name for name in names if name not in taken)
             taken.add(name)
-            drawn = annotate(image, reading.predictions, language)
-            PIL.Image.fromarray(drawn).save(annotated / f"{name}.png")
+            if image is not None:
+                drawn = annotate(image, reading.predictions, language)
+                _save(drawn, annotated / f"{name}.png")
+        if journal is not None and image is not None:
+            journal.add(reading)
         yield reading
+
+
+_Found = tuple[str, "Reading | None", "Image | None", list[tuple[Face, Image]]]
+
+
+def _ahead(pipeline: Pipeline, photos: Iterable[str], journal: Journal | None) -> Iterator[_Found]:
+    """Each photo with its faces, or with the reading that needs none: known, or an error."""
+    recipe = FaceRecipe.of(pipeline.detector)
+
+    def find(photo: str) -> _Found:
+        if journal is not None and (reading := journal.known(photo)):
+            return photo, reading, None, []
+        try:
+            image = load_image(photo, pipeline.max_pixels)
+        except ImageError as error:
+            return photo, Reading(photo, error=str(error)), None, []
+        return photo, None, image, recipe(image)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[_Found]] = deque()
+        try:
+            for photo in photos:
+                waiting.append(pool.submit(find, photo))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+_AHEAD = 2  # photos: a large one takes 300 MB
+
+
+def _save(drawn: Image, path: Path) -> None:
+    import PIL.Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        PIL.Image.fromarray(drawn).save(unfinished, format="png")
 
 
 def as_json(reading: Reading, language: str = "en") -> dict[str, Any]:
@@ -112,6 +160,7 @@ def as_json(reading: Reading, language: str = "en") -> dict[str, Any]:
         {
             "box": list(prediction.face.box),
             "score": round(prediction.face.score, 4),
+            "found": prediction.face.found,
             "landmarks": prediction.face.landmarks,
             "label": prediction.label,
             "name": display_name(prediction.label, language),
@@ -168,17 +217,19 @@ def _json(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]
 @contextmanager
 def _csv(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]:
     table = csv.writer(out)
+    box = ("x1", "y1", "x2", "y2")
     table.writerow(
-        ["photo", "face", "x1", "y1", "x2", "y2", "score", "label", "name", *labels, "error"]
+        ["photo", "face", *box, "score", "found", "label", "name", *labels, "error"],
     )
 
     def write(reading: Reading) -> None:
         if not reading.predictions:
-            table.writerow([reading.photo, *[""] * (8 + len(labels)), reading.error])
+            table.writerow([reading.photo, *[""] * (9 + len(labels)), reading.error])
         for number, prediction in enumerate(reading.predictions, 1):
             face, label = prediction.face, prediction.label
             shares = [f"{prediction.probabilities.get(name, 0):.6f}" for name in labels]
-            row = [reading.photo, number, *face.box, f"{face.score:.4f}", label]
+            found = "yes" if face.found else "no"
+            row = [reading.photo, number, *face.box, f"{face.score:.4f}", found, label]
             table.writerow([*row, display_name(label, language), *shares, ""])
 
     yield write
@@ -193,7 +244,10 @@ def _text(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]
             out.write(f"{reading.photo}: no face found\n")
         for number, prediction in enumerate(reading.predictions, 1):
             box = ", ".join(map(str, prediction.face.box))
-            out.write(f"{reading.photo}: face {number} at ({box})\n")
+            where = f"face {number} at ({box})"
+            if not prediction.face.found:
+                where = "no face found; the whole picture read as one"
+            out.write(f"{reading.photo}: {where}\n")
             for label, share in prediction.probabilities.items():
                 mark = ">" if label == prediction.label else " "
                 bar = "█" * round(share * 30)

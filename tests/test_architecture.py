@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "fonts": set(),
     "annotate": {"fonts", "images", "labels"},
     "readings": {*_JOINED, "annotate"},
+    "journal": {*_JOINED, "readings"},
     "demo": {*_JOINED, "fonts", "readings"},
     "cli": None,  # everything, and nobody imports it
 }

@@ -1,0 +1,113 @@
+"""Journal: readings kept one by one while a long run goes on, so that a stopped one can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import joblib
+
+from ferembed import __version__
+from ferembed.faces import Face, FaceRecipe
+from ferembed.pipeline import Pipeline, Prediction
+from ferembed.readings import Reading
+
+
+class Journal:
+    """What was read of the photos for an output, in a file NAME.part beside it.
+
+    It is of use to a run of the same model and settings alone, and for photos that have not changed
+    since; what it holds of others is forgotten. Photos that could not be read are tried again.
+    """
+
+    def __init__(self, output: Path, pipeline: Pipeline, *settings: str | None) -> None:
+        self.path = output.with_name(f"{output.name}.part")
+        recipe = FaceRecipe.of(pipeline.detector).facts()
+        model = joblib.hash((pipeline.head_, pipeline.recipe_.fingerprint))
+        self._known: dict[str, dict[str, Any]] = {}
+        head = json.dumps([__version__, model, recipe, *settings])
+        try:
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            lines = []
+        if lines[:1] == [head]:
+            for line in lines[1:]:
+                try:
+                    entry = json.loads(line)
+                    self._known[entry["photo"]] = entry
+                except (ValueError, KeyError, TypeError):
+                    continue  # the last line of a run that was killed
+        self._file: IO[str] | None = None
+        self._head = head
+
+    def __len__(self) -> int:
+        """How many photos need not be read again, if they have not changed."""
+        return len(self._known)
+
+    def known(self, photo: str) -> Reading | None:
+        """What was read of the photo, if it has not changed since."""
+        entry = self._known.get(photo)
+        if entry is None or entry["stamp"] != _stamp(photo):
+            return None
+        return Reading(photo, tuple(_prediction(fields) for fields in entry["predictions"]))
+
+    def add(self, reading: Reading) -> None:
+        """Keep a reading."""
+        if self._file is None:
+            self._file = self._start()
+        predictions = [asdict(prediction) for prediction in reading.predictions]
+        entry = {"photo": reading.photo, "stamp": _stamp(reading.photo)}
+        self._file.write(json.dumps({**entry, "predictions": predictions}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def remove(self) -> None:
+        """Nothing is left to be read: the output is complete."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def _start(self) -> IO[str]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = self.path.open("a" if self._known else "w", encoding="utf-8")
+        # What stands there may end in half a line.
+        file.write("\n" if self._known else self._head + "\n")
+        return file
+
+
+@contextmanager
+def keeping(
+    output: str | None, pipeline: Pipeline, *settings: str | None
+) -> Iterator[Journal | None]:
+    """The journal for an output; it goes when all went well, and stays when the run was stopped."""
+    if output is None:
+        yield None
+        return
+    journal = Journal(Path(output), pipeline, *settings)
+    try:
+        yield journal
+        journal.remove()
+    finally:
+        journal.close()
+
+
+def _stamp(photo: str) -> list[int]:
+    try:
+        stat = os.stat(photo)
+    except (OSError, ValueError):
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _prediction(fields: dict[str, Any]) -> Prediction:
+    face = fields["face"]
+    points = face["landmarks"] and tuple((x, y) for x, y in face["landmarks"])
+    found = Face(tuple(face["box"]), face["score"], points, face["found"])
+    return Prediction(found, fields["label"], fields["probabilities"])

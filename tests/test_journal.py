@@ -1,0 +1,126 @@
+"""Long runs that are stopped and go on."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from ferembed import Pipeline
+from ferembed.journal import Journal, keeping
+from ferembed.readings import read_photos
+
+
+@pytest.fixture(scope="module")
+def pipeline(faces, labels):
+    made = Pipeline("cnn-a", "softmax", weights="random", store="memory", detector="haar")
+    return made.fit(faces, labels)
+
+
+@pytest.fixture
+def photos(tmp_path, portrait):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        shutil.copy(portrait, tmp_path / name)
+    PIL.Image.new("RGB", (300, 200), "gray").save(tmp_path / "d.png")
+    (tmp_path / "e.png").write_text("a letter")
+    return [str(tmp_path / name) for name in ("a.jpg", "b.jpg", "c.jpg", "d.png", "e.png")]
+
+
+def read(pipeline, photos, output, *settings, stop_after=None):
+    """The readings, and for how many photos nothing had to be computed."""
+    readings = []
+    try:
+        with keeping(str(output), pipeline, *settings) as journal:
+            reused = sum(journal.known(photo) is not None for photo in photos)
+            for reading in read_photos(pipeline, photos, journal=journal):
+                readings.append(reading)
+                if len(readings) == stop_after:
+                    raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    return readings, reused
+
+
+def test_a_stopped_run_goes_on_with_equal_answers(pipeline, photos, tmp_path):
+    output = tmp_path / "faces.csv"
+    whole, reused = read(pipeline, photos, output)
+    assert reused == 0
+    assert not (tmp_path / "faces.csv.part").exists()
+    first, _ = read(pipeline, photos, output, stop_after=2)
+    assert first == whole[:2]
+    again, reused = read(pipeline, photos, output)
+    assert again == whole
+    assert reused == 2
+
+
+def test_photos_that_changed_or_failed_are_read_again(pipeline, photos, tmp_path):
+    output = tmp_path / "faces.csv"
+    read(pipeline, photos, output, stop_after=5)
+    os.utime(photos[0], (1, 1))
+    readings, reused = read(pipeline, photos, output)
+    assert reused == 3
+    assert readings[-1].error.endswith("(it starts like text: 'a letter').")
+
+
+@pytest.mark.parametrize("change", ["detector", "language", "head"])
+def test_a_run_of_other_settings_starts_anew(pipeline, photos, tmp_path, faces, labels, change):
+    output = tmp_path / "faces.csv"
+    read(pipeline, photos, output, "en", stop_after=4)
+    other, language = pipeline, "en"
+    if change == "language":
+        language = "es"
+    else:
+        parameters = {"detector": "none"} if change == "detector" else {}
+        other = Pipeline(**{**pipeline.get_params(deep=False), **parameters})
+        other.fit(faces, labels if change == "detector" else labels[::-1])
+    assert read(other, photos, output, language, stop_after=1)[1] == 0
+
+
+def test_half_a_line_costs_one_photo(pipeline, photos, tmp_path):
+    output = tmp_path / "faces.csv"
+    whole, _ = read(pipeline, photos, output, stop_after=4)
+    part = tmp_path / "faces.csv.part"
+    part.write_bytes(part.read_bytes()[:-20])
+    _, reused = read(pipeline, photos, output, stop_after=4)
+    assert reused == 3
+    assert read(pipeline, photos, output)[1] == 4
+    part.write_bytes(os.urandom(300))
+    assert len(Journal(output, pipeline)) == 0
+    assert read(pipeline, photos, output)[0][:4] == whole
+
+
+def test_after_a_kill_predict_goes_on(tmp_path, portrait):
+    """The process is killed outright while it reads; the next run ends as an unbroken one does."""
+    picture = PIL.Image.open(portrait).resize((256, 300))
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        light = rng.uniform(0.6, 1.0)
+        picture.point(lambda value, light=light: int(value * light)).save(tmp_path / f"{i:02}.png")
+    output = tmp_path / "faces.json"
+    command = [sys.executable, "-m", "ferembed.cli", "predict", str(tmp_path), "--output"]
+    killed = subprocess.Popen([*command, str(output)], stderr=subprocess.DEVNULL)
+    part = tmp_path / "faces.json.part"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and killed.poll() is None:
+        if part.exists() and part.read_bytes().count(b"\n") > 5:
+            break
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not output.exists()
+    done = part.read_bytes().count(b"\n") - 1
+    assert 0 < done < 60
+    again = subprocess.run([*command, str(output)], capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert f"{done} photos were read before" in again.stderr
+    assert not part.exists()
+    subprocess.run([*command, str(tmp_path / "whole.json")], check=True, timeout=300)
+    found, whole = (json.loads((tmp_path / n).read_text()) for n in ("faces.json", "whole.json"))
+    assert found == whole
+    assert len(found) == 60
