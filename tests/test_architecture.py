@@ -16,13 +16,14 @@ MAY_IMPORT = {
     "errors": set(),
     "files": set(),
     "registry": {"errors"},
+    "engines": {"errors", "registry"},
     "labels": _ROOTS,
     "images": _ROOTS,
     "preprocess": {*_ROOTS, "images"},
     "download": _ROOTS,
     "weights": {*_ROOTS, "download"},
-    "faces": {*_ROOTS, "images"},
-    "backbones": {*_ROOTS, "images", "preprocess", "weights"},
+    "faces": {*_ROOTS, "engines", "images", "weights"},
+    "backbones": {*_ROOTS, "engines", "images", "preprocess", "weights"},
     "store": {*_ROOTS, "weights"},
     "embedder": _LEFT,
     "heads": _ROOTS,
@@ -30,7 +31,7 @@ MAY_IMPORT = {
     "bundle": {*_ROOTS, "weights"},
     "export": _ROOTS,
     "pipeline": _JOINED,
-    "datasets": {*_PICTURES, "fonts"},
+    "datasets": {*_PICTURES, "faces", "fonts"},
     "training": {*_JOINED, "datasets"},
     "audit": {*_PICTURES, "datasets", "fonts"},
     "fonts": set(),
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "cli": None,  # everything, and nobody imports it
 }
 FRAMEWORKS = {"tensorflow", "keras", "openvino", "torch", "jax", "onnx", "mtcnn"}
-MAY_USE_FRAMEWORKS = {"backbones", "faces", "training"}
+MAY_USE_FRAMEWORKS = {"engines", "backbones", "faces", "training"}
 
 
 def imports(path: Path) -> set[str]:

@@ -9,7 +9,8 @@ import pytest
 from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone
 from ferembed.backbones.cnn import DESIGNS
 from ferembed.backbones.cnn import build as build_cnn
-from ferembed.backbones.engines import choose_engine, load_weights, save_weights
+from ferembed.backbones.engines import load_weights, save_weights
+from ferembed.engines import choose_engine
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
 from ferembed.preprocess import Preprocess
 from tests.conftest import run_python

@@ -1,14 +1,10 @@
-"""How a network's forward pass runs: Keras, the reference, or OpenVINO, fast on a CPU.
-
-The two give the same vectors within 1e-4. The choice is made here and nowhere else.
-"""
+"""Network: a Keras graph, run by Keras, or converted for OpenVINO and run by that."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import tempfile
-import threading
 import warnings
 import zlib
 from collections.abc import Callable
@@ -20,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.backbones.backbone import Backbone, LoadRequest, Vectors, fingerprint
-from ferembed.errors import MissingExtra, UnknownName, WeightsError
+from ferembed.engines import choose_engine, compiled
+from ferembed.errors import MissingExtra, WeightsError
 from ferembed.files import replacing
-from ferembed.registry import unknown
 from ferembed.weights import cache_folder, read_weights
 
-ENGINES = ("auto", "keras", "openvino")
 NETWORK = "network.xml"  # of a folder that holds a network for OpenVINO; its numbers lie beside it
 Build: TypeAlias = Callable[[], Any]  # -> keras.Model
 Read: TypeAlias = Callable[[Path], dict[str, NDArray[Any]]]  # -> the arrays by variable
@@ -68,24 +63,6 @@ class Network(Backbone):
         return self._forward(batch)
 
 
-def choose_engine(engine: str, converted: bool = True) -> str:
-    """ "keras" or "openvino"; "auto" takes the fast one where it is installed.
-
-    It reads TensorFlow's graphs: with Keras on another backend a network must be `converted`.
-    """
-    if engine not in ENGINES:
-        raise UnknownName(unknown("engine", engine, list(ENGINES)))
-    installed = importlib.util.find_spec("openvino") is not None
-    if engine == "openvino" and not installed:
-        raise MissingExtra(
-            "The engine 'openvino' is not installed. Run: pip install 'ferembed[fast]'"
-        )
-    if engine == "auto":
-        readable = converted or os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
-        return "openvino" if installed and readable else "keras"
-    return engine
-
-
 def import_keras() -> Any:
     """Keras, with TensorFlow's start-up chatter turned down."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -115,18 +92,8 @@ def openvino_forward(file: Path, layer: str) -> Callable[[Vectors], Vectors]:
             f"{file} is damaged: delete the folder {file.parent}, and it is made anew."
         ) from error
     cut = openvino.Model([network.output(layer)], network.get_parameters(), layer)
-    compiled = core.compile_model(
-        cut, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    )
-    local = threading.local()
-
-    def forward(batch: Vectors) -> Vectors:
-        # A request serves one caller at a time.
-        if not hasattr(local, "request"):
-            local.request = compiled.create_infer_request()
-        return np.array(local.request.infer([batch], share_inputs=True)[0])
-
-    return forward
+    forward = compiled(cut)
+    return lambda batch: forward(batch)[0]
 
 
 def convert(model: Any, layers: list[str], folder: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from ferembed.images import Image
 from ferembed.registry import Registry
+
+Point: TypeAlias = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,24 @@ class Face:
 
     box: tuple[int, int, int, int]
     score: float
-    landmarks: tuple[tuple[float, float], ...] | None = None
+    landmarks: tuple[Point, ...] | None = None
     found: bool = True
+
+    @classmethod
+    def inside(
+        cls,
+        size: tuple[int, int],
+        box: tuple[float, float, float, float],
+        score: float,
+        landmarks: tuple[Point, ...] | None = None,
+    ) -> Face | None:
+        """The face of a box, to whole pixels of a photo of this width and height; None outside."""
+        x1, y1, x2, y2 = (
+            max(0, min(round(value), side)) for value, side in zip(box, 2 * size, strict=True)
+        )
+        if x1 >= x2 or y1 >= y2:
+            return None
+        return cls((x1, y1, x2, y2), float(score), landmarks)
 
     def scaled(self, factor: float, size: tuple[int, int]) -> Face:
         """The same face in a photo so many times as large, of this width and height."""

