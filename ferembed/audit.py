@@ -27,6 +27,7 @@ from ferembed.datasets.description import INK, PALE, SPLIT_COLOURS
 from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT
 from ferembed.datasets.operations import pixel_digest
 from ferembed.errors import DataError, ImageError
+from ferembed.faces import FaceRecipe
 from ferembed.fonts import font
 from ferembed.images import Image, load_image
 from ferembed.registry import unknown
@@ -243,6 +244,7 @@ def build(
     classes: Sequence[str] | None = None,
     on_unknown: Literal["error", "drop"] = "error",
     on_bad: Literal["error", "skip"] = "error",
+    cropped: FaceRecipe | str | None = None,
     cleaned: bool = False,
     proportions: Mapping[str, float] | None = None,
     pool: bool = False,
@@ -252,7 +254,7 @@ def build(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Open data sets, merge, clean, split, balance and mirror them as asked, and write the result.
+    """Open data sets, merge, crop, clean, split, balance and mirror them as asked, and write them.
 
     A Dataset is taken as it is; `labels`, `classes` and the two `on_` are for paths.
     `out` becomes class folders, or a FER2013 CSV if it ends in .csv. An interrupted call leaves
@@ -273,6 +275,8 @@ def build(
             for source in sources
         )
     )
+    if cropped is not None:
+        dataset = datasets.crop(dataset, cropped, progress)
     copies = None
     if cleaned:
         found = audit(dataset, progress=progress)

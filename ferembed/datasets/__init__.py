@@ -8,6 +8,7 @@
 votes. Every operation gives a new Dataset and adds a step to its `provenance`.
 """
 
+from ferembed.datasets.cropping import crop
 from ferembed.datasets.dataset import Dataset, Progress
 from ferembed.datasets.description import Description, describe
 from ferembed.datasets.operations import balance, merge, mirror, split
@@ -19,6 +20,7 @@ __all__ = [
     "Description",
     "Progress",
     "balance",
+    "crop",
     "describe",
     "merge",
     "mirror",

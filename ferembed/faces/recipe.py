@@ -80,23 +80,33 @@ class FaceRecipe:
 
     def __call__(self, photo: Image) -> list[tuple[Face, Image]]:
         """The faces and their crops, the surest first; [] if there is none."""
+        size, prepared = (photo.shape[1], photo.shape[0]), self.prepare(photo)
+        factor = max(size) / max(prepared.shape[:2])
+        return [
+            (face.scaled(factor, size), self.crop(prepared, face)) for face in self.find(prepared)
+        ]
+
+    def prepare(self, photo: Image) -> Image:
+        """The photo, scaled and equalised as faces are to be found and cut out."""
         import cv2
 
         height, width = photo.shape[:2]
-        scale = 1.0
-        if self.width is not None and photo.shape[1] != self.width:
-            scale = min(self.width / width, TALLEST * self.width / height)
-            photo = _resized(photo, scale)
+        if self.width is not None and width != self.width:
+            photo = _resized(photo, min(self.width / width, TALLEST * self.width / height))
         if self.equalize:
             gray = cv2.equalizeHist(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY))
             photo = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
+        return photo
+
+    def find(self, photo: Image) -> list[Face]:
+        """The faces in a prepared photo, the surest first."""
         faces = DETECTORS[self.detector]()(photo)
         if not faces and self.whole:
-            faces = [Face((0, 0, photo.shape[1], photo.shape[0]), 0.0, found=False)]
-        return [(face.scaled(1 / scale, (width, height)), self.crop(photo, face)) for face in faces]
+            return [Face((0, 0, photo.shape[1], photo.shape[0]), 0.0, found=False)]
+        return faces
 
     def crop(self, photo: Image, face: Face) -> Image:
-        """The face, cut out of the photo in whose pixels its box is."""
+        """The face, cut out of the prepared photo in whose pixels its box is."""
         x1, y1, x2, y2 = face.box
         wide, high = x2 - x1, y2 - y1
         if self.square:

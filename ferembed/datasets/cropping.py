@@ -1,0 +1,90 @@
+"""crop: photos become the faces in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.datasets.dataset import Dataset, Images, Progress, Step, tell
+from ferembed.errors import DataError, ImageError
+from ferembed.faces import Face, FaceRecipe
+from ferembed.images import Source, describe, load_image
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A face, cut out of its photo when it is read."""
+
+    source: Source
+    recipe: FaceRecipe
+    face: Face
+
+    def __str__(self) -> str:
+        return f"{describe(self.source)} (face)"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        pixels = self.recipe.crop(self.recipe.prepare(load_image(self.source)), self.face)
+        return pixels if dtype is None else pixels.astype(dtype)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The faces of as many photos."""
+
+    images: Images
+    recipe: FaceRecipe
+    faces: tuple[Face, ...]
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, index: int) -> Crop:
+        return Crop(self.images[index], self.recipe, self.faces[index])
+
+    def name(self, index: int) -> str:
+        return f"{self.images.name(index)} (face)"
+
+
+def crop(
+    dataset: Dataset, recipe: FaceRecipe | str = "haar", progress: Progress | None = None
+) -> Dataset:
+    """The data set with each photo's surest face, cut out as a pipeline of that recipe does.
+
+    Photos without a face and those that cannot be read are left out, counted and named in the
+    provenance.
+    """
+    recipe = FaceRecipe.of(recipe)
+    kept: list[int] = []
+    faces: list[Face] = []
+    skipped: dict[str, dict[str, Any]] = {}
+    for index in range(len(dataset)):
+        try:
+            found = recipe.find(recipe.prepare(load_image(dataset.images[index])))
+            reason = "no face is found"
+        except ImageError:
+            found, reason = [], "it cannot be read"
+        if found:
+            kept.append(index)
+            faces.append(found[0])
+        else:
+            first = {"count": 0, "first": dataset.images.name(index)}
+            skipped.setdefault(reason, first)["count"] += 1
+        tell(progress, index, len(dataset))
+    if not kept:
+        raise DataError(
+            f"{recipe.detector!r} finds a face in none of the {len(dataset):,} photos. Choose "
+            "another detector, or leave them as they are if each picture is a face."
+        )
+    step: Step = {"step": "crop", **recipe.facts(), "kept": len(kept), "skipped": skipped}
+    cut = dataset.take(np.array(kept), step)
+    return Dataset(
+        Images([Crops(cut.images, recipe, tuple(faces))]),
+        cut.classes,
+        cut.label_codes,
+        cut.split_codes,
+        cut.provenance,
+        cut.votes,
+    )
