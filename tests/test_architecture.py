@@ -39,6 +39,10 @@ MAY_IMPORT = {
     "readings": {*_JOINED, "annotate"},
     "journal": {*_JOINED, "readings"},
     "demo": {*_JOINED, "fonts", "readings"},
+    "tracking": {"faces", "pipeline"},
+    "video": {*_JOINED, "readings", "tracking"},
+    "timeline": {*_ROOTS, "fonts", "images", "labels", "video"},
+    "recording": {*_JOINED, "annotate", "fonts", "readings", "timeline", "video"},
     "cli": None,  # everything, and nobody imports it
 }
 FRAMEWORKS = {"tensorflow", "keras", "openvino", "torch", "jax", "onnx", "mtcnn"}
