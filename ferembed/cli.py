@@ -7,7 +7,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,9 +16,12 @@ from ferembed.registry import unknown
 
 if TYPE_CHECKING:
     from ferembed.datasets import Dataset
+    from ferembed.pipeline import Pipeline
+    from ferembed.recording import Recording, Table
 
 SOME_FAILED = 1  # some inputs could not be used; each is reported
 FAILED = 2  # nothing was done; argparse uses the same
+STOPPED = 130  # by Ctrl-C; shells use the same
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         print("ferembed: stopped; what was embedded is kept.", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 def run() -> NoReturn:
@@ -66,27 +69,31 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from dataclasses import replace
     from pathlib import Path
 
-    settings: dict[str, Any] = {"detector": options.detector} if options.detector else {}
-    settings |= {name: getattr(options, name) for name in ("max_pixels", "store", "engine")}
     gc.disable()  # importing makes many objects and no garbage: looking for it costs 0.1 s
     from tqdm import tqdm
 
-    from ferembed.faces import FaceRecipe
     from ferembed.journal import keeping
     from ferembed.labels import in_order
-    from ferembed.pipeline import Pipeline
     from ferembed.readings import find_photos, read_photos, writing
+    from ferembed.video import find_videos
 
-    pipeline = Pipeline.load(options.model, **settings)
-    if options.whole:
-        pipeline.set_params(detector=replace(FaceRecipe.of(pipeline.detector), whole=True))
+    videos, passed_over = find_videos(options.photos, options.annotate)
+    if videos:
+        return _predict_videos(options, videos)
+    if options.timeline:
+        raise FerembedError("--timeline is drawn of videos, and none is named.")
+    if passed_over:
+        print(
+            f"ferembed: {len(passed_over)} videos among the photos are passed over, such as "
+            f"{passed_over[0]}. Read them by their names.",
+            file=sys.stderr,
+        )
+    pipeline = _loaded(options)
     gc.enable()
     photos = find_photos(options.photos, options.annotate)
-    suffix = Path(options.output or "").suffix.lower()
-    format = "json" if options.json or suffix == ".json" else "csv" if suffix == ".csv" else "text"
+    format = _format(options)
     annotated = Path(options.annotate) if options.annotate else None
     failed = 0
     labels = in_order([str(label) for label in pipeline.classes_])
@@ -105,6 +112,104 @@ def _predict(options: argparse.Namespace) -> int:
     if failed and len(photos) > 1:
         print(f"ferembed: {failed} of {len(photos)} files could not be read.", file=sys.stderr)
     return SOME_FAILED if failed else 0
+
+
+def _loaded(options: argparse.Namespace) -> Pipeline:
+    """The model that is to read photos or videos."""
+    from dataclasses import replace
+
+    from ferembed.faces import FaceRecipe
+    from ferembed.pipeline import Pipeline
+
+    settings: dict[str, Any] = {"detector": options.detector} if options.detector else {}
+    settings |= {name: getattr(options, name) for name in ("max_pixels", "store", "engine")}
+    pipeline = Pipeline.load(options.model, **settings)
+    if options.whole:
+        pipeline.set_params(detector=replace(FaceRecipe.of(pipeline.detector), whole=True))
+    return pipeline
+
+
+def _format(options: argparse.Namespace) -> str:
+    suffix = os.path.splitext(options.output or "")[1].lower()
+    return "json" if options.json or suffix == ".json" else "csv" if suffix == ".csv" else "text"
+
+
+def _predict_videos(options: argparse.Namespace, videos: list[str]) -> int:
+    from ferembed.recording import record_all
+
+    pipeline = _loaded(options)
+    gc.enable()
+    with _table(options, pipeline) as table, _bar(options, "frame") as progress:
+        recordings = record_all(
+            pipeline,
+            videos,
+            table,
+            films=options.annotate,
+            timelines=options.timeline,
+            language=options.lang,
+            every=options.every,
+            smoothing=options.smoothing,
+            progress=progress,
+        )
+        return _tell(options, recordings)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from ferembed.recording import has_display, record
+
+    written = options.output or options.annotate or options.timeline
+    window = not options.no_window and (has_display() or not written)
+    pipeline = _loaded(options)
+    with _table(options, pipeline) as table, _bar(options, "frame") as progress:
+        recording = record(
+            pipeline,
+            int(options.source) if options.source.isdecimal() else options.source,
+            table,
+            film=options.annotate,
+            timeline=options.timeline,
+            window=window,
+            language=options.lang,
+            every=options.every,
+            smoothing=options.smoothing,
+            realtime=True,
+            frames=options.frames,
+            seconds=options.seconds,
+            progress=progress,
+        )
+        code = _tell(options, [recording])
+    return 0 if code == STOPPED else code  # that is how one ends it
+
+
+def _table(options: argparse.Namespace, pipeline: Pipeline) -> Table:
+    from ferembed.labels import in_order
+    from ferembed.recording import Table
+
+    labels = in_order([str(label) for label in pipeline.classes_])
+    return Table(options.output, _format(options), options.lang, labels)
+
+
+def _tell(options: argparse.Namespace, recordings: Iterable[Recording]) -> int:
+    """Say what became of each recording; the exit code."""
+    from tqdm import tqdm
+
+    code = frames = 0
+    for recording in recordings:
+        frames += recording.frames
+        kept = f"What was read until then, {recording.frames} frames, is kept."
+        for note in recording.notes:
+            tqdm.write(f"ferembed: {note}", file=sys.stderr)
+        for error in recording.errors:
+            code = SOME_FAILED
+            line = f"ferembed: {error} {kept}" if recording.frames else f"ferembed: {error}"
+            tqdm.write(line, file=sys.stderr)
+        if recording.stopped:
+            code = STOPPED
+            tqdm.write(f"ferembed: {recording.video} was stopped. {kept}", file=sys.stderr)
+        if recording.frames and _format(options) == "text" and not options.output:
+            timeline = recording.timeline
+            facts = f"{recording.video}: {recording.frames} frames, {timeline.seconds:.1f} s"
+            tqdm.write(f"{facts}\n{timeline.text(options.lang)}", file=sys.stdout)
+    return code if frames or not code else FAILED
 
 
 def _embed(options: argparse.Namespace) -> int:
@@ -481,6 +586,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
+    return seconds
+
+
 def _proportions(text: str) -> dict[str, float]:
     try:
         parts = [float(part) for part in text.split("/")]
@@ -594,28 +709,71 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--output", default="demo", help="the folder for the PNG and the JSON file")
     add_language(demo)
 
+    def add_reading(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--model", default="default", help="a model that ships, or a path")
+        added.add_argument("--detector", help="haar, mtcnn, or none where the picture is the face")
+        added.add_argument(
+            "--whole",
+            action="store_true",
+            help="where no face is found read the whole picture as one",
+        )
+        added.add_argument(
+            "--max-pixels", type=_positive, default=100_000_000, help="refuse larger photos unread"
+        )
+        add_engine(added, "none")
+        add_language(added)
+
+    def add_watching(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--timeline", metavar="PNG", help="draw what each person in a video shows when"
+        )
+        added.add_argument(
+            "--every",
+            type=_positive,
+            default=1,
+            metavar="N",
+            help="look for faces in every Nth frame; in between people are carried on",
+        )
+        added.add_argument(
+            "--smoothing",
+            type=_seconds,
+            default=0.5,
+            metavar="SECONDS",
+            help="the time constant of a person's probabilities; 0 leaves them as they are",
+        )
+
     predict = command(
         "predict",
         _predict,
-        "find the faces in photos and say what they show",
-        "ferembed predict *.jpg holidays/ --output faces.csv",
+        "find the faces in photos or videos and say what they show",
+        "ferembed predict *.jpg holidays/ --output faces.csv\n"
+        "  ferembed predict clip.mp4 --output faces.csv --annotate drawn --timeline clip.png",
     )
-    predict.add_argument("photos", nargs="+", help="files, folders or globs")
-    predict.add_argument("--model", default="default", help="a model that ships, or a path")
-    predict.add_argument("--detector", help="haar, mtcnn, or none where the picture is the face")
-    predict.add_argument(
-        "--whole", action="store_true", help="where no face is found read the whole picture as one"
-    )
-    predict.add_argument(
-        "--max-pixels", type=_positive, default=100_000_000, help="refuse larger photos unread"
-    )
-    add_engine(predict, "none")
+    predict.add_argument("photos", nargs="+", help="files, folders or globs; photos, or videos")
+    add_reading(predict)
     predict.add_argument(
         "--output",
-        help="a .json or .csv file instead of the terminal; a run that was stopped goes on",
+        help="a .json or .csv file instead of the terminal; of photos a stopped run goes on",
     )
     predict.add_argument("--annotate", metavar="FOLDER", help="write drawn copies there")
-    add_language(predict)
+    add_watching(predict)
+
+    watch = command(
+        "watch",
+        _watch,
+        "follow the faces before a camera, or in a video as it runs",
+        "ferembed watch 0 --annotate me.mp4 --timeline me.png",
+    )
+    watch.add_argument(
+        "source", nargs="?", default="0", help="the number of a camera (0), or a video"
+    )
+    add_reading(watch)
+    watch.add_argument("--output", help="a .json or .csv file instead of the terminal")
+    watch.add_argument("--annotate", metavar="MP4", help="write the frames, drawn on")
+    add_watching(watch)
+    watch.add_argument("--no-window", action="store_true", help="show nothing")
+    watch.add_argument("--frames", type=_positive, metavar="N", help="stop after so many frames")
+    watch.add_argument("--seconds", type=_seconds, help="stop after so many seconds")
 
     embed = command(
         "embed", _embed, "compute the vectors of faces and keep them", "ferembed embed faces/"

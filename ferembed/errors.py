@@ -5,6 +5,7 @@ FerembedError
 ├── MissingExtra       an optional dependency is not installed (also an ImportError)
 ├── ImageError         a source that is no readable picture (also a ValueError)
 │   └── ImageTooLarge  more pixels than the limit allows
+├── VideoError         a video or a camera that cannot be read, or stopped (also a ValueError)
 ├── LabelError         labels that do not fit the images or each other (also a ValueError)
 ├── DataError          a data set that cannot be read or used as asked (also a ValueError)
 ├── TrainingError      a network cannot be trained on what was given (also a ValueError)
@@ -37,6 +38,10 @@ class ImageError(FerembedError, ValueError):
 
 class ImageTooLarge(ImageError):
     """A picture with more pixels than the limit allows."""
+
+
+class VideoError(FerembedError, ValueError):
+    """A video or a camera that cannot be opened or read, or that stopped giving frames."""
 
 
 class LabelError(FerembedError, ValueError):

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -42,10 +42,12 @@ class Reading:
     error: str = ""
 
 
-def find_photos(patterns: Sequence[str], drawn: str | None = None) -> list[str]:
+def find_photos(
+    patterns: Sequence[str], drawn: str | None = None, endings: Collection[str] = EXTENSIONS
+) -> list[str]:
     """The files that paths, folders and globs stand for, each once, in order.
 
-    Of a folder, all pictures below it by their ending; a file that is named counts whatever its
+    Of a folder, all files below it of these endings; a file that is named counts whatever its
     ending is, and one that does not exist is kept, to be reported like any other failure. `drawn`
     is the folder for drawn copies: what lies there is passed over, and no photo may.
     """
@@ -63,7 +65,7 @@ def find_photos(patterns: Sequence[str], drawn: str | None = None) -> list[str]:
                     for name in subfolders
                     if os.path.realpath(os.path.join(folder, name)) != ours
                 )
-                pictures = (n for n in sorted(names) if Path(n).suffix.lower() in EXTENSIONS)
+                pictures = (n for n in sorted(names) if Path(n).suffix.lower() in endings)
                 found.update((os.path.join(folder, name), None) for name in pictures)
         elif os.path.exists(pattern) or not glob.has_magic(pattern):
             found[pattern] = None

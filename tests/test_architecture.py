@@ -115,7 +115,8 @@ def test_importing_ferembed_imports_nothing_heavy():
 
 def test_importing_the_pipeline_imports_no_framework():
     code = (
-        "import sys; from ferembed import *; import ferembed.readings, ferembed.datasets;"
+        "import sys; from ferembed import *;"
+        "import ferembed.readings, ferembed.recording, ferembed.datasets;"
         "print(*({'tensorflow', 'keras', 'openvino', 'onnx', 'mtcnn'} & sys.modules.keys()))"
     )
     assert run_python(code).stdout.split() == []

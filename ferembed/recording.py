@@ -1,0 +1,475 @@
+"""Recording: what is seen in a video, written down as it comes; a table, a film, a timeline."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferembed.annotate import annotate
+from ferembed.errors import DataError, FerembedError, VideoError
+from ferembed.fonts import font
+from ferembed.images import Image
+from ferembed.labels import EXPRESSIONS, display_name
+from ferembed.pipeline import Pipeline
+from ferembed.readings import Reading, as_json
+from ferembed.timeline import Timeline
+from ferembed.video import Frame, Source, Video, openable, quietly, watch
+
+_LONGEST_STILL = 60.0  # seconds that a film stands still at most
+_TITLE = "ferembed"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What became of a video: how far it was read, who was in it, and what went wrong."""
+
+    video: str
+    timeline: Timeline
+    notes: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    stopped: bool = False  # by Ctrl-C
+
+    @property
+    def frames(self) -> int:
+        """How many frames were read."""
+        return self.timeline.frames
+
+
+def record(
+    pipeline: Pipeline,
+    source: Source,
+    table: Table | None = None,
+    *,
+    film: str | os.PathLike[str] | None = None,
+    timeline: str | os.PathLike[str] | None = None,
+    window: bool = False,
+    language: str = "en",
+    every: int = 1,
+    smoothing: float = 0.5,
+    realtime: bool | None = None,
+    frames: int | None = None,
+    seconds: float | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Recording:
+    """Watch a video or a camera to its end, and write down what is asked for.
+
+    Ctrl-C, a camera that is gone or a full disk end it early: what was written until then is kept,
+    and the recording says what happened.
+
+    Parameters
+    ----------
+    table : gets a row for each frame and person
+    film : an .mp4 of the frames, drawn on
+    timeline : a .png of what each person showed when
+    window : show the frames, drawn on; Esc or q closes it and ends the recording
+    language : of the labels in the film, the timeline and the window
+    every, smoothing, realtime : as for `watch`
+    frames, seconds : end after so many
+    progress : is called with how many frames are done, and of how many
+    """
+    if window and not has_display():
+        raise VideoError(
+            "There is no display to open a window on. Do without (--no-window), and write what is "
+            "seen to a table, a film or a timeline."
+        )
+    seen, stopped = Timeline(), False
+    errors: list[str] = []
+    notes: list[str] = []
+    drawing = _Film(Path(film)) if film else None
+    if film and not isinstance(source, int) and os.path.realpath(film) == os.path.realpath(source):
+        raise DataError(f"The film would replace {film}, which is to be watched. Name another.")
+    name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
+    with _failing(errors), Video(source) as video:
+        notes = video.notes
+        watching = watch(pipeline, video, every=every, smoothing=smoothing, realtime=realtime)
+        try:
+            with _failing(errors), closing(watching):
+                for frame in watching:
+                    if seconds is not None and frame.seconds >= seconds:
+                        break
+                    if table:
+                        table.add(video, frame)
+                    seen.add(frame)
+                    if drawing or window:
+                        drawn = draw(frame, language)
+                        if drawing:
+                            drawing.add(drawn, frame.seconds, video.fps)
+                        if window and not _shown(drawn):
+                            break
+                    if progress:
+                        progress(frame.index + 1, video.count)
+                    if seen.frames == frames:
+                        break
+        except KeyboardInterrupt:
+            stopped = True
+    if window:
+        _close_window()
+    if drawing:
+        with _failing(errors):
+            drawing.close()
+    if timeline and seen.frames:
+        with _failing(errors, timeline):
+            seen.save(timeline, language, os.path.basename(name))
+    return Recording(name, seen, tuple(notes), tuple(errors), stopped)
+
+
+def record_all(
+    pipeline: Pipeline,
+    videos: Sequence[str],
+    table: Table | None = None,
+    *,
+    films: str | None = None,
+    timelines: str | None = None,
+    **settings: Any,
+) -> Iterator[Recording]:
+    """A recording of each video, until one is stopped.
+
+    `films` is the folder for their films. `timelines` is the picture of one video, or for several
+    the folder for their pictures. `settings` are those of `record`.
+    """
+    one = len(videos) == 1 and not os.path.isdir(timelines or "")
+    taken: set[str] = set()
+    for video in videos:
+        stem = Path(video).stem
+        name = next(n for n in (f"{stem}-{i}" if i else stem for i in count()) if n not in taken)
+        taken.add(name)
+        film = Path(films, f"{name}.mp4") if films else None
+        timeline = (timelines if one else Path(timelines, f"{name}.png")) if timelines else None
+        recording = record(pipeline, video, table, film=film, timeline=timeline, **settings)
+        yield recording
+        if recording.stopped:
+            return
+
+
+@contextmanager
+def _failing(errors: list[str], path: str | os.PathLike[str] = "") -> Iterator[None]:
+    """What goes wrong inside ends it, and is told; `path` is the file that is being written."""
+    try:
+        yield
+    except FerembedError as error:
+        errors.append(str(error))
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        pass
+    except OSError as error:
+        errors.append(f"{os.fspath(path) or error.filename}: {error.strerror}.")
+
+
+def draw(frame: Frame, language: str = "en") -> Image:
+    """A copy of the frame with its people drawn on it, and their numbers."""
+    import PIL.Image
+    import PIL.ImageDraw
+
+    picture = PIL.Image.fromarray(annotate(frame.image, frame.people, language))
+    pen = PIL.ImageDraw.Draw(picture)
+    letters = font(max(12, round(min(picture.size) / 24)))
+    for person in frame.people:
+        place = person.box[0] + letters.size / 2, person.box[1] + letters.size / 3
+        pen.text(place, str(person.number), "#ffffff", letters, stroke_width=2, stroke_fill="#000")
+    return np.array(picture)
+
+
+class Table:
+    """The people of every frame as "json", "csv" or "text", on standard output or in a file.
+
+    The file grows as NAME.part with each frame, and is complete after each: what was written when a
+    run is stopped gets the name, and of one that is killed it is found there. It takes several
+    videos, one after the other.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        format: str = "csv",
+        language: str = "en",
+        labels: Sequence[str] = EXPRESSIONS,
+    ) -> None:
+        if path is not None and os.path.isdir(path):
+            raise DataError(f"{path} is a folder. Give the name of a file for the table.")
+        self._format = _FORMATS[format](language, list(labels))
+        self._file: _Screen | _Growing = _Screen() if path is None else _Growing(Path(path))
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, video: Video, frame: Frame) -> None:
+        """Write down a frame of a video."""
+        self._file.add(self._format.body(video, frame), self._format.end())
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close(self._format.end())
+
+
+class _Csv:
+    def __init__(self, language: str, labels: list[str]) -> None:
+        self._language, self._labels = language, labels
+        self._started = False
+
+    def body(self, video: Video, frame: Frame) -> str:
+        out = io.StringIO()
+        table = csv.writer(out)
+        if not self._started:
+            fields = ("video", "frame", "seconds", "person", "x1", "y1", "x2", "y2", "score")
+            raw = [f"raw_{label}" for label in self._labels]
+            table.writerow([*fields, "found", "carried", "label", "name", *self._labels, *raw])
+            self._started = True
+        for person in frame.people:
+            shares = [f"{person.probabilities.get(label, 0):.6f}" for label in self._labels]
+            raw = [
+                f"{person.raw.get(label, 0):.6f}" if person.raw else "" for label in self._labels
+            ]
+            face = person.face
+            facts = [
+                f"{face.score:.4f}",
+                *("yes" if fact else "no" for fact in (face.found, person.carried)),
+            ]
+            where = [video.name, frame.index, f"{frame.seconds:.3f}", person.number, *face.box]
+            names = [person.label, display_name(person.label, self._language)]
+            table.writerow([*where, *facts, *names, *shares, *raw])
+        return out.getvalue()
+
+    def end(self) -> str:
+        return ""
+
+
+class _Json:
+    def __init__(self, language: str, labels: list[str]) -> None:
+        self._language = language
+        self._video: Video | None = None
+
+    def body(self, video: Video, frame: Frame) -> str:
+        start = ",\n"
+        if video is not self._video:
+            start = "[\n" if self._video is None else self._end() + ",\n"
+            name, fps = json.dumps(video.name, ensure_ascii=False), json.dumps(video.fps)
+            start += f'{{"video": {name}, "fps": {fps}, "frames": [\n'
+            self._video = video
+        faces = as_json(Reading("", frame.people), self._language)["faces"]
+        people = [
+            {
+                "person": person.number,
+                **fields,
+                "carried": person.carried,
+                "raw": {label: round(share, 6) for label, share in person.raw.items()},
+            }
+            for person, fields in zip(frame.people, faces, strict=True)
+        ]
+        facts = {"frame": frame.index, "seconds": round(frame.seconds, 3)}
+        entry = {**facts, "searched": frame.searched, "people": people}
+        return start + json.dumps(entry, ensure_ascii=False)
+
+    def _end(self) -> str:
+        notes = self._video.notes if self._video else []
+        return f'\n], "notes": {json.dumps(notes, ensure_ascii=False)}}}'
+
+    def end(self) -> str:
+        return "[]\n" if self._video is None else self._end() + "\n]\n"
+
+
+class _Text:
+    def __init__(self, language: str, labels: list[str]) -> None:
+        self._language = language
+        self._shown: dict[int, str] = {}
+        self._video: Video | None = None
+
+    def body(self, video: Video, frame: Frame) -> str:
+        if video is not self._video:
+            self._video, self._shown = video, {}
+        lines = []
+        for person in frame.people:
+            if self._shown.get(person.number) != person.label:
+                self._shown[person.number] = person.label
+                name = display_name(person.label, self._language)
+                share = f"{person.probabilities[person.label]:.0%}".replace("%", " %")
+                where = f"{video.name}: {frame.seconds:.2f} s"
+                lines.append(f"{where}: person {person.number}: {name} {share}\n")
+        return "".join(lines)
+
+    def end(self) -> str:
+        return ""
+
+
+_FORMATS: dict[str, Any] = {"csv": _Csv, "json": _Json, "text": _Text}
+
+
+class _Screen:
+    """Standard output."""
+
+    def add(self, text: str, end: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def close(self, end: str) -> None:
+        sys.stdout.write(end)
+
+
+class _Growing:
+    """A file that grows as NAME.part, complete after each step, and gets its name at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f"{path.name}.part")
+        self._file: io.FileIO | None = None
+        self._length = 0  # of what is written, without the end
+        self._end = b""
+
+    def add(self, text: str, end: str) -> None:
+        try:
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = io.FileIO(self._part, "w")
+            body, last = (part.encode("utf-8", "backslashreplace") for part in (text, end))
+            if body or last != self._end:
+                self._write(body + last)
+                self._length, self._end = self._length + len(body), last
+        except OSError as error:
+            if self._file is not None:
+                with suppress(OSError):
+                    self._write(self._end)  # as it was before
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        self._file.seek(self._length)
+        while data:
+            data = data[self._file.write(data) :]
+        self._file.truncate()
+
+    def close(self, end: str) -> None:
+        if self._file is None:
+            return  # nothing came; what was there stays
+        with suppress(OSError):  # the disk is full, and that was told
+            self.add("", end)
+        self._file.close()
+        os.replace(self._part, self._path)
+
+
+class _Film:
+    """An MP4 of pictures, each shown from its time on; it has its name when it is complete."""
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix.lower() != ".mp4":
+            raise DataError(f"{path} is no name for an annotated video. Let it end in .mp4.")
+        self._path = path
+        self._unfinished = Path(openable(path.with_name(f".{os.getpid()}-{path.name}")))
+        self._writer: Any = None
+        self._start = self._rate = 0.0
+        self._written = 0
+        self._last: Any = None
+
+    def add(self, picture: Image, seconds: float, rate: float) -> None:
+        import cv2
+
+        if self._writer is None:
+            self._open(picture, rate)
+            self._start = seconds
+        pixels = self._fitted(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        behind = round((seconds - self._start) * self._rate) - self._written
+        if behind > _LONGEST_STILL * self._rate:
+            self._start += behind / self._rate - _LONGEST_STILL
+            behind = round(_LONGEST_STILL * self._rate)
+        with quietly():
+            for _ in range(behind):
+                self._writer.write(self._last)
+            if behind >= 0:
+                self._writer.write(pixels)
+        self._written += max(0, behind + 1)
+        self._last = pixels
+
+    def _open(self, picture: Image, rate: float) -> None:
+        import cv2
+
+        self._size = picture.shape[1] // 2 * 2, picture.shape[0] // 2 * 2  # MPEG-4 wants even ones
+        self._rate = rate
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._unfinished.open("wb").close()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+        code = cv2.VideoWriter_fourcc(*"mp4v")  # type: ignore[attr-defined]
+        with quietly():
+            self._writer = cv2.VideoWriter(
+                str(self._unfinished), cv2.CAP_FFMPEG, code, rate, self._size
+            )
+        if not self._writer.isOpened():
+            self._unfinished.unlink()
+            raise VideoError(
+                f"{self._path} cannot be written: this OpenCV ({cv2.__version__}) makes no MPEG-4 "
+                f"video of {self._size[0]} x {self._size[1]} pixels. Run: pip install opencv-python"
+            )
+
+    def _fitted(self, pixels: Any) -> Any:
+        """A picture in the size of the first, with black at its sides."""
+        import cv2
+
+        width, height = self._size
+        if pixels.shape[1] - width in (0, 1) and pixels.shape[0] - height in (0, 1):
+            return pixels[:height, :width]
+        scale = min(width / pixels.shape[1], height / pixels.shape[0])
+        size = max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale))
+        canvas = np.zeros((height, width, 3), np.uint8)
+        left, top = (width - size[0]) // 2, (height - size[1]) // 2
+        canvas[top : top + size[1], left : left + size[0]] = cv2.resize(pixels, size)
+        return canvas
+
+    def close(self) -> None:
+        import cv2
+
+        if self._writer is None or not self._writer.isOpened():
+            return
+        with quietly():
+            self._writer.release()
+            check = cv2.VideoCapture(str(self._unfinished), cv2.CAP_FFMPEG)
+            whole = check.isOpened() and check.get(cv2.CAP_PROP_FRAME_COUNT) >= self._written
+            check.release()
+        try:
+            if not whole:  # OpenCV does not say so when it cannot write
+                raise VideoError(f"{self._path} could not be written to its end. Is the disk full?")
+            os.replace(self._unfinished, self._path)
+        finally:
+            self._unfinished.unlink(missing_ok=True)
+
+
+@cache
+def has_display() -> bool:
+    """Whether a window can be opened; tried in a process of its own, since failing ends it."""
+    if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        return False
+    code = "import cv2; cv2.namedWindow('ferembed'); cv2.destroyAllWindows()"
+    try:
+        tried = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
+
+
+def _shown(picture: Image) -> bool:
+    """Show a picture in the window; whether it is still open."""
+    import cv2
+
+    cv2.imshow(_TITLE, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    key = cv2.waitKey(1) & 0xFF
+    return key not in (27, ord("q")) and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
+
+
+def _close_window() -> None:
+    import cv2
+
+    with suppress(cv2.error):  # its user may have closed it
+        cv2.destroyWindow(_TITLE)

@@ -1,0 +1,381 @@
+"""Videos and cameras, read frame by frame, and the people in them watched."""
+
+from __future__ import annotations
+
+import copy
+import os
+import queue
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from ferembed.errors import DataError, VideoError
+from ferembed.faces import Face, FaceRecipe
+from ferembed.images import EXTENSIONS, Image
+from ferembed.pipeline import Pipeline
+from ferembed.readings import find_photos
+from ferembed.tracking import People, Person
+
+Source: TypeAlias = "int | str | os.PathLike[str]"
+# fmt: off
+ENDINGS = frozenset({
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg",
+    ".mpg", ".mts", ".ogv", ".webm", ".wmv",
+})
+# fmt: on
+USUAL_RATE = 30.0  # frames a second, where a video does not say
+RETRY = 3.0  # seconds that a camera which gives no frame is waited for
+_SLACK = 0.02  # share of its frames that a file may miss: what it announces is often an estimate
+_AHEAD = 2  # frames in which faces are looked for while another is read
+_quiet = threading.Lock()
+
+
+class Clock(Protocol):
+    """What real time is told by; the module `time` is one."""
+
+    def monotonic(self) -> float: ...
+
+    def sleep(self, seconds: float, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: which and when, its picture, and the people in it.
+
+    `index` counts all frames of the video, those that were passed over, too. Where `searched` is
+    False no face was looked for, and the people are those of the frame before.
+    """
+
+    index: int
+    seconds: float
+    image: Image = field(repr=False, compare=False)
+    people: tuple[Person, ...] = ()
+    searched: bool = False
+
+
+class Video:
+    """A video file or a camera, opened.
+
+    `fps` is its rate, and `count` how many frames it says that it has, None where it does not say.
+    Both are what the file claims; what was odd about it is told in `notes`, one sentence each.
+
+    Parameters
+    ----------
+    source : a file, or the number of a camera
+    """
+
+    def __init__(self, source: Source) -> None:
+        name = source if isinstance(source, int) else os.fspath(source)
+        if isinstance(name, str) and (device := re.fullmatch(r"/dev/video(\d+)", name)):
+            name = int(device[1])
+        self._source = name
+        self.name = f"camera {name}" if isinstance(name, int) else name
+        self.live = isinstance(name, int)
+        self.notes: list[str] = []
+        self._capture = self._opened()
+        self._closed = threading.Event()
+        self._reader = threading.Thread(target=self._read_camera, daemon=True)
+        self._seen: queue.Queue[Frame | Exception] = queue.Queue(1)
+        self.fps = self._rate()
+        count = self._get("CAP_PROP_FRAME_COUNT")
+        self.count = int(count) if not self.live and 0 < count < 1e9 else None
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file or the camera."""
+        self._closed.set()
+        while self._reader.is_alive():
+            with suppress(queue.Empty):
+                self._seen.get(timeout=0.1)
+        self._capture.release()
+
+    def frames(self, realtime: bool | None = None, clock: Clock = time) -> Iterator[Frame]:
+        """Its frames in order, once; nobody has been looked for in them.
+
+        In real time, as a camera gives them (None: where it is one), frames are passed over while
+        the caller is busy. A camera that fails is waited for briefly. Then that is a VideoError, as
+        is, after its last frame, a file that is cut off.
+        """
+        return self._newest() if self.live else self._each(clock if realtime else None)
+
+    def _each(self, clock: Clock | None) -> Iterator[Frame]:
+        index, seconds, yielded, start = -1, 0.0, 0.0, 0.0
+        while self._grab(index):
+            index += 1
+            seconds = self._seconds(index, seconds)
+            if clock is not None:
+                if index == 0:
+                    start = clock.monotonic() - seconds
+                early = start + seconds - clock.monotonic()
+                if early < -1 / self.fps and seconds - yielded < 1:
+                    continue
+                if early > 0:
+                    clock.sleep(early)
+                yielded = seconds
+            done, pixels = self._capture.retrieve()
+            if done:
+                yield Frame(index, seconds, _rgb(pixels))
+        if index < 0:
+            raise VideoError(
+                f"No frame of {self.name} can be decoded: it is damaged, or OpenCV does not know "
+                "its codec. Convert it, such as with: ffmpeg -i IN.mp4 OUT.mp4"
+            )
+        if self.count:
+            late = (self.count - 1) / self.fps - seconds
+            if min(self.count - index - 1, late * self.fps) > _SLACK * self.count + 2:
+                raise VideoError(
+                    f"{self.name} ends after {index + 1} of the {self.count} frames that it "
+                    "announces: it is cut off or damaged."
+                )
+
+    def _grab(self, index: int) -> bool:
+        """Whether there is another frame; a damaged one in the middle is not the end."""
+        attempts = 5 if self.count and index + 1 < self.count else 1
+        return any(self._capture.grab() for _ in range(attempts))
+
+    def _newest(self) -> Iterator[Frame]:
+        """What a camera sees now: a thread reads it, and what nobody had time for is gone."""
+        self._reader.start()
+        while not self._closed.is_set():
+            try:
+                frame = self._seen.get(timeout=0.2)  # or Windows would not notice Ctrl-C
+            except queue.Empty:
+                continue
+            if isinstance(frame, Exception):
+                raise frame
+            yield frame
+
+    def _read_camera(self) -> None:
+        start, index = time.monotonic(), 0
+        try:
+            while not self._closed.is_set():
+                pixels = self._from_camera(index)
+                frame = Frame(index, time.monotonic() - start, _rgb(pixels))
+                with suppress(queue.Empty):
+                    self._seen.get_nowait()
+                self._seen.put(frame)
+                index += 1
+        except Exception as error:  # raised where the frames are asked for
+            self._seen.put(error)
+
+    def _from_camera(self, index: int) -> Any:
+        """The next frame of a camera, which is opened again if need be."""
+        done, pixels = self._capture.read()
+        until = time.monotonic() + RETRY
+        while not done and time.monotonic() < until and not self._closed.wait(0.1):
+            self._capture.release()
+            with suppress(VideoError):
+                self._capture = self._opened()
+                done, pixels = self._capture.read()
+        if not done:
+            raise VideoError(
+                f"{self.name} gave no frame any more after {index}, nor within {RETRY:g} seconds. "
+                "Is it connected, and used by nobody else?"
+            )
+        return pixels
+
+    def _opened(self) -> Any:
+        import cv2
+
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when it is first used
+        if isinstance(self._source, int):
+            with quietly():
+                capture = cv2.VideoCapture(self._source)
+            if capture.isOpened():
+                return capture
+            raise VideoError(
+                f"{self.name} cannot be opened. Is it connected, used by nobody else, and may you "
+                "use it? Cameras are numbered from 0; a file is given by its name."
+            )
+        start = _start_of(self._source)
+        with quietly():
+            capture = cv2.VideoCapture(openable(self._source), cv2.CAP_FFMPEG)
+        if capture.isOpened():
+            return capture
+        if start[4:8] == b"ftyp":
+            raise VideoError(
+                f"{self.name} is cut off or damaged: an MP4 has an index, mostly at its end, and "
+                "without it nothing can be read. Copy the file again."
+            )
+        raise VideoError(f"{self.name} is not a video in a known format, or it is damaged.")
+
+    def _rate(self) -> float:
+        rate = self._get("CAP_PROP_FPS")
+        if isfinite(rate) and 0.1 <= rate <= 240:
+            return rate
+        self.notes.append(
+            f"{self.name} says that it has {rate:g} frames a second; {USUAL_RATE:g} are assumed."
+        )
+        return USUAL_RATE
+
+    def _seconds(self, index: int, before: float) -> float:
+        """When the frame is shown, as the file says; where it does not, one frame later."""
+        seconds = self._get("CAP_PROP_POS_MSEC") / 1000
+        if index == 0:
+            return seconds if isfinite(seconds) and seconds > 0 else 0.0
+        return seconds if isfinite(seconds) and seconds > before else before + 1 / self.fps
+
+    def _get(self, name: str) -> float:
+        import cv2
+
+        return float(self._capture.get(getattr(cv2, name)))
+
+
+def watch(
+    pipeline: Pipeline,
+    source: Source | Video = 0,
+    *,
+    every: int = 1,
+    smoothing: float = 0.5,
+    realtime: bool | None = None,
+    clock: Clock = time,
+) -> Generator[Frame, None, None]:
+    """The frames of a video or a camera with the people in them, who keep their numbers.
+
+    A file that is cut off and a camera that is gone are a VideoError after the last frame.
+
+    Parameters
+    ----------
+    every : look for faces in each so manyeth frame; in those between people are carried on
+    smoothing : the time constant, in seconds, of the probabilities; 0 leaves them as they are
+    realtime : pass over frames so as to keep pace with the clock; None does for a camera
+    """
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ValueError(f"every is {every!r}; it is a whole number above 0.")
+    people, recipe = People(smoothing), FaceRecipe.of(pipeline.detector)
+    video = source if isinstance(source, Video) else Video(source)
+    frames = video.frames(realtime, clock)
+    ahead = 0 if video.live or realtime else _AHEAD
+    reader = copy.copy(pipeline)
+    reader.store = "none"  # no frame comes again
+
+    def watched() -> Generator[Frame, None, None]:
+        try:
+            for frame, found in _searched(frames, recipe, every, ahead):
+                if found is None:
+                    size = frame.image.shape[1], frame.image.shape[0]
+                    here = people.carried(frame.seconds, size)
+                else:
+                    faces, crops = [face for face, _ in found], [crop for _, crop in found]
+                    here = people.seen(reader.read(crops, faces), frame.seconds)
+                yield replace(frame, people=here, searched=found is not None)
+        finally:
+            if video is not source:
+                video.close()
+
+    return watched()
+
+
+_Found: TypeAlias = "list[tuple[Face, Image]]"
+
+
+def _searched(
+    frames: Iterable[Frame], recipe: FaceRecipe, every: int, ahead: int
+) -> Iterator[tuple[Frame, _Found | None]]:
+    """Each frame with the faces in it, None where it was not searched; a few ahead of the use."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[tuple[Frame, Future[_Found] | None]] = deque()
+
+        def first() -> tuple[Frame, _Found | None]:
+            frame, search = waiting.popleft()
+            return frame, None if search is None else search.result()
+
+        failure = None
+        try:
+            try:
+                for position, frame in enumerate(frames):
+                    search = None if position % every else pool.submit(recipe, frame.image)
+                    waiting.append((frame, search))
+                    if len(waiting) > ahead:
+                        yield first()
+            except VideoError as error:
+                failure = error
+            while waiting:
+                yield first()
+            if failure:
+                raise failure
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def find_videos(patterns: Sequence[str], drawn: str | None = None) -> tuple[list[str], list[str]]:
+    """The videos that paths, folders and globs stand for, and those that are passed over.
+
+    Among the photos of a folder, videos are passed over. Photos and videos that are named in one go
+    are a DataError: what is written of them has nothing in common. `drawn` is as for `find_photos`.
+    """
+    files = find_photos(patterns, drawn, ENDINGS | EXTENSIONS)
+    videos = [file for file in files if Path(file).suffix.lower() in ENDINGS]
+    photos = [file for file in files if Path(file).suffix.lower() not in ENDINGS]
+    if not photos:
+        return videos, []
+    if named := [file for file in videos if file in patterns]:
+        raise DataError(
+            f"{named[0]} is a video, and {photos[0]} is none. What is written of photos and of "
+            "videos differs: read the ones, then the others."
+        )
+    return [], videos
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """OpenCV's own log is silent: what it has to say is said by our errors."""
+    import cv2
+
+    log = getattr(cv2.utils, "logging", cv2)  # it has moved
+    with _quiet:  # the level is one for all threads
+        before = log.setLogLevel(0)
+        try:
+            yield
+        finally:
+            log.setLogLevel(before)
+
+
+def openable(path: str | os.PathLike[str]) -> str:
+    """The whole path, as OpenCV can open it: on a name that is no UTF-8 it crashes."""
+    name = os.path.abspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise VideoError(f"OpenCV cannot open {name!r}: the name is no UTF-8. Rename it.") from None
+    return name
+
+
+def _start_of(path: str) -> bytes:
+    """The first bytes of a file, if it is one."""
+    if os.path.isdir(path):
+        raise VideoError(f"{path} is a folder, not a video.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise VideoError(f"{path} is no ordinary file.")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(8)
+    except FileNotFoundError:
+        raise VideoError(f"{path} does not exist.") from None
+    except OSError as error:
+        raise VideoError(f"{path} cannot be read: {error.strerror}.") from None
+    if not start:
+        raise VideoError(f"{path} is empty (0 bytes).")
+    return start
+
+
+def _rgb(pixels: Any) -> Image:
+    import cv2
+
+    code = cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(pixels, code), np.uint8)

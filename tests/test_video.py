@@ -1,0 +1,377 @@
+"""Videos and cameras, read frame by frame, and the people in them."""
+
+import os
+import re
+import struct
+import time
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from ferembed import Pipeline
+from ferembed import video as module
+from ferembed.errors import DataError, VideoError
+from ferembed.video import Video, find_videos, watch
+from tests import clips
+from tests.conftest import run_python
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Small frames are searched faster by one thread, where other work wants the cores."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(before)
+
+
+@pytest.fixture(scope="module")
+def pipeline(faces, labels):
+    made = Pipeline("cnn-a", "softmax", weights="random", store="memory", detector="haar")
+    return made.fit(faces, labels)
+
+
+@pytest.fixture(scope="module")
+def blind(pipeline):
+    """The same, which takes every frame for a face: for what is not about finding them."""
+    settings = {**pipeline.get_params(deep=False), "detector": "none"}
+    return Pipeline.of(pipeline.head_, **{k: v for k, v in settings.items() if k != "head"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("clips")
+
+
+@pytest.fixture(scope="module")
+def clip(folder):
+    return clips.write(folder / "clip.mp4", clips.walk())
+
+
+@pytest.fixture(scope="module")
+def avi(folder):
+    return clips.write(folder / "clip.avi", clips.walk(40, 1))
+
+
+def test_frames_come_in_order_with_their_times_and_colours(tmp_path):
+    colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
+    frames = [np.full((48, 64, 3), colour, np.uint8) for colour in colours]
+    with Video(clips.write(tmp_path / "three.mp4", frames, fps=4)) as video:
+        assert (video.fps, video.count, video.notes) == (4, 3, [])
+        read = list(video.frames())
+    assert [(frame.index, frame.seconds) for frame in read] == [(0, 0), (1, 0.25), (2, 0.5)]
+    for frame, expected in zip(read, frames, strict=True):
+        assert np.abs(frame.image.astype(int) - expected).max() < 20
+        assert frame.people == ()
+
+
+def test_someone_who_walks_is_one_person(pipeline, clip):
+    frames = list(watch(pipeline, clip))
+    assert len(frames) == 20
+    assert all(frame.searched for frame in frames)
+    people = [frame.people[0] for frame in frames if frame.people]
+    assert len(people) >= 18
+    assert {person.number for person in people} == {1}
+    lefts = [person.box[0] for person in people]
+    assert lefts[-1] - lefts[0] == pytest.approx(38, abs=8)
+    assert people[5].raw.keys() == people[5].probabilities.keys() == {"happy", "sad", "angry"}
+    assert people[5].raw != people[5].probabilities
+
+
+def test_two_people_one_of_whom_leaves_and_comes_back(pipeline, tmp_path):
+    frames = [clips.scene(4 + i, 160 - i, size=(264, 120)) for i in range(6)]
+    frames += [clips.scene(10, size=(264, 120))] * 6 + [clips.scene(10, 154, size=(264, 120))] * 6
+    path = clips.write(tmp_path / "two.mp4", frames, fps=30)
+    numbers = [tuple(p.number for p in f.people) for f in watch(pipeline, path)]
+    assert set(numbers[:6]) == {(1, 2)}
+    assert len(set(numbers[6:12])) == 1
+    assert set(numbers[13:]) == {(1, 2)}
+
+
+def test_between_searches_people_are_carried_on(pipeline, clip):
+    frames = list(watch(pipeline, clip, every=4))
+    assert [frame.index for frame in frames if frame.searched] == [0, 4, 8, 12, 16]
+    for before, frame in pairwise(frames):
+        if not frame.searched:
+            assert [p.number for p in frame.people] == [p.number for p in before.people]
+            assert all(p.carried and p.raw == {} for p in frame.people)
+    searched = [frame for frame in watch(pipeline, clip) if frame.people]
+    places = {frame.index: frame.people[0].box[0] for frame in searched}
+    for frame in frames[8:]:
+        assert frame.people[0].box[0] == pytest.approx(places[frame.index], abs=8)
+
+
+def test_what_cannot_be_is_told_before_anything_is_read(pipeline, clip):
+    for every in (0, 1.5, True):
+        with pytest.raises(ValueError, match="every is .*; it is a whole number above 0"):
+            watch(pipeline, clip, every=every)
+    with pytest.raises(ValueError, match="smoothing is -1"):
+        watch(pipeline, clip, smoothing=-1)
+
+
+class SetClock:
+    """A clock that stands still but for sleep and work."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        assert seconds > 0
+        self.now += seconds
+
+
+def test_in_real_time_frames_are_passed_over_by_a_slow_reader(blind, clip):
+    clock, seen = SetClock(), []
+    for frame in watch(blind, clip, realtime=True, clock=clock):
+        seen.append((frame.index, round(clock.now - 1000, 3)))
+        clock.now += 0.22  # of work, while 4.4 frames go by
+    assert [index for index, _ in seen] == [0, 4, 8, 13, 17]
+    assert all(0 <= now - index / 20 <= 0.051 for index, now in seen)
+
+
+def test_in_real_time_a_fast_reader_waits(blind, clip):
+    clock, seen = SetClock(), []
+    for frame in watch(blind, clip, realtime=True, clock=clock):
+        seen.append((frame.index, round(clock.now - 1000, 3)))
+        clock.now += 0.01
+    assert seen == [(i, pytest.approx(i / 20)) for i in range(20)]
+
+
+def test_however_slow_a_frame_a_second_is_seen(blind, tmp_path):
+    path = clips.write(tmp_path / "slow.mp4", [clips.scene(4)] * 30, fps=5)
+    clock, seen = SetClock(), []
+    for frame in watch(blind, path, realtime=True, clock=clock):
+        seen.append(frame.index)
+        clock.now += 60
+    assert seen == [0, 5, 10, 15, 20, 25]
+
+
+CAPTURE = cv2.VideoCapture  # no class can be made of it: OpenCV's objects know no subclasses
+
+
+def camera(path, breaks=()):
+    """A camera that shows a clip at its pace; it gives nothing more at its end, and at each break
+    until it is opened again."""
+    clip, left, given = CAPTURE(str(path), cv2.CAP_FFMPEG), list(breaks), []
+
+    class Camera:
+        def __init__(self, source):
+            assert isinstance(source, int)
+            self.broken = False
+
+        def isOpened(self):  # noqa: N802
+            return True
+
+        def release(self):
+            pass
+
+        def get(self, _):
+            return 0.0
+
+        def read(self):
+            if left and len(given) == left[0]:
+                left.pop(0)
+                self.broken = True
+            if self.broken:
+                return False, None
+            given.append(1)
+            time.sleep(0.01)
+            return clip.read()
+
+    return Camera
+
+
+def collected(frames):
+    """What is given, and the error in the end."""
+    seen = []
+    with pytest.raises(VideoError) as caught:
+        seen.extend(frames)
+    return seen, str(caught.value)
+
+
+def test_of_a_camera_the_newest_frame_is_seen(blind, clip, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", camera(clip))
+    monkeypatch.setattr(module, "RETRY", 0.3)
+    frames = watch(blind, 0)
+    seen, error = collected((f.index, time.sleep(0.05))[0] for f in frames)
+    assert error.startswith("camera 0 gave no frame any more after 20, nor within 0.3 seconds.")
+    assert seen == sorted(set(seen))
+    assert len(seen) < 12
+    assert (seen[0], seen[-1]) == (0, 19)
+
+
+def test_a_camera_that_is_back_soon_goes_on(blind, clip, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", camera(clip, breaks=[5]))
+    with Video(0) as video:
+        assert video.notes == ["camera 0 says that it has 0 frames a second; 30 are assumed."]
+        frames = watch(blind, video)
+        times = [(frame.index, frame.seconds) for frame, _ in zip(frames, range(15), strict=False)]
+        frames.close()
+    assert times[-1][0] >= 14
+    assert times == sorted(times)
+
+
+def test_a_camera_that_is_gone_is_told_after_what_it_gave(blind, clip, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", camera(clip, breaks=[7] * 9))
+    monkeypatch.setattr(module, "RETRY", 0.3)
+    with Video("/dev/video3") as video:
+        seen, error = collected(watch(blind, video))
+    assert error.startswith("camera 3 gave no frame any more after 7")
+    assert seen[-1].index == 6
+
+
+def test_a_loop_over_a_camera_can_be_left(blind, clip, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", camera(clip))
+    video = Video(0)
+    for _ in watch(blind, video):
+        break
+    video.close()
+    assert not video._reader.is_alive()
+
+
+def test_a_file_that_is_cut_off_gives_what_it_has(blind, avi, tmp_path):
+    seen, error = collected(watch(blind, clips.cut_off(avi, tmp_path / "cut.avi")))
+    assert [frame.index for frame in seen] == list(range(len(seen)))
+    assert 20 <= len(seen) < 28
+    assert f"cut.avi ends after {len(seen)} of the 40 frames that it announces" in error
+
+
+@pytest.mark.parametrize("count", [0, 41, 2**31 - 1])
+def test_a_count_of_frames_that_is_wrong_does_no_harm(avi, tmp_path, count):
+    content = bytearray(avi.read_bytes())
+    for place in (content.find(b"avih") + 24, content.find(b"strh") + 40):
+        content[place : place + 4] = struct.pack("<I", count)
+    path = tmp_path / "count.avi"
+    path.write_bytes(content)
+    with Video(path) as video:
+        assert video.count == (count if 0 < count < 1e9 else None)
+        assert len(list(video.frames())) == 40
+
+
+@pytest.mark.parametrize("rate", [0.0, float("nan"), 1000.0, -1.0])
+def test_a_rate_that_cannot_be_is_replaced_and_told(clip, monkeypatch, rate):
+    class Odd:
+        def __init__(self, *source):
+            self.clip = CAPTURE(*source)
+
+        def __getattr__(self, name):
+            return getattr(self.clip, name)
+
+        def get(self, what):
+            odd = what in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_POS_MSEC)
+            return rate if odd else self.clip.get(what)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Odd)
+    with Video(clip) as video:
+        assert video.fps == 30
+        assert video.notes == [f"{clip} says that it has {rate:g} frames a second; 30 are assumed."]
+        times = [frame.seconds for frame in video.frames()]
+    assert times == sorted(set(times))
+    assert times[-1] - times[1] == pytest.approx(18 / 30)
+
+
+def test_a_video_that_a_phone_held_upright_is_upright(pipeline, tmp_path):
+    lying = [np.rot90(frame) for frame in clips.walk(4)]
+    path = clips.write(tmp_path / "phone.mp4", [np.ascontiguousarray(frame) for frame in lying])
+    content = bytearray(path.read_bytes())
+    place = content.find(b"tkhd") + 4 + 40  # where the matrix is: turn it clockwise to be seen
+    assert content[place : place + 4] == struct.pack(">i", 1 << 16)
+    one = 1 << 16
+    content[place : place + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 120 * one, 0, 1 << 30)
+    path.write_bytes(content)
+    frames = list(watch(pipeline, path))
+    assert frames[0].image.shape == (120, 160, 3)
+    assert np.abs(frames[0].image.astype(int) - clips.scene(4)).mean() < 8
+    assert len(frames[0].people) == 1
+
+
+def test_frames_of_another_size_go_on(pipeline, tmp_path):
+    small, large = clips.scene(10), clips.scene(30, size=(240, 160), head=clips.person(140))
+    parts = [cv2.imencode(".jpg", f[:, :, ::-1])[1].tobytes() for f in [small] * 4 + [large] * 4]
+    path = tmp_path / "sizes.mjpeg"
+    path.write_bytes(b"".join(parts))
+    frames = list(watch(pipeline, path))
+    assert len(frames) == 8
+    assert all(len(frame.people) == 1 for frame in frames)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "does not exist."),
+        (lambda path: path.mkdir(), "is a folder, not a video."),
+        (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\)."),
+        (lambda path: path.write_text("a letter\n" * 99), "is not a video in a known format"),
+        (lambda path: path.write_bytes(bytes(range(256)) * 20), "is not a video in a known format"),
+        (lambda path: os.mkfifo(path), "is no ordinary file."),
+    ],
+)
+def test_what_is_no_video_is_told(tmp_path, make, message):
+    path = tmp_path / "clip.mp4"
+    make(path)
+    with pytest.raises(VideoError, match=f"^{re.escape(str(path))} {message}"):
+        Video(path)
+
+
+def test_an_mp4_without_its_index_is_told(clip, tmp_path):
+    path = clips.cut_off(clip, tmp_path / "cut.mp4", 0.9)
+    with pytest.raises(VideoError, match="cut.mp4 is cut off or damaged: an MP4 has an index"):
+        Video(path)
+
+
+def test_a_video_without_a_frame_that_can_be_decoded(clip, tmp_path):
+    content = bytearray(clip.read_bytes())
+    start, end = content.find(b"mdat") + 4, content.find(b"moov") - 4
+    content[start:end] = bytes(end - start)
+    path = tmp_path / "black.mp4"
+    path.write_bytes(content)
+    with Video(path) as video, pytest.raises(VideoError, match="No frame of .*black.mp4 can be de"):
+        list(video.frames())
+
+
+def test_a_damaged_middle_is_not_the_end_and_nothing_makes_noise(clip, tmp_path):
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 600] = np.random.default_rng(0).bytes(600)
+    (tmp_path / "damaged.mp4").write_bytes(content)
+    clips.cut_off(clip, tmp_path / "cut.mp4")
+    code = (
+        "import sys; from ferembed.video import Video\n"
+        "for source in ('cut.mp4', 97):\n"
+        "    try: Video(source)\n"
+        "    except ValueError as error: print(error)\n"
+        "with Video('damaged.mp4') as video: print(max(f.index for f in video.frames()))"
+    )
+    done = run_python(f"import os; os.chdir({str(tmp_path)!r}); {code}")
+    assert done.stderr == ""
+    cut, camera, last = done.stdout.splitlines()
+    assert cut.startswith("cut.mp4 is cut off or damaged")
+    assert camera.startswith("camera 97 cannot be opened")
+    assert int(last) >= 17
+
+
+def test_a_name_that_is_no_utf8(clip, tmp_path):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.mp4")
+    os.link(clip, name)
+    with pytest.raises(VideoError, match="OpenCV cannot open .*: the name is no UTF-8. Rename it"):
+        Video(name)
+
+
+def test_videos_are_found_and_kept_apart_from_photos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("clips/b.MOV", "clips/a.mp4", "both/c.mp4", "both/photo.jpg", "both/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_videos(["clips"]) == (["clips/a.mp4", "clips/b.MOV"], [])
+    assert find_videos(["gone.mp4", "clips/*.mp4"]) == (["gone.mp4", "clips/a.mp4"], [])
+    assert find_videos(["both"]) == ([], ["both/c.mp4"])
+    assert find_videos(["both/photo.jpg"]) == ([], [])
+    for mixed in (["both/c.mp4", "both/photo.jpg"], ["both", "clips/a.mp4"]):
+        with pytest.raises(DataError, match=r"is a video, and both/photo.jpg is none. What is"):
+            find_videos(mixed)
+    with pytest.raises(DataError, match="The drawn copy of clips/a.mp4 would lie beside it"):
+        find_videos(["clips/a.mp4"], "clips")
