@@ -6,14 +6,16 @@ import sys
 import PIL.Image
 import pytest
 
+from tests import clips
 from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, faces, labels, portrait):
-    """A photo and class folders of faces."""
+    """A photo, a video and class folders of faces."""
     folder = tmp_path_factory.mktemp("examples")
     PIL.Image.open(portrait).save(folder / "photo.jpg")
+    clips.write(folder / "clip.mp4", clips.walk(8))
     for i, (face, label) in enumerate(zip(faces, labels, strict=True)):
         home = folder / "faces" / ("train" if i < 18 else "validation") / label
         home.mkdir(parents=True, exist_ok=True)
@@ -26,6 +28,7 @@ EXAMPLES = {
     "train_head.py": (["faces", "model"], "6 faces: accuracy"),
     "search_head.py": (["faces"], "in cross-validation"),
     "own_backbone.py": (["faces"], "in cross-validation"),
+    "video.py": (["clip.mp4"], "0.0 s, person 1: "),
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
+from tests import clips
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -18,9 +19,10 @@ BLOCKS = [(match[1], match[2]) for match in BLOCK.finditer(README)]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, faces, labels, portrait):
-    """What the README speaks of: portrait.jpg and faces/."""
+    """What the README speaks of: portrait.jpg, clip.mp4 and faces/."""
     folder = tmp_path_factory.mktemp("readme")
     PIL.Image.open(portrait).save(folder / "portrait.jpg", quality="keep")
+    clips.write(folder / "clip.mp4", clips.walk(8))
     for i, (face, label) in enumerate(zip(faces, labels, strict=True)):
         home = folder / "faces" / ("train" if i < 18 else "validation") / label
         home.mkdir(parents=True, exist_ok=True)
