@@ -52,6 +52,14 @@ def portrait() -> Path:
     return photo()
 
 
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of one second, in which someone walks."""
+    from tests import clips
+
+    return clips.write(tmp_path_factory.mktemp("clip") / "clip.mp4", clips.walk())
+
+
 def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own."""
     return subprocess.run(

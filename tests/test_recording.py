@@ -50,11 +50,6 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def clip(folder):
-    return clips.write(folder / "clip.mp4", clips.walk())
-
-
-@pytest.fixture(scope="module")
 def empty(folder):
     """A clip in which nobody is to be seen."""
     return clips.write(folder / "empty.mp4", [clips.scene()] * 12)

@@ -41,18 +41,8 @@ def blind(pipeline):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("clips")
-
-
-@pytest.fixture(scope="module")
-def clip(folder):
-    return clips.write(folder / "clip.mp4", clips.walk())
-
-
-@pytest.fixture(scope="module")
-def avi(folder):
-    return clips.write(folder / "clip.avi", clips.walk(40, 1))
+def avi(tmp_path_factory):
+    return clips.write(tmp_path_factory.mktemp("clips") / "clip.avi", clips.walk(40, 1))
 
 
 def test_frames_come_in_order_with_their_times_and_colours(tmp_path):
