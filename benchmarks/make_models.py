@@ -179,7 +179,8 @@ class Making:
             "stages": {
                 stage: {
                     "recipe": asdict(RECIPES[stage]),
-                    "starts_from": START.get(stage, "random weights"),
+                    "starts_from": " and ".join(START.get(stage, {}).values())
+                    or "random weights",
                     "teachers": TEACHERS[stage][0],
                     "share_of_the_labels": TEACHERS[stage][1],
                     "epochs": histories.get(stage, {}).get("epochs", []),
@@ -247,9 +248,10 @@ stages, the recipes and epochs of which stand in [the results](../benchmarks/res
 
 {stages}
 
-One teacher, `mobilenet`, is a classifier on the vectors of `vggface2-mobilenet`, a network that
-others trained on VGGFace2 to tell people apart (MIT, upstream Apache-2.0). It learned expressions
-from the same training split, and answered for faces of it that it had not learned from.
+The teachers `mobilenet` and `mobilenet-views` are classifiers on the vectors of
+`vggface2-mobilenet`, a network that others trained on VGGFace2 to tell people apart (MIT, upstream
+Apache-2.0). They learned expressions from the same training split, and answered for faces of it
+that they had not learned from.
 
 The validation split was watched while the networks learned, so its scores below are a little kind.
 The test split (PrivateTest) was not seen.

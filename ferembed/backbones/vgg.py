@@ -66,12 +66,12 @@ for _name, _summary, _branches, _dim, _parameters, _weights, _network in (
     ),
     (
         "twin-vgg",
-        "two such networks that learned apart, joined at the embedding, their logits averaged",
+        "two such networks, joined at the embedding; they learned apart and then together",
         ("a_", "b_"),
         512,
         2_352_711,
-        "2e6b5b8061a0b073c6c2d2012ac89fd04cfc8b672e9a482f57e447e5ba91db4a",
-        "a079b636f82a084853b0990160fb00152487ca469c9bafe673623c27c765b2cd",
+        "bad95dcdfc624bcac5c6bf9288ef86d9a70ffbde51b5c67f6654f05f1d6b6e96",
+        "0506118c56b22f7a4d5593133f29c2fbb7d7a58c06354959d1adc4868af1f0ad",
     ),
 ):
     BACKBONES.add(
