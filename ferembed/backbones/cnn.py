@@ -57,10 +57,14 @@ def build(name: str, classes: int = CLASSES) -> Any:
     for k in (1, 2):
         x = layers.Dense(64, activation="relu", name=f"dense{k}")(x)
     penalty = keras.regularizers.L2(1e-4) if design.last == "linear" else None
-    last = layers.Dense(classes, activation=design.last, kernel_regularizer=penalty, name="output")(
-        x
+    last = layers.Dense(
+        classes,
+        activation=design.last,
+        kernel_regularizer=penalty,
+        dtype="float32",
+        name="output",
     )
-    return keras.Model(face, last, name=name.replace("-", "_"))
+    return keras.Model(face, last(x), name=name.replace("-", "_"))
 
 
 for _name, _design in DESIGNS.items():

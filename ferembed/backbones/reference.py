@@ -107,7 +107,7 @@ def _normalised(x: Any, norm: str, relu: str) -> Any:
 
 def _softmax(name: str, face: Any, x: Any, classes: int) -> Any:
     keras = import_keras()
-    shares = keras.layers.Dense(classes, activation="softmax", name="output")(x)
+    shares = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="output")(x)
     return keras.Model(face, shares, name=name)
 
 
