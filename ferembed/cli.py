@@ -611,11 +611,12 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="ferembed",
-        description="Read facial expressions in photos, and train on your own.",
+        description="Read facial expressions in photos and videos, and train on your own.",
         epilog="examples:\n"
         "  ferembed demo\n"
         "  ferembed predict party.jpg\n"
         "  ferembed predict holidays/ --output faces.csv --annotate drawn/\n"
+        "  ferembed watch --annotate me.mp4 --timeline me.png\n"
         "  ferembed fit fer2013.zip --head svm --output mine\n"
         "  ferembed evaluate mine fer2013.zip --split validation",
         formatter_class=argparse.RawDescriptionHelpFormatter,
