@@ -256,6 +256,9 @@ def _fit(options: argparse.Namespace) -> int:
 
     training = _part(_opened(options), options.split, "train")
     pipeline = Pipeline(head=options.head, **_vector_settings(options))
+    if options.crop:
+        pipeline.set_params(detector=options.crop)
+        training = _cropped(options, training, options.crop)
     try:
         pipeline.set_params(**dict(options.set))
         pipeline.fit(training.images, training.labels, skip_unreadable=True)
@@ -318,12 +321,26 @@ def _train(options: argparse.Namespace) -> int:
     return SOME_FAILED if pipeline.failures_ else 0
 
 
+def _cropped(options: argparse.Namespace, data: Dataset, recipe: Any) -> Dataset:
+    from ferembed import datasets
+
+    with _bar(options) as progress:
+        cropped = datasets.crop(data, recipe, progress)
+    for reason, found in cropped.provenance[-1]["skipped"].items():
+        count, first = found["count"], found["first"]
+        print(f"ferembed: left out {count:,}: {reason}, first {first}", file=sys.stderr)
+    return cropped
+
+
 def _evaluate(options: argparse.Namespace) -> int:
+    from ferembed.faces import FaceRecipe
     from ferembed.pipeline import Pipeline
 
     settings = {name: getattr(options, name) for name in ("store", "engine")}
     pipeline = Pipeline.load(options.model, verbose=not options.quiet, **settings)
     data = _part(_opened(options), options.split, "validation")
+    if options.crop:
+        data = _cropped(options, data, FaceRecipe.of(pipeline.detector))
     report, failures = pipeline.evaluate(data.images, data.labels)
     _report_failures(failures)
     _print(options, {**report.to_dict(), "split": data.split_of(0)}, report.table())
@@ -366,6 +383,7 @@ def _build(options: argparse.Namespace) -> int:
         data = build(
             [_opened(options, progress, path) for path in options.data],
             options.output,
+            cropped=options.crop,
             cleaned=options.clean,
             proportions=options.split,
             pool=options.pool,
@@ -695,6 +713,15 @@ def _parser() -> argparse.ArgumentParser:
             help="how FER+ votes become labels",
         )
 
+    def add_crop(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--crop",
+            nargs="?",
+            const="haar",
+            metavar="DETECTOR",
+            help="these are photos: cut out the surest face of each (haar)",
+        )
+
     def add_engine(added: argparse.ArgumentParser, store: str = "disk") -> None:
         added.add_argument("--engine", default="auto", help="auto, openvino or keras")
         add_store(added, store)
@@ -794,6 +821,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--head", default="svm", help="see: ferembed models")
     fit.add_argument("--split", help="the split to learn from: train, or all if there are none")
     add_set(fit, "a parameter, such as head__C=10")
+    add_crop(fit)
     add_vectors(fit)
 
     train = command(
@@ -824,6 +852,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", help="a model that ships, or a path")
     add_data(evaluate)
     add_engine(evaluate)
+    evaluate.add_argument(
+        "--crop", action="store_true", help="these are photos: find the faces as the model does"
+    )
     evaluate.add_argument(
         "--split", help="the split to score on: validation, or all if there are none"
     )
@@ -866,6 +897,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_data(build, nargs="+")
     build.add_argument("--output", "-o", required=True, help="a folder, or a file ending in .csv")
+    add_crop(build)
     build.add_argument("--clean", action="store_true", help="leave out what the audit drops")
     build.add_argument(
         "--split", type=_proportions, help="train/validation/test, such as 60/20/20 or 90/10"

@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "download": _ROOTS,
     "weights": {*_ROOTS, "download"},
     "faces": {*_ROOTS, "engines", "images", "weights"},
-    "backbones": {*_ROOTS, "engines", "images", "preprocess", "weights"},
+    "landmarks": {*_ROOTS, "engines", "images", "weights"},
+    "backbones": {*_ROOTS, "engines", "images", "landmarks", "preprocess", "weights"},
     "store": {*_ROOTS, "weights"},
     "embedder": _LEFT,
     "heads": _ROOTS,
@@ -33,20 +34,20 @@ MAY_IMPORT = {
     "pipeline": _JOINED,
     "datasets": {*_PICTURES, "faces", "fonts"},
     "training": {*_JOINED, "datasets"},
-    "audit": {*_PICTURES, "datasets", "fonts"},
+    "audit": {*_PICTURES, "datasets", "faces", "fonts"},
     "fonts": set(),
     "annotate": {"fonts", "images", "labels"},
     "readings": {*_JOINED, "annotate"},
     "journal": {*_JOINED, "readings"},
-    "demo": {*_JOINED, "fonts", "readings"},
     "tracking": {"faces", "pipeline"},
     "video": {*_JOINED, "readings", "tracking"},
     "timeline": {*_ROOTS, "fonts", "images", "labels", "video"},
     "recording": {*_JOINED, "annotate", "fonts", "readings", "timeline", "video"},
+    "demo": {*_JOINED, "fonts", "readings"},
     "cli": None,  # everything, and nobody imports it
 }
 FRAMEWORKS = {"tensorflow", "keras", "openvino", "torch", "jax", "onnx", "mtcnn"}
-MAY_USE_FRAMEWORKS = {"engines", "backbones", "faces", "training"}
+MAY_USE_FRAMEWORKS = {"engines", "landmarks", "backbones", "faces", "training"}
 
 
 def imports(path: Path) -> set[str]:

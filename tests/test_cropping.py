@@ -68,3 +68,20 @@ def test_no_face_at_all_is_told(photos):
         datasets.crop(landscapes)
     with pytest.raises(UnknownName, match="Did you mean 'haar'"):
         datasets.crop(landscapes, "har")
+
+
+def test_the_commands_crop_photos_with_the_model_s_own_recipe(photos, tmp_path, capsys):
+    from ferembed.cli import main
+
+    model = str(tmp_path / "model")
+    settings = ["--backbone", "cnn-a", "--weights", "random", "--store", "none", "--quiet"]
+    command = ["fit", str(photos), "--head", "softmax", "--crop", "haar-512", *settings]
+    assert main([*command, "--output", model]) == 0
+    told = capsys.readouterr()
+    assert "fitted on 2 faces" in told.out
+    assert "left out 1: no face is found, first sad/c.png" in told.err
+    assert Pipeline.load(model).detector == FaceRecipe.of("haar-512")
+    assert main(["evaluate", model, str(photos), "--crop", "--json", "--quiet"]) == 0
+    assert '"count": 2' in capsys.readouterr().out
+    assert main(["data", "build", str(photos), "--crop", "--output", str(tmp_path / "x")]) == 0
+    assert len(datasets.open(tmp_path / "x")) == 2
