@@ -39,13 +39,17 @@ def choose_engine(engine: str, converted: bool = True) -> str:
     return engine
 
 
-def compiled(network: Any) -> Callable[[Floats], list[Floats]]:
-    """What an openvino.Model of one input answers, output by output; threads may call at once."""
+def compiled(network: Any, cores: int = 0) -> Callable[[Floats], list[Floats]]:
+    """What an openvino.Model of one input answers, output by output; threads may call at once.
+
+    It runs on all cores, or on so many: a small network waits for others longer than it works.
+    """
     import openvino
 
-    runnable = openvino.Core().compile_model(
-        network, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    )
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if cores:
+        settings["INFERENCE_NUM_THREADS"] = str(cores)
+    runnable = openvino.Core().compile_model(network, "CPU", settings)
     local = threading.local()
 
     def forward(batch: Floats) -> list[Floats]:

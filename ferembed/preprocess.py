@@ -64,11 +64,16 @@ class Preprocess:
     def channels(self) -> int:
         return 1 if self.color == "gray" else 3
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what it makes of one face."""
+        return self.size, self.size, self.channels
+
     def __call__(self, faces: Iterable[Image]) -> NDArray[np.float32]:
         """(n, size, size, channels) float32 from any number of RGB faces of any size."""
         pixels = [self.pixels(face) for face in faces]
         if not pixels:
-            return np.empty((0, self.size, self.size, self.channels), np.float32)
+            return np.empty((0, *self.shape), np.float32)
         batch = np.stack(pixels).astype(np.float32)
         batch -= np.asarray(self.mean, np.float32)
         batch *= np.float32(self.scale)

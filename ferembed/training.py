@@ -158,6 +158,14 @@ RECIPES = {
     "plain-150": replace(_AUTHORS, epochs=30, rate=1e-4, batch_size=64),
     "cnn-5": replace(_EARLY, augmentation=Augmentation(erasing=0.0)),
     "vgg11": replace(_EARLY, rate=1e-4, augmentation=Augmentation(erasing=0.0)),
+    "regions": replace(
+        _AUTHORS,
+        epochs=8,
+        rate=1e-3,
+        schedule="cosine",
+        batch_size=64,
+        augmentation=Augmentation(erasing=0.0),
+    ),
     **{f"cnn-{letter}": _EARLY for letter in "abcde"},
     **{f"cnn-{letter}": replace(_EARLY, loss="squared_hinge") for letter in "fg"},
 }

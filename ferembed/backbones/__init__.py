@@ -5,6 +5,7 @@ from ferembed.backbones import (  # noqa: F401  (each adds its networks to BACKB
     facenet,
     faceres,
     reference,
+    regions,
     vgg,
     vggface,
 )

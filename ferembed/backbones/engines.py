@@ -34,13 +34,11 @@ class Network(Backbone):
         spec = request.spec
         super().__init__(request.preprocess or spec.preprocess, request.dim)
         layer = request.layer or spec.layers[0][0]
-        given, taken = (
-            (recipe.size, recipe.channels) for recipe in (self.preprocess, spec.preprocess)
-        )
+        given, taken = self.preprocess.shape, spec.preprocess.shape
         if given != taken:
             raise WeightsError(
-                f"The preprocessing gives {given[0]}x{given[0]}x{given[1]}, and {spec.name} takes "
-                f"{taken[0]}x{taken[0]}x{taken[1]}. Change size or color of the Preprocess."
+                f"The preprocessing gives {'x'.join(map(str, given))}, and {spec.name} takes "
+                f"{'x'.join(map(str, taken))}. Change size or color of the Preprocess."
             )
         ships = request.weights is None and spec.network is not None
         self.engine = choose_engine(request.engine, ships)

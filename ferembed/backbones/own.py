@@ -27,11 +27,10 @@ def add_network(name: str, model: Any, layer: str, preprocess: Preprocess) -> Ba
     names = [one.name for one in model.layers]
     if layer not in names:
         raise WeightsError(f"The model has no layer {layer!r}; it has {', '.join(names)}.")
-    expected = (preprocess.size, preprocess.size, preprocess.channels)
-    if tuple(model.inputs[0].shape[1:]) != expected:
+    if tuple(model.inputs[0].shape[1:]) != preprocess.shape:
         raise WeightsError(
             f"The model takes faces of the shape {tuple(model.inputs[0].shape[1:])}, and the "
-            f"preprocessing gives {expected}. Change size or color of the Preprocess."
+            f"preprocessing gives {preprocess.shape}. Change size or color of the Preprocess."
         )
     shape = model.get_layer(layer).output.shape
     if len(shape) != 2:

