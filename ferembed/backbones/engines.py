@@ -86,9 +86,13 @@ def openvino_forward(file: Path, layer: str) -> Callable[[Vectors], Vectors]:
     try:
         network = core.read_model(file)
     except RuntimeError as error:
-        raise WeightsError(
-            f"{file} is damaged: delete the folder {file.parent}, and it is made anew."
-        ) from error
+        advice = f"is damaged: delete the folder {file.parent}, and it is made anew."
+        if file.name != NETWORK:  # it ships, and its sha256 was checked
+            advice = (
+                f"cannot be read by OpenVINO {openvino.__version__}. Run: pip install --upgrade "
+                "openvino, or choose the engine 'keras'."
+            )
+        raise WeightsError(f"{file} {advice}") from error
     cut = openvino.Model([network.output(layer)], network.get_parameters(), layer)
     forward = compiled(cut)
     return lambda batch: forward(batch)[0]
