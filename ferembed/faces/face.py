@@ -41,6 +41,13 @@ class Face:
             return None
         return cls((x1, y1, x2, y2), float(score), landmarks)
 
+    def shared(self, other: Face) -> float:
+        """How much of the smaller box of the two lies in the other, from 0 to 1."""
+        (a1, b1, a2, b2), (x1, y1, x2, y2) = self.box, other.box
+        wide, high = min(a2, x2) - max(a1, x1), min(b2, y2) - max(b1, y1)
+        smaller = min((a2 - a1) * (b2 - b1), (x2 - x1) * (y2 - y1))
+        return max(0, wide) * max(0, high) / smaller
+
     def scaled(self, factor: float, size: tuple[int, int]) -> Face:
         """The same face in a photo so many times as large, of this width and height."""
         if factor == 1:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ferembed.errors import MissingExtra
-from ferembed.faces.face import DETECTORS, Face
+from ferembed.faces.face import DETECTORS, Face, Point
+from ferembed.faces.view import View
 from ferembed.images import Image
 
 LONGEST_SIDE = 1024  # a larger photo is searched on a copy of this size
+NEAR, BORDER = 160, 0.2  # and any on one of this, with a border: a face may reach over the edge
 SMALLEST_FACE = 24
-EYES_WIDTH = 160  # pixels that a face is brought to before its eyes are looked for
-Point = tuple[float, float]
-_TO_GRAY = 7  # cv2.COLOR_RGB2GRAY
+LEAST_SCORE = 4.2  # below it are more textures than faces
+EYES_WIDTH = 240  # pixels that a face is brought to before its eyes are looked for
+EYES_UNTIL = 0.55  # of its height from the top
+EYE_SIZES = 0.15, 0.4  # of its width
+STEEPEST = 0.7  # down, for each pixel across: 35 degrees
+_Eye: TypeAlias = tuple[float, float, float]  # x, y, in widths of the face, and how sure it is
 
 
 class Haar:
@@ -26,57 +33,88 @@ class Haar:
         self._turn = Lock()  # a cascade serves one caller at a time
 
     def __call__(self, photo: Image) -> list[Face]:
+        if min(photo.shape[:2]) < SMALLEST_FACE:
+            return []
+        faces = self._search(View.of(photo, LONGEST_SIDE), 0.05)
+        for face in self._search(View.of(photo, NEAR, enlarge=True, border=BORDER), 0.35):
+            if all(face.shared(other) < 0.5 for other in faces):
+                faces.append(face)
+        return sorted(faces, key=lambda face: -face.score)
+
+    def _search(self, view: View, smallest: float) -> list[Face]:
+        """The faces of this share of the shorter side or more."""
         import cv2
 
-        gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-        height, width = gray.shape
-        shrink = min(1.0, LONGEST_SIDE / max(height, width))
-        if shrink < 1:
-            size = max(1, round(width * shrink)), max(1, round(height * shrink))
-            gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+        gray = cv2.cvtColor(view.pixels, cv2.COLOR_RGB2GRAY)
         if min(gray.shape) < SMALLEST_FACE:
             return []
-        smallest = max(SMALLEST_FACE, min(gray.shape) // 20)
+        side = max(SMALLEST_FACE, round(min(gray.shape) * smallest))
         with self._turn:
             boxes, _, weights = self._cascade.detectMultiScale3(
                 cv2.equalizeHist(gray),
                 scaleFactor=1.1,
-                minNeighbors=5,
-                minSize=(smallest, smallest),
+                minNeighbors=4,
+                minSize=(side, side),
                 outputRejectLevels=True,
             )
-        faces = []
-        for (x, y, w, h), weight in zip(boxes, np.ravel(weights), strict=True):
-            x1, y1 = round(x / shrink), round(y / shrink)
-            x2, y2 = min(width, round((x + w) / shrink)), min(height, round((y + h) / shrink))
-            faces.append(Face((x1, y1, x2, y2), float(weight)))
-        return sorted(faces, key=lambda face: -face.score)
+        # There are fewer large places than small ones that might look like a face by chance.
+        scores = np.ravel(weights) + np.log2(np.reshape(boxes, (-1, 4))[:, 2] / SMALLEST_FACE)
+        found = [
+            view.face((x, y, x + w, y + h), score)
+            for (x, y, w, h), score in zip(boxes, scores, strict=True)
+            if score >= LEAST_SCORE
+        ]
+        return [face for face in found if face]
 
 
 class _Eyes:
     def __init__(self) -> None:
-        self._cascade = _cascade("haarcascade_eye.xml")
+        names = ("haarcascade_eye.xml", "haarcascade_eye_tree_eyeglasses.xml")
+        self._cascades = [_cascade(name) for name in names]
         self._turn = Lock()
 
     def __call__(self, photo: Image, box: tuple[int, int, int, int]) -> tuple[Point, ...]:
         import cv2
 
-        x1, y1, x2, y2 = box
-        upper = cv2.cvtColor(photo[max(0, y1) : (y1 + y2) // 2 + 1, max(0, x1) : x2], _TO_GRAY)
-        scale = EYES_WIDTH / upper.shape[1]
-        size = EYES_WIDTH, max(1, round(upper.shape[0] * scale))
-        upper = cv2.equalizeHist(np.asarray(cv2.resize(upper, size), np.uint8))
-        with self._turn:
-            found, _, weights = self._cascade.detectMultiScale3(
-                upper, scaleFactor=1.05, minNeighbors=3, outputRejectLevels=True
+        height, width = photo.shape[:2]
+        left, top, right = max(0, box[0]), max(0, box[1]), min(width, box[2])
+        wide = right - left
+        bottom = min(height, round(box[1] + EYES_UNTIL * (box[3] - box[1])), top + wide)
+        if wide <= 0 or bottom <= top:
+            return ()
+        gray = cv2.cvtColor(photo[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
+        size = EYES_WIDTH, max(1, round((bottom - top) * EYES_WIDTH / wide))
+        method = cv2.INTER_AREA if wide > EYES_WIDTH else cv2.INTER_LINEAR
+        upper = np.asarray(cv2.resize(gray, size, interpolation=method), np.uint8)
+        for cascade in self._cascades:
+            pairs = permutations(self._search(cascade, upper), 2)
+            likeness, pair = max(
+                ((_likeness(*pair), pair) for pair in pairs), default=(-np.inf, ())
             )
-        sides: dict[bool, tuple[float, Point]] = {}
-        for (x, y, w, h), weight in zip(found, np.ravel(weights), strict=True):
-            point = (x + w / 2) / scale + max(0, x1), (y + h / 2) / scale + max(0, y1)
-            right = x + w / 2 > EYES_WIDTH / 2
-            if right not in sides or sides[right][0] < weight:
-                sides[right] = float(weight), point
-        return (sides[False][1], sides[True][1]) if len(sides) == 2 else ()
+            if likeness > -np.inf:
+                return tuple((left + x * wide, top + y * wide) for x, y, _ in pair)
+        return ()
+
+    def _search(self, cascade: Any, gray: NDArray[np.uint8]) -> list[_Eye]:
+        smallest, largest = (2 * (round(share * EYES_WIDTH),) for share in EYE_SIZES)
+        with self._turn:
+            boxes, _, weights = cascade.detectMultiScale3(
+                gray, 1.05, 2, 0, smallest, largest, outputRejectLevels=True
+            )
+        return [
+            ((x + w / 2) / EYES_WIDTH, (y + h / 2) / EYES_WIDTH, float(weight))
+            for (x, y, w, h), weight in zip(boxes, np.ravel(weights), strict=True)
+        ]
+
+
+def _likeness(left: _Eye, right: _Eye) -> float:
+    """How much the two look like a pair, left and right; -inf where they can't be one."""
+    across, down = right[0] - left[0], right[1] - left[1]
+    apart = float(np.hypot(across, down))
+    if not 0.3 < apart < 0.62 or abs(down) > STEEPEST * across:
+        return -np.inf
+    unusual = (left[0] + right[0] - 1) ** 2 + (apart - 0.46) ** 2
+    return left[2] + right[2] - 20 * unusual
 
 
 def _cascade(file: str) -> Any:

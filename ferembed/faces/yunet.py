@@ -55,7 +55,7 @@ class Yunet:
         if max(height, width) > 1.25 * NEAR:
             faces = [f for f in faces if (f.box[3] - f.box[1]) * near.scale >= LARGE]
             for face in self._search(View.of(photo, FAR)):
-                if all(_shared(face, other) < 0.5 for other in faces):
+                if all(face.shared(other) < 0.5 for other in faces):
                     faces.append(face)
         return sorted(faces, key=lambda face: -face.score)
 
@@ -75,14 +75,6 @@ class Yunet:
                 face = view.face((x, y, x + w, y + h), row[14], row[4:14].reshape(5, 2))
                 faces += [face] if face else []
         return faces
-
-
-def _shared(face: Face, other: Face) -> float:
-    """How much of the smaller box lies in the other."""
-    (a1, b1, a2, b2), (x1, y1, x2, y2) = face.box, other.box
-    wide, high = min(a2, x2) - max(a1, x1), min(b2, y2) - max(b1, y1)
-    smaller = min((a2 - a1) * (b2 - b1), (x2 - x1) * (y2 - y1))
-    return max(0, wide) * max(0, high) / smaller
 
 
 DETECTORS.add("yunet", cache(Yunet))
