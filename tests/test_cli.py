@@ -149,7 +149,7 @@ def test_a_folder_without_splits_is_taken_whole(run, class_folders, tmp_path):
         ("foo=1", "foo"),
         ("head__foo=1", "foo"),
         ("head__C=-1", "'C'"),
-        ("margin=x", "margin is 'x'"),
+        ("detector=har", "Did you mean 'haar'"),
     ],
 )
 def test_a_parameter_that_does_not_fit_is_one_error(run, class_folders, tmp_path, setting, message):
