@@ -179,8 +179,7 @@ class Making:
             "stages": {
                 stage: {
                     "recipe": asdict(RECIPES[stage]),
-                    "starts_from": " and ".join(START.get(stage, {}).values())
-                    or "random weights",
+                    "starts_from": " and ".join(START.get(stage, {}).values()) or "random weights",
                     "teachers": TEACHERS[stage][0],
                     "share_of_the_labels": TEACHERS[stage][1],
                     "epochs": histories.get(stage, {}).get("epochs", []),
