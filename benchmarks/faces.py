@@ -248,6 +248,7 @@ def tables(result: dict[str, Any]) -> str:
                 *(f"{row[key]:.1f}" for key in ("milliseconds", "milliseconds_1280x720")),
             ]
             for row in result["detectors"]
+            if row["detector"] != "none"
         ],
     )
     second = table(
@@ -273,7 +274,11 @@ def tables(result: dict[str, Any]) -> str:
             if (cells := [cell for cell in row["choosing"] if cell["align"] == align])
         ],
     )
-    return f"{first}\n\n{second}\n\nLog loss on the {result['choosing']} that choose:\n\n{third}"
+    return (
+        f"All {result['photos']} photos:\n\n{first}\n\n"
+        f"The {result['reporting']} that report:\n\n{second}\n\n"
+        f"Log loss on the {result['choosing']} that choose:\n\n{third}"
+    )
 
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
