@@ -1,11 +1,12 @@
 # make demo   a photo in, expressions out          make check  linters and types
-# make test   all tests, offline once installed    make clean  remove what these made
+# make test   all tests, offline once installed    make bench  time it all (DATA=fer2013.zip)
+# make clean  remove what these made
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ferembed demo
@@ -18,6 +19,10 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python benchmarks/readme.py --check
+
+bench: $(VENV)/.test
+	@test -n "$(DATA)" || { echo "Say where FER2013 is: make bench DATA=fer2013.zip"; exit 1; }
+	$(BIN)/python benchmarks/speed.py $(ROWS) --data $(DATA)
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
