@@ -717,9 +717,9 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--crop",
             nargs="?",
-            const="haar",
+            const="mtcnn",
             metavar="DETECTOR",
-            help="these are photos: cut out the surest face of each (haar)",
+            help="these are photos: cut out the surest face of each (mtcnn)",
         )
 
     def add_engine(added: argparse.ArgumentParser, store: str = "disk") -> None:
@@ -739,7 +739,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_reading(added: argparse.ArgumentParser) -> None:
         added.add_argument("--model", default="default", help="a model that ships, or a path")
-        added.add_argument("--detector", help="haar, mtcnn, or none where the picture is the face")
+        added.add_argument("--detector", help="mtcnn, haar, or none where the picture is the face")
         added.add_argument(
             "--whole",
             action="store_true",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ferembed.embedder import (
     raise_failures,
 )
 from ferembed.errors import LabelError, ModelError
-from ferembed.faces import DETECTORS, Face, FaceRecipe
+from ferembed.faces import Face, FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.images import MAX_PIXELS, Source, load_image
 from ferembed.labels import in_order
@@ -74,7 +74,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backbone: OneOrList[str] = "mini-vgg",
         head: Any = "svm",
         *,
-        detector: str | FaceRecipe | None = "haar",
+        detector: str | FaceRecipe | None = "mtcnn",
         layer: OneOrList[str | None] = None,
         weights: OneOrList[str | os.PathLike[str] | None] = None,
         preprocess: OneOrList[Preprocess | None] = None,
@@ -231,8 +231,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Opening a model runs no code from it: its head is made of a closed list of types, to which
         `trusted` adds by name. An exported pickle is opened only with `allow_pickle=True`, since
         that runs whatever its writer put in. `settings` are parameters that change no vector, such
-        as `store`, `engine`, `detector` or `verbose`; the name of a detector leaves the rest of how
-        faces are cut out as it was saved.
+        as `store`, `engine`, `detector` or `verbose`.
         """
         if bundle.is_pickle(path):
             pipeline = export.load_pickle(Path(path), allow_pickle)
@@ -245,8 +244,6 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         try:
             facts["preprocess"] = _each(facts["preprocess"], lambda one: Preprocess(**one))
             facts["detector"] = FaceRecipe(**facts["detector"])
-            if settings.get("detector") in DETECTORS:
-                settings["detector"] = replace(facts["detector"], detector=settings["detector"])
             pipeline = cls.of(saved.head, **{**facts, **settings})
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be understood: {error}.") from error

@@ -64,7 +64,7 @@ def test_crops_are_written_and_read_again(photos, tmp_path):
 
 def test_no_face_at_all_is_told(photos):
     landscapes = datasets.open(photos).select([2, 3])
-    with pytest.raises(DataError, match="'haar' finds a face in none of the 2 photos"):
+    with pytest.raises(DataError, match="'mtcnn' finds a face in none of the 2 photos"):
         datasets.crop(landscapes)
     with pytest.raises(UnknownName, match="Did you mean 'haar'"):
         datasets.crop(landscapes, "har")

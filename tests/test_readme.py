@@ -86,7 +86,7 @@ def test_a_command_runs(command, folder):
         printed = run(
             ["make", "demo"] if ready else ["ferembed", "demo"], ROOT if ready else folder
         )
-        assert "face 1 at (149, 100, 380, 331)" in printed
+        assert "face 1 at (178, 110, 351, 330)" in printed
     elif not command.startswith(("git clone", "cd ", "pip install", "sudo ")):
         run(["bash", "-c", command], folder)
 

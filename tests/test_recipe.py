@@ -135,7 +135,7 @@ def test_the_whole_picture_stands_in_where_it_is_asked_for():
 
 def test_a_name_stands_for_a_recipe():
     assert FaceRecipe.of(None) == FaceRecipe("none")
-    assert FaceRecipe.of("mtcnn") == FaceRecipe("mtcnn")
+    assert FaceRecipe.of("mtcnn") == FaceRecipe("mtcnn", align="eyes")
     assert FaceRecipe.of("haar-512") == FaceRecipe("haar", align="eyes", width=512, equalize=True)
     assert FaceRecipe.of(FaceRecipe("none", 0.3)) == FaceRecipe("none", 0.3)
     assert not set(DETECTORS) & set(FACE_RECIPES)

@@ -49,7 +49,7 @@ class Crops:
 
 
 def crop(
-    dataset: Dataset, recipe: FaceRecipe | str = "haar", progress: Progress | None = None
+    dataset: Dataset, recipe: FaceRecipe | str = "mtcnn", progress: Progress | None = None
 ) -> Dataset:
     """The data set with each photo's surest face, cut out as a pipeline of that recipe does.
 

@@ -3,7 +3,7 @@
 The first network looks everywhere at every scale, the second at what the first proposed, the third
 at what the second left. Where OpenVINO is installed they run there, and TensorFlow is not imported;
 else the package itself runs. The boxes and points are the package's own. It looks for faces of 20
-pixels and more: `FaceRecipe("mtcnn", width=1280)` is faster on the photos of today's cameras.
+pixels and more, in a photo of up to 2,048; where there is none, for one that fills the photo.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ PROPOSE, REFINE, OUTPUT = (
         ("onet", "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3"),
     )
 )
-LONGEST_SIDE = 4096  # a larger photo is searched on a copy of this size
+LONGEST_SIDE = 2048  # a larger photo is searched on a copy of this size
+NEAR, BORDER = 160, 0.3  # then on one of this, with a border: a face may reach over the edge
 SMALLEST_PHOTO = 21  # on smaller ones the package finds nothing, or fails
 SMALLEST_FACE, WINDOW, STRIDE = 20, 12, 2
 SCALE_STEP = 0.709
@@ -57,7 +58,10 @@ class Mtcnn:
         self._search: Search = Cascade() if fast else _package()
 
     def __call__(self, photo: Image) -> list[Face]:
-        view = View.of(photo, LONGEST_SIDE)
+        whole = View.of(photo, LONGEST_SIDE)
+        return self._faces(whole) or self._faces(View.of(photo, NEAR, border=BORDER))
+
+    def _faces(self, view: View) -> list[Face]:
         if min(view.pixels.shape[:2]) < SMALLEST_PHOTO:
             return []
         found = [

@@ -38,7 +38,7 @@ class FaceRecipe:
     whole : where no face is found take the whole picture, as a face with `found` False
     """
 
-    detector: str = "haar"
+    detector: str = "mtcnn"
     margin: float = 0.0
     square: bool = True
     align: Align = "none"
@@ -64,14 +64,17 @@ class FaceRecipe:
 
     @classmethod
     def of(cls, given: str | FaceRecipe | None) -> FaceRecipe:
-        """A recipe itself, or that of a name: of FACE_RECIPES or of a detector. None is "none"."""
+        """A recipe itself; that of a name, which for a detector is what measured best for it.
+
+        None is "none": the picture is the face.
+        """
         if isinstance(given, FaceRecipe):
             return given
         name = given or "none"
         if name in FACE_RECIPES:
             return FACE_RECIPES[name]
         if name not in DETECTORS:
-            raise UnknownName(unknown("detector", name, [*DETECTORS, *FACE_RECIPES]))
+            raise UnknownName(unknown("detector", name, sorted({*DETECTORS, *FACE_RECIPES})))
         return cls(name)
 
     def facts(self) -> dict[str, Any]:
@@ -187,5 +190,10 @@ def _mirrored(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:
 
 
 FACE_RECIPES: Registry[FaceRecipe] = Registry("face recipe")
+# For each detector what measured best: benchmarks/results/faces.json.
+FACE_RECIPES.add("dlib", FaceRecipe("dlib", margin=0.3, align="eyes"))
+FACE_RECIPES.add("haar", FaceRecipe("haar", margin=0.3, align="eyes"))
+FACE_RECIPES.add("mtcnn", FaceRecipe("mtcnn", align="eyes"))
+FACE_RECIPES.add("yunet", FaceRecipe("yunet", align="eyes"))
 # The chain of one of our reference systems: 512 pixels wide, gray, equalised, the eyes level.
 FACE_RECIPES.add("haar-512", FaceRecipe("haar", align="eyes", width=512, equalize=True))
