@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ferembed.errors import LabelError
 from ferembed.labels import in_order
 
-_BINS = 15
+_BINS, _STEPS = 15, 20
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,33 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """The scores of all classes that have faces, as one: each counts alike, or each face does."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers of about one confidence: how sure they are on average, and how often right."""
+
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Covered:
+    """What comes of answering only the surest: the share answered, from which confidence on."""
+
+    coverage: float
+    accuracy: float
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Report:
     """Scores of one classifier on one set of faces."""
 
@@ -35,6 +62,8 @@ class Report:
     calibration_error: float  # expected, over 15 bins of confidence
     classes: dict[str, ClassScore]
     confusion: tuple[tuple[int, ...], ...]  # a row per true label, a column per answer
+    calibration: tuple[Bin, ...]  # of the 15 those that have answers
+    coverage: tuple[Covered, ...]  # twenty steps up to all faces, fewer where there are fewer faces
 
     @classmethod
     def of(cls, truth: ArrayLike, probabilities: NDArray[np.float64], classes: ArrayLike) -> Report:
@@ -62,12 +91,14 @@ class Report:
             recall = np.nan_to_num(right / confusion.sum(axis=1))
             f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
         support = confusion.sum(axis=1)
+        confidence, hit = scores.max(axis=1), answers == expected
+        bins = _calibration(confidence, hit)
         return cls(
             tuple(labels),
             len(true),
-            float((answers == expected).mean()),
+            float(hit.mean()),
             float(f1[support > 0].mean()),
-            _calibration_error(scores.max(axis=1), answers == expected),
+            sum(bin.count / len(true) * abs(bin.confidence - bin.accuracy) for bin in bins),
             {
                 label: ClassScore(
                     float(precision[i]), float(recall[i]), float(f1[i]), int(support[i])
@@ -75,10 +106,43 @@ class Report:
                 for i, label in enumerate(labels)
             },
             tuple(tuple(map(int, row)) for row in confusion),
+            bins,
+            _coverage(confidence, hit),
         )
 
+    @property
+    def macro(self) -> Mean:
+        """The mean over classes: a rare one counts as much as a frequent one."""
+        return self._mean([1 if score.support else 0 for score in self.classes.values()])
+
+    @property
+    def weighted(self) -> Mean:
+        """The mean over faces: a class counts as often as it occurs."""
+        return self._mean([score.support for score in self.classes.values()])
+
+    def _mean(self, weights: list[int]) -> Mean:
+        scores = [(score.precision, score.recall, score.f1) for score in self.classes.values()]
+        return Mean(*map(float, np.average(scores, axis=0, weights=weights)))
+
+    @property
+    def normalised(self) -> tuple[tuple[float, ...], ...]:
+        """The confusion as shares of each true label; zeros for one without faces."""
+        return tuple(tuple(n / max(1, sum(row)) for n in row) for row in self.confusion)
+
+    @property
+    def predicted(self) -> dict[str, int]:
+        """How often each label is the answer; how often it is true is its `support`."""
+        columns = zip(*self.confusion, strict=True)
+        return dict(zip(self.labels, map(sum, columns), strict=True))
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            **asdict(self),
+            "macro": asdict(self.macro),
+            "weighted": asdict(self.weighted),
+            "normalised": self.normalised,
+            "predicted": self.predicted,
+        }
 
     def table(self) -> str:
         """The scores as text, for a terminal or a Markdown file."""
@@ -97,12 +161,26 @@ class Report:
         return "\n".join(lines)
 
 
-def _calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """The mean distance between confidence and accuracy, bin by bin."""
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    error = 0.0
-    for bin in range(_BINS):
-        inside = bins == bin
-        if inside.any():
-            error += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
-    return float(error)
+def _calibration(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[Bin, ...]:
+    places = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    return tuple(
+        Bin(float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum()))
+        for inside in (places == place for place in np.unique(places))
+    )
+
+
+def _coverage(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[Covered, ...]:
+    """Of equally sure answers none comes first: each counts for their mean."""
+    values, tied = np.unique(-confidence, return_inverse=True)
+    mean = np.bincount(tied, right) / np.bincount(tied)
+    order = np.argsort(tied, kind="stable")
+    found = np.cumsum(mean[tied[order]])
+    counts = np.unique(-(np.arange(1, _STEPS + 1) * -len(right) // _STEPS))
+    return tuple(
+        Covered(
+            float(count / len(right)),
+            float(found[count - 1] / count),
+            -float(values[tied[order[count - 1]]]),
+        )
+        for count in counts
+    )
