@@ -120,7 +120,21 @@ def faces() -> str:
         f"labels; 200 parts of landscapes for false faces. The whole picture taken for the face: "
         f"{whole['reporting']['accuracy']:.1%}. On {result['machine']}.*"
     )
-    return "\n".join([*lines, "", note])
+    return "\n".join([*lines, "", f"{note[:-1]} {_gained(result)}*"])
+
+
+def _gained(result: dict[str, Any]) -> str:
+    """What margin and alignment gain over the bare box."""
+    gains = []
+    for row in result["detectors"]:
+        cells = {(cell["margin"], cell["align"]): cell for cell in row["choosing"]}
+        bare, best = cells[0.0, "none"], cells[row["margin"], row["align"]]
+        if bare is not best:
+            gains.append(
+                f"`{row['detector']}` {100 * (best['accuracy'] - bare['accuracy']):+.1f} points, "
+                f"log loss {bare['log_loss']:.2f} to {best['log_loss']:.2f}"
+            )
+    return f"Margin and levelled eyes gain, on the half that chose them: {'; '.join(gains)}."
 
 
 def start() -> str:
