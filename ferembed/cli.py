@@ -347,6 +347,36 @@ def _evaluate(options: argparse.Namespace) -> int:
     return SOME_FAILED if failures else 0
 
 
+def _benchmark(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from ferembed.benchmark import benchmark
+    from ferembed.grid import Grid
+
+    grid = Grid.named(options.grid, **dict(options.set))
+    outcome = benchmark(
+        grid,
+        _opened(options),
+        options.output,
+        folds=options.folds,
+        refit=options.refit,
+        test=options.test,
+        jobs=options.jobs,
+        store=options.store,
+        engine=options.engine,
+        language=options.lang,
+        verbose=not options.quiet,
+    )
+    for row in outcome.rows:
+        if row["error"]:
+            print(f"ferembed: {row['name']}: {row['error']}", file=sys.stderr)
+    facts = {**asdict(outcome), "page": str(outcome.page)}
+    _print(options, facts, f"{outcome.table()}\n\n{outcome.page}")
+    if outcome.chosen is None:
+        return FAILED
+    return SOME_FAILED if outcome.failed else 0
+
+
 def _describe(options: argparse.Namespace) -> int:
     from ferembed import datasets
 
@@ -842,6 +872,37 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--split", default="train", help="the split to learn from")
     train.add_argument("--validation", default="validation", help="the split that is watched")
     add_set(train, "a setting of the recipe, such as epochs=20, rate=0.05 or keep=best")
+
+    grid = command(
+        "benchmark",
+        _benchmark,
+        "try a grid of pipelines and choose the best",
+        "ferembed benchmark quick faces/ --output out\n"
+        "  ferembed benchmark knn faces/ --set backbone=mini-vgg --folds 5 --output out",
+    )
+    grid.add_argument(
+        "grid",
+        help="a TOML file, or one of quick, svm, knn, forest, bagged-svm, preprocessing, "
+        "architectures, vggface2, balanced",
+    )
+    add_data(grid)
+    grid.add_argument(
+        "--output", required=True, help="a folder; called again, only what is new is fitted"
+    )
+    add_set(grid, "what all cells have instead, such as backbone=cnn-a or head__C=[1,10]")
+    grid.add_argument(
+        "--folds",
+        type=int,
+        default=0,
+        help="choose by so many folds of the training split, not by the validation split",
+    )
+    grid.add_argument(
+        "--refit", action="store_true", help="fit the chosen one on training and validation"
+    )
+    grid.add_argument("--test", action="store_true", help="score the chosen one on the test split")
+    grid.add_argument("--jobs", type=int, default=0, help="cells at once (as many as fit)")
+    add_language(grid)
+    add_engine(grid)
 
     evaluate = command(
         "evaluate",

@@ -59,6 +59,7 @@ class Registry(Generic[T]):
 
 def unknown(kind: str, name: object, known: list[str]) -> str:
     """The message for a name that is not known, with the nearest that is."""
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
+    hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     return f"No {kind} is called {name!r}.{hint} Known: {', '.join(known)}."

@@ -10,9 +10,10 @@ PACKAGE = Path(ferembed.__file__).parent
 
 _ROOTS = {"errors", "files", "registry"}
 _PICTURES = {*_ROOTS, "images", "preprocess", "weights", "labels"}
-_LEFT = {*_PICTURES, "backbones", "faces", "store", "embedder"}
+_LEFT = {*_PICTURES, "ahead", "backbones", "engines", "faces", "store", "embedder"}
 _JOINED = {*_LEFT, "heads", "report", "bundle", "export", "pipeline"}
 MAY_IMPORT = {
+    "ahead": set(),
     "errors": set(),
     "files": set(),
     "registry": {"errors"},
@@ -48,6 +49,8 @@ MAY_IMPORT = {
     "timeline": {*_ROOTS, "fonts", "images", "labels", "video"},
     "recording": {*_JOINED, "annotate", "fonts", "readings", "timeline", "video"},
     "demo": {*_JOINED, "fonts", "readings"},
+    "grid": {*_ROOTS, "backbones", "heads", "preprocess"},
+    "benchmark": None,  # it joins everything, and only the command line imports it
     "cli": None,  # everything, and nobody imports it
 }
 FRAMEWORKS = {"tensorflow", "keras", "openvino", "torch", "jax", "onnx", "mtcnn"}

@@ -11,7 +11,7 @@ votes. Every operation gives a new Dataset and adds a step to its `provenance`.
 from ferembed.datasets.cropping import crop
 from ferembed.datasets.dataset import Dataset, Progress
 from ferembed.datasets.description import Description, describe
-from ferembed.datasets.operations import balance, merge, mirror, split
+from ferembed.datasets.operations import balance, merge, mirror, only, split
 from ferembed.datasets.reading import open
 from ferembed.datasets.writing import write
 
@@ -24,6 +24,7 @@ __all__ = [
     "describe",
     "merge",
     "mirror",
+    "only",
     "open",
     "split",
     "write",

@@ -100,6 +100,21 @@ def split(
     return dataset.put_in(list(shares), sides, step)
 
 
+def only(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """The pictures of these classes, which are then all there are."""
+    wanted = in_order(list(classes))
+    for name in wanted:
+        if name not in dataset.classes:
+            raise DataError(unknown("class here", name, list(dataset.classes)))
+    columns = [dataset.classes.index(name) for name in wanted]
+    rows = np.flatnonzero(np.isin(dataset.label_codes, columns))
+    kept = dataset.take(rows, {"step": "only", "classes": wanted, "kept": len(rows)})
+    codes = np.full(len(dataset.classes), -1, np.int16)
+    codes[columns] = np.arange(len(wanted), dtype=np.int16)
+    votes = None if kept.votes is None else kept.votes[:, columns]
+    return replace(kept, classes=tuple(wanted), label_codes=codes[kept.label_codes], votes=votes)
+
+
 def balance(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
     """The data set with `per_class` training pictures of each class.
 

@@ -1,0 +1,113 @@
+from importlib.resources import files
+
+import pytest
+
+from ferembed.errors import DataError, UnknownName
+from ferembed.grid import Cell, Grid, varying
+
+READY = sorted(one.name.removesuffix(".toml") for one in (files("ferembed") / "grids").iterdir())
+
+
+def parse(text):
+    return Grid.parse(text, "mine")
+
+
+def test_lists_are_tried_in_every_combination():
+    grid = parse(
+        'title = "Two heads"\n'
+        '[[cells]]\nhead = "svm"\nhead__C = [1, 10]\nbackbone = ["mini-vgg", "twin-vgg"]\n'
+        '[[cells]]\nhead = "knn"\nhead__n_neighbors = 3\n'
+        '[[reported]]\nby = "them"\naccuracy = 0.6\non = "theirs"\n'
+    )
+    assert grid.title == "Two heads"
+    assert [(c.backbone, c.head, dict(c.parameters)) for c in grid.cells] == [
+        ("mini-vgg", "svm", {"C": 1}),
+        ("twin-vgg", "svm", {"C": 1}),
+        ("mini-vgg", "svm", {"C": 10}),
+        ("twin-vgg", "svm", {"C": 10}),
+        ("twin-vgg", "knn", {"n_neighbors": 3}),
+    ]
+    assert grid.reported == (("them", 0.6, "theirs"),)
+    assert varying(grid.cells) == ["backbone", "head", "head__C", "head__n_neighbors"]
+
+
+def test_what_is_tried_twice_is_tried_once():
+    assert len(parse('[[cells]]\nhead = ["knn", "knn"]\n[[cells]]\nhead = "knn"\n').cells) == 1
+
+
+def test_changes_take_the_place_of_what_the_grid_says():
+    changed = Grid.named("knn", backbone="mini-vgg", head__n_neighbors=[7])
+    assert {cell.backbone for cell in changed.cells} == {"mini-vgg"}
+    assert {dict(cell.parameters)["n_neighbors"] for cell in changed.cells} == {7}
+
+
+@pytest.mark.parametrize("name", READY)
+def test_every_grid_that_ships_can_run(name):
+    changes = {"backbone": "twin-vgg"} if name == "vggface2" else {}  # whose weights do not ship
+    grid = Grid.named(name, **changes)
+    assert len(grid.cells) > 3
+    assert grid.about
+
+
+def test_the_grids_that_were_promised_ship():
+    assert [
+        *("architectures", "bagged-svm", "balanced", "forest", "knn"),
+        *("preprocessing", "quick", "svm", "vggface2"),
+    ] == READY
+
+
+def test_cells_of_one_backbone_and_preprocessing_share_vectors():
+    one = Cell(head="svm", parameters=(("C", 1),))
+    assert one.vectors == Cell(head="knn", seed=3).vectors
+    assert one.vectors != Cell(preprocess="clahe").vectors
+    trained = [Cell("cnn-a", weights="trained", seed=seed).vectors for seed in (0, 1)]
+    assert trained[0] != trained[1]
+
+
+def test_a_seed_reaches_every_head_that_draws():
+    assert Cell(head="forest", seed=5).make_head().random_state == 5
+    assert Cell(head="bagged-svm", seed=5).make_head().estimator.random_state == 5
+    assert Cell(head="knn", seed=5).make_head().n_neighbors == 30
+
+
+@pytest.mark.parametrize(
+    ("cells", "error", "message"),
+    [
+        ('head = "swm"', UnknownName, "The grid mine cannot run: No head is called 'swm'. Did you"),
+        ('head = "svm"\nhead__c = 1', UnknownName, "No parameter of svm is called 'c'. Did you me"),
+        ('head = "forest"\nhead__criterion = "ginny"', DataError, "forest: The 'criterion' parame"),
+        ('bckbone = "cnn-a"', UnknownName, "called 'bckbone'. Did you mean 'backbone'"),
+        ('backbone = "cnn-z"', UnknownName, "No backbone is called 'cnn-z'. Did you mean"),
+        ('layer = "dense9"', UnknownName, "No layer of twin-vgg is called 'dense9'"),
+        ('preprocess = "clah"', UnknownName, "Did you mean 'clahe'"),
+        ('backbone = "cnn-f"', DataError, "cnn-f has no weights of its own. Give the path of a"),
+        ('weights = "nowhere.npz"', DataError, "twin-vgg has no weights nowhere.npz. Give"),
+        (
+            'backbone = "cnn-f"\nweights = "random"\nhead = "network"',
+            DataError,
+            "needs a network t",
+        ),
+        ('head = "network"\nhead__C = 1', DataError, "has no parameters; given are head__C"),
+        ("balance = -1", DataError, "balance is -1; it is a whole number from 0"),
+        ('mirrored = "yes"', DataError, "mirrored is 'yes'; it is true or false"),
+        ("head = []", DataError, "head of a table of cells is an empty list"),
+    ],
+)
+def test_a_mistake_is_found_before_anything_runs(cells, error, message):
+    with pytest.raises(error, match=message):
+        parse(f"[[cells]]\n{cells}\n")
+
+
+def test_a_grid_that_is_none(tmp_path):
+    with pytest.raises(DataError, match="The grid mine is no TOML"):
+        parse("[[cells")
+    with pytest.raises(DataError, match=r"has no \[\[cells\]\]"):
+        parse('title = "empty"')
+    with pytest.raises(UnknownName, match="called 'cell'. Did you mean 'cells'"):
+        parse('[[cell]]\nhead = "svm"')
+    with pytest.raises(DataError, match=r"\[\[reported\]\] of the grid mine needs by and accuracy"):
+        parse('[[cells]]\nhead = "svm"\n[[reported]]\nby = "them"')
+    with pytest.raises(UnknownName, match="No grid is called 'quik'. Did you mean 'quick'"):
+        Grid.named("quik")
+    with pytest.raises(DataError, match="gone.toml cannot be read"):
+        Grid.named(tmp_path / "gone.toml")
