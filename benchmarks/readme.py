@@ -68,7 +68,14 @@ def networks() -> str:
             row["reported"],
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    parts = results("regions")
+    heads = ", ".join(f"{name} {row['accuracy']:.1%}" for name, row in parts["distances"].items())
+    note = (
+        f"*`regions`, on eyes, mouth and 13 distances: {parts['regions']['accuracy']:.1%} (its "
+        f"authors: {parts['regions']['reported']}); heads on the distances alone: {heads}. One run "
+        f"each; landmarks are found in {parts['landmarks']['found_in_publictest']:.1%} of the faces.*"
+    )
+    return "\n".join([*lines, "", note])
 
 
 def backbones() -> str:

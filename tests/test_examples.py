@@ -27,6 +27,7 @@ EXAMPLES = {
     "read_photo.py": (["photo.jpg"], " at ("),
     "train_head.py": (["faces", "model"], "6 faces: accuracy"),
     "search_head.py": (["faces"], "in cross-validation"),
+    "optuna_search.py": (["faces"], "in cross-validation"),
     "own_backbone.py": (["faces"], "in cross-validation"),
     "video.py": (["clip.mp4"], "0.0 s, person 1: "),
 }

@@ -193,6 +193,17 @@ def test_a_grid_search_over_head_and_backbone(faces, labels):
     assert search.best_estimator_.predict(faces).shape == (24,)
 
 
+def test_halving_takes_a_pipeline_too(faces, labels):
+    from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+    from sklearn.model_selection import HalvingGridSearchCV
+
+    grid = {"head__C": [0.1, 1, 10], "layer": ["dense1", "dense2"]}
+    search = HalvingGridSearchCV(pipeline("softmax"), grid, cv=2, min_resources=12, random_state=0)
+    search.fit(faces, labels)
+    assert set(search.best_params_) == {"head__C", "layer"}
+    assert search.n_resources_ == [12]
+
+
 def test_a_grid_search_over_what_is_joined(faces, labels):
     grid = {"backbone": ["cnn-a", ["cnn-a", "cnn-b"], ("cnn-b", "cnn-c")], "head__C": [0.1, 10]}
     search = GridSearchCV(pipeline("svm"), grid, cv=2).fit(faces, labels)
