@@ -16,9 +16,9 @@ Rows are functions in speed_vectors.py (left of the seam) and speed_heads.py (ri
             facts={"difference": 0.0},
         )
 
-`Bench.rounds` calls each of them in turn, once to warm up and then five times or more, so that
-what else the machine does falls on all alike. `ratio` is the median of the rounds' ratios, `seconds`
-the median of ours; what else a goal names must be among the facts. Each row is written to
+`Bench.rounds` calls each of them in turn, once to warm up and then at least five times, so that
+what else the machine does falls on all alike. `ratio` is the median of the rounds' ratios,
+`seconds` the median of ours; what else a goal names must be among the facts. A row is written to
 results/speed.json as soon as it is measured; those that are not asked for stay as they are.
 """
 

@@ -1,6 +1,8 @@
 """What runs a network: Keras, the reference, or OpenVINO, fast on a CPU.
 
-The two give the same numbers within 1e-4. The choice is made here and nowhere else.
+The two give the same numbers within 1e-4. Where the CPU has bfloat16, OpenVINO runs with it about
+twice as fast, when it is asked to: numbers of 8 bits instead of 24 give vectors of a cosine of
+0.9999 and more to the exact ones. The choice is made here and nowhere else.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,21 +20,29 @@ from numpy.typing import NDArray
 from ferembed.errors import MissingExtra, UnknownName
 from ferembed.registry import unknown
 
-ENGINES = ("auto", "keras", "openvino")
+ENGINES = ("auto", "keras", "openvino", "openvino-bf16")
+_PRECISIONS = {"openvino-bf16": "bf16"}  # of engines that are not exact
+_AT_ONCE = 4  # rows that a core works on together: what they need stays near to it
 Floats: TypeAlias = NDArray[np.float32]
+Compiled: TypeAlias = Callable[[Floats], list[Floats]]
 
 
 def choose_engine(engine: str, converted: bool = True) -> str:
-    """ "keras" or "openvino"; "auto" takes the fast one where it is installed.
+    """ "keras" or one of "openvino"; "auto" takes the exact fast one where it is installed.
 
     It reads TensorFlow's graphs: with Keras on another backend a network must be `converted`.
     """
     if engine not in ENGINES:
         raise UnknownName(unknown("engine", engine, list(ENGINES)))
     installed = importlib.util.find_spec("openvino") is not None
-    if engine == "openvino" and not installed:
+    if engine.startswith("openvino") and not installed:
         raise MissingExtra(
-            "The engine 'openvino' is not installed. Run: pip install 'ferembed[fast]'"
+            f"The engine {engine!r} is not installed. Run: pip install 'ferembed[fast]'"
+        )
+    if engine == "openvino-bf16" and not _has_bfloat16():
+        raise MissingExtra(
+            "This CPU has no bfloat16: the engine 'openvino-bf16' would be no faster. "
+            "Take 'openvino'."
         )
     if engine == "auto":
         readable = converted or os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
@@ -39,14 +50,19 @@ def choose_engine(engine: str, converted: bool = True) -> str:
     return engine
 
 
-def compiled(network: Any, cores: int = 0) -> Callable[[Floats], list[Floats]]:
+def precision(engine: str) -> str | None:
+    """What the numbers of an engine are rounded to; None where it is exact."""
+    return _PRECISIONS.get(engine)
+
+
+def compiled(network: Any, cores: int = 0, engine: str = "openvino") -> Compiled:
     """What an openvino.Model of one input answers, output by output; threads may call at once.
 
-    It runs on all cores, or on so many: a small network waits for others longer than it works.
+    All cores work on each batch, or so many: a small network waits for others longer than it works.
     """
     import openvino
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"PERFORMANCE_HINT": "LATENCY", **_precision_hint(engine)}
     if cores:
         settings["INFERENCE_NUM_THREADS"] = str(cores)
     runnable = openvino.Core().compile_model(network, "CPU", settings)
@@ -60,3 +76,45 @@ def compiled(network: Any, cores: int = 0) -> Callable[[Floats], list[Floats]]:
         return [np.array(answer) for answer in answers.values()]
 
     return forward
+
+
+def compiled_for_batches(network: Any, engine: str = "openvino") -> Compiled:
+    """The same for large batches: each core works by itself on rows of its own.
+
+    None waits for the others after each layer, as they do where they share one batch.
+    """
+    import openvino
+
+    settings = {"PERFORMANCE_HINT": "THROUGHPUT", **_precision_hint(engine)}
+    requests = openvino.AsyncInferQueue(openvino.Core().compile_model(network, "CPU", settings))
+    turn = threading.Lock()
+    answers: dict[int, list[Floats]] = {}
+
+    def keep(request: Any, start: int) -> None:
+        answers[start] = [np.array(tensor.data) for tensor in request.output_tensors]
+
+    requests.set_callback(keep)
+
+    def forward(batch: Floats) -> list[Floats]:
+        rows = max(1, min(_AT_ONCE, len(batch) // len(requests)))
+        with turn:
+            answers.clear()
+            for start in range(0, len(batch), rows):
+                requests.start_async([batch[start : start + rows]], start, share_inputs=True)
+            requests.wait_all()
+            parts = [answers[start] for start in sorted(answers)]
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    return forward
+
+
+def _precision_hint(engine: str) -> dict[str, str]:
+    return {"INFERENCE_PRECISION_HINT": precision(engine) or "f32"}
+
+
+@cache
+def _has_bfloat16() -> bool:
+    import openvino
+
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in capabilities

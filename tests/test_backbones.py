@@ -10,7 +10,7 @@ from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone
 from ferembed.backbones.cnn import DESIGNS
 from ferembed.backbones.cnn import build as build_cnn
 from ferembed.backbones.engines import load_weights, save_weights
-from ferembed.engines import choose_engine
+from ferembed.engines import _has_bfloat16, choose_engine
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
 from ferembed.preprocess import Preprocess
 from tests.conftest import run_python
@@ -348,3 +348,24 @@ def test_the_golden_vector(name, engine):
     for weights in ("random", None) if ours and ours.find() else ("random",):
         expected = golden[f"{name} {weights or 'shipped'}"]
         assert golden_vector(name, weights, engine) == pytest.approx(expected, abs=1e-4, rel=1e-6)
+
+
+@pytest.mark.skipif(not _has_bfloat16(), reason="needs a CPU with bfloat16")
+@pytest.mark.parametrize("name", ["mini-vgg", "twin-vgg", "cnn-f", "vggface2-resnet50"])
+def test_bfloat16_turns_vectors_by_less_than_a_degree(name, faces):
+    weights = None if BACKBONES[name].network else "random"
+    few = faces if BACKBONES[name].preprocess.size < 160 else faces[:6]
+    exact, rounded = (
+        load_backbone(LoadRequest(name, weights=weights, engine=engine)).embed(rgb(few))
+        for engine in ("openvino", "openvino-bf16")
+    )
+    norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(rounded, axis=1)
+    cosines = (exact * rounded).sum(axis=1) / norms
+    assert 0.9999 <= cosines.min() <= cosines.max()
+    assert (exact != rounded).any()
+
+
+def test_a_cpu_without_bfloat16_is_told_so(monkeypatch):
+    monkeypatch.setattr("ferembed.engines._has_bfloat16", lambda: False)
+    with pytest.raises(MissingExtra, match="This CPU has no bfloat16: .* Take 'openvino'"):
+        choose_engine("openvino-bf16")

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from sklearn.pipeline import make_pipeline
 
 from ferembed.backbones import LoadRequest, load_backbone
 from ferembed.embedder import BATCH, Embedder
-from ferembed.errors import ImageError, ImageTooLarge, ModelError, WeightsError
+from ferembed.engines import _has_bfloat16
+from ferembed.errors import ImageError, ImageTooLarge, ModelError, StoreError, WeightsError
+from ferembed.pipeline import Pipeline
 from ferembed.preprocess import Preprocess
 from ferembed.store import EmbeddingStore
 from tests.conftest import run_python
@@ -119,6 +122,18 @@ def test_the_engine_is_no_part_of_the_recipe(store, faces):
     assert embedder(store, engine="openvino").embed(faces).hits == 24
 
 
+@pytest.mark.skipif(not _has_bfloat16(), reason="needs a CPU with bfloat16")
+def test_rounded_vectors_are_kept_apart_and_serve_the_same_heads(store, faces, labels):
+    exact = embedder(store).transform(faces)
+    rounded = embedder(store, engine="openvino-bf16").embed(faces)
+    assert (rounded.hits, rounded.computed) == (0, 24)
+    assert (exact != rounded.vectors).any()
+    assert (embedder(store).transform(faces) == exact).all()
+    pipeline = Pipeline("cnn-a", "knn", weights="random", store=store)
+    pipeline.set_params(head__n_neighbors=1).fit(faces, labels)
+    assert pipeline.set_params(engine="openvino-bf16").score(faces, labels) == 1
+
+
 def test_a_file_is_known_by_its_content_not_its_name(store, faces, tmp_path):
     one, two = tmp_path / "one.png", tmp_path / "two.png"
     PIL.Image.fromarray(faces[0]).save(one)
@@ -157,6 +172,32 @@ def test_many_images_go_through_in_parts_and_keep_their_order(store):
     whole = embedder(store).embed(images)
     alone = embedder("none").transform([images[1099]])
     assert np.abs(whole.vectors[-1] - alone[0]).max() < 1e-5
+
+
+def test_no_thread_is_left_behind_by_an_error(faces):
+    def images(error):
+        for i in range(1500):
+            if i == 1400:
+                raise error
+            yield np.full((6, 6), [i % 256] * 6, np.uint8)
+
+    class Full(EmbeddingStore):
+        def _insert(self, recipe, keys, vectors):
+            raise StoreError("full")
+
+    before = threading.active_count()
+    for error in (ZeroDivisionError(), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            embedder("none").transform(images(error))
+        assert threading.active_count() == before
+    with pytest.raises(StoreError, match="full") as held:
+        embedder(Full(None)).transform(images(ValueError()))
+    assert threading.active_count() == before
+    assert held.traceback  # though the error is still at hand
+    parts = embedder("none").stream(np.zeros((3000, 6, 6), np.uint8))
+    next(parts)
+    parts.close()
+    assert threading.active_count() == before
 
 
 def test_filling_holds_no_vectors(store, faces):

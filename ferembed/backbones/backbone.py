@@ -50,18 +50,22 @@ class Backbone(ABC):
         batches = [np.empty((0, self.dim), np.float32)]
         faces = iter(faces)
         while len(batch := self.preprocess(islice(faces, batch_size))):
-            vectors = self.forward(batch)
-            if vectors.shape != (len(batch), self.dim):
-                raise WeightsError(
-                    f"{type(self).__name__} gave vectors of the shape {vectors.shape}, "
-                    f"expected {(len(batch), self.dim)}."
-                )
-            if not np.isfinite(vectors).all():
-                raise WeightsError(
-                    f"{type(self).__name__} gave NaN or infinite values: its weights are damaged."
-                )
-            batches.append(np.asarray(vectors, np.float32))
+            batches.append(self.vectors(batch))
         return np.concatenate(batches)
+
+    def vectors(self, batch: Vectors) -> Vectors:
+        """What `forward` gives for a batch, checked."""
+        vectors = self.forward(batch)
+        if vectors.shape != (len(batch), self.dim):
+            raise WeightsError(
+                f"{type(self).__name__} gave vectors of the shape {vectors.shape}, "
+                f"expected {(len(batch), self.dim)}."
+            )
+        if not np.isfinite(vectors).all():
+            raise WeightsError(
+                f"{type(self).__name__} gave NaN or infinite values: its weights are damaged."
+            )
+        return np.asarray(vectors, np.float32)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tempfile
 import warnings
 import zlib
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.backbones.backbone import Backbone, LoadRequest, Vectors, fingerprint
-from ferembed.engines import choose_engine, compiled
+from ferembed.engines import choose_engine, compiled, compiled_for_batches
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.files import replacing
 from ferembed.weights import cache_folder, read_weights
 
+FEW = 4  # faces that all cores work on together
 NETWORK = "network.xml"  # of a folder that holds a network for OpenVINO; its numbers lie beside it
 Build: TypeAlias = Callable[[], Any]  # -> keras.Model
 Read: TypeAlias = Callable[[Path], dict[str, NDArray[Any]]]  # -> the arrays by variable
@@ -43,11 +44,12 @@ class Network(Backbone):
         ships = request.weights is None and spec.network is not None
         self.engine = choose_engine(request.engine, ships)
         self.model: Any = None  # of the engine "keras"
-        if self.engine == "openvino":
-            self._forward = openvino_forward(_converted(request, build, read), layer)
-        else:
+        if self.engine == "keras":
             self.model = _weighted(request, build, read)
             self._forward = keras_forward(self.model, layer)
+        else:
+            network = _converted(request, build, read)
+            self._forward = openvino_forward(network, layer, self.engine)
 
     @classmethod
     def of(cls, request: LoadRequest, read: Read = read_weights) -> Network:
@@ -79,7 +81,8 @@ def keras_forward(model: Any, layer: str) -> Callable[[Vectors], Vectors]:
     return forward
 
 
-def openvino_forward(file: Path, layer: str) -> Callable[[Vectors], Vectors]:
+def openvino_forward(file: Path, layer: str, engine: str) -> Callable[[Vectors], Vectors]:
+    """Few faces are waited for, and many are many: each way is compiled when it is first needed."""
     import openvino
 
     core = openvino.Core()
@@ -94,8 +97,9 @@ def openvino_forward(file: Path, layer: str) -> Callable[[Vectors], Vectors]:
             )
         raise WeightsError(f"{file} {advice}") from error
     cut = openvino.Model([network.output(layer)], network.get_parameters(), layer)
-    forward = compiled(cut)
-    return lambda batch: forward(batch)[0]
+    few = cache(lambda: compiled(cut, engine=engine))
+    many = cache(lambda: compiled_for_batches(cut, engine))
+    return lambda batch: (few() if len(batch) <= FEW else many())(batch)[0]
 
 
 def convert(model: Any, layers: list[str], folder: Path) -> None:

@@ -1,0 +1,40 @@
+"""Work done ahead by threads, while what came before is in use."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+THREADS = min(4, os.cpu_count() or 1)
+
+
+def ahead(work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    """What `work` makes of each task, in their order.
+
+    Tasks are drawn by the thread that asks, and a single one is worked on by it. Of more, as many
+    are under way as there are THREADS. No thread is left behind, however the caller leaves off.
+    """
+    tasks = iter(tasks)
+    first = list(islice(tasks, 2))
+    if len(first) < 2:
+        yield from map(work, first)
+        return
+    with ThreadPoolExecutor(THREADS) as threads:
+        under_way: deque[Future[R]] = deque()
+        try:
+            for task in chain(first, tasks):
+                under_way.append(threads.submit(work, task))
+                if len(under_way) > THREADS:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for one in under_way:
+                one.cancel()

@@ -1,0 +1,78 @@
+import threading
+import time
+
+import pytest
+
+from ferembed.ahead import THREADS, ahead
+
+
+def test_results_come_in_the_order_of_the_tasks():
+    def work(i):
+        time.sleep(0.01 * (i % 3 == 0))
+        return i * i
+
+    assert list(ahead(work, range(20))) == [i * i for i in range(20)]
+    assert list(ahead(work, [])) == []
+
+
+def test_tasks_are_drawn_by_the_caller_and_worked_on_by_others():
+    drawn, worked = set(), set()
+
+    def tasks(count):
+        for i in range(count):
+            drawn.add(threading.current_thread())
+            yield i
+
+    list(ahead(lambda i: worked.add(threading.current_thread()), tasks(9)))
+    assert drawn == {threading.current_thread()}
+    assert threading.current_thread() not in worked
+    worked.clear()
+    list(ahead(lambda i: worked.add(threading.current_thread()), tasks(1)))  # not worth a thread
+    assert worked == {threading.current_thread()}
+
+
+def test_no_more_is_under_way_than_there_are_threads():
+    begun = []
+    results = ahead(begun.append, range(100))
+    for done in range(1, 50):
+        next(results)
+        assert len(begun) <= done + THREADS
+    results.close()
+    assert len(begun) <= 49 + THREADS
+
+
+def test_it_really_runs_ahead():
+    begun = threading.Event()
+
+    def work(i):
+        if i:
+            begun.set()
+        return i
+
+    results = ahead(work, range(3))
+    assert next(results) == 0
+    assert begun.wait(10)  # the second, before anyone has asked for it
+    results.close()
+
+
+def test_errors_arrive_where_they_belong_and_no_thread_is_left():
+    before = threading.active_count()
+
+    def work(i):
+        if i == 3:
+            raise ValueError("the third")
+        return i
+
+    seen = []
+    with pytest.raises(ValueError, match="the third"):
+        seen.extend(one for one in map(seen.append, ahead(work, range(9))) if one)
+    assert seen == [0, 1, 2]
+    assert threading.active_count() == before
+
+    def tasks():
+        yield from range(4)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(ahead(work, tasks()))
+    assert threading.active_count() == before
