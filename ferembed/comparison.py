@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,18 +76,17 @@ class Answers:
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Answers:
         """The answers in a report.json, in the folder that holds it, or in a cell of a grid."""
-        file = Path(path) / REPORT if Path(path).is_dir() else Path(path)
+        file = result_file(path)
         content = read_result(file)
         if KEY not in content:
             error = f": it failed with {content['error']!r}" if content.get("error") else ""
+            listed = ", ".join(list(content)[:6]) or "nothing"
             raise DataError(
-                f"{file} holds no answers{error or f', but {_listed(content)}'}. Compare the "
-                f"{REPORT} of ferembed evaluate --output, or cells of a grid."
+                f"{file} holds no answers{error or f', but {listed}'}. Compare the {REPORT} of "
+                "ferembed evaluate --output, or cells of a grid."
             )
-        try:
+        with in_result(file):
             return cls._checked(content[KEY], os.fspath(path))
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
-            raise DataError(f"The answers in {file} are damaged: {_reason(error)}.") from None
 
     @classmethod
     def _checked(cls, fields: Mapping[str, Any], name: str) -> Answers:
@@ -106,6 +106,11 @@ class Answers:
         return cls(labels, fields["faces"], codes[0], codes[1], name)
 
 
+def result_file(path: str | os.PathLike[str]) -> Path:
+    """The file of a result, which may be given by its folder."""
+    return Path(path) / REPORT if Path(path).is_dir() else Path(path)
+
+
 def read_result(file: Path) -> dict[str, Any]:
     """The object in a JSON file that ferembed wrote."""
     try:
@@ -120,12 +125,14 @@ def read_result(file: Path) -> dict[str, Any]:
     return content
 
 
-def _reason(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
-
-
-def _listed(content: Mapping[str, Any]) -> str:
-    return ", ".join(list(content)[:6]) or "nothing"
+@contextmanager
+def in_result(file: Path) -> Iterator[None]:
+    """What does not fit in there is an error that says the file is damaged."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise DataError(f"The answers in {file} are damaged: {reason}.") from None
 
 
 def all_faces(digests: Sequence[str]) -> str:

@@ -1,18 +1,50 @@
 """Evaluation: one classifier's answers to one set of faces, with everything a report shows.
 
+faces = datasets.open("fer2013.zip")
 evaluation = evaluate(Pipeline.load("default"), faces.split("validation"), faces.split("train"))
 pages.write_report("report", evaluation, language="es")
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import copy
+import io
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.datasets import Dataset, Progress
+from ferembed import __version__, bundle
+from ferembed.audit import audit
+from ferembed.backbones import BACKBONES
+from ferembed.comparison import (
+    KEY,
+    Answers,
+    all_faces,
+    face_digests,
+    in_result,
+    read_result,
+    result_file,
+)
+from ferembed.datasets import Dataset, Progress, merge
+from ferembed.datasets.dataset import story
+from ferembed.embedder import Embedder
+from ferembed.errors import DataError, FerembedError, ImageError, ModelError, UnknownName
+from ferembed.images import Source, load_image
 from ferembed.pipeline import Pipeline
+from ferembed.report import Report
+from ferembed.store import Vectors
+from ferembed.units import Confusability
+
+FORMAT = 1
+
+_TIMED = 20  # faces that are answered one by one, to see how long one takes
+_SIDE = 96  # of a picture in a report, at most
 
 
 @dataclass(frozen=True)
@@ -21,8 +53,8 @@ class Costs:
 
     embed_seconds : to embed the faces, if none of their vectors was in the store
     fit_seconds : to fit the head
-    predict_ms : from one face's pixels to its answer
-    bytes : of the head and of the weights that make the vectors, on disk
+    predict_ms : from one face's pixels to its answer, the median of some
+    bytes : of the saved model and of the weights it needs beside that
     """
 
     embed_seconds: float | None = None
@@ -33,12 +65,12 @@ class Costs:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A face of the training data: what it is called, and how far its vector is away."""
+    """A training face: what it is called, and how far its vector is away."""
 
     name: str
     label: str
     distance: float
-    picture: str | None  # a data: URI; None where it can no longer be read
+    picture: str | None  # a data: URI; None where it cannot be read any more
 
 
 @dataclass(frozen=True)
@@ -57,8 +89,10 @@ class Mistake:
 class Evaluation:
     """One classifier's answers to one set of faces.
 
-    `truth` and the columns of `probabilities` follow `labels`; `faces` has a sha256 for each face.
-    `copies` says which faces have an exact or near copy in the training data, None if unknown.
+    `truth` and the columns of `probabilities` follow `labels`; `names` and `faces` (a sha256 of
+    the content) have an entry for each face. `copies` says which faces have an exact or near copy
+    in the training data, None where nobody looked. `failures` are faces that could not be read,
+    `data` the lines that tell how the set of faces came about.
     """
 
     model: str
@@ -72,6 +106,99 @@ class Evaluation:
     mistakes: tuple[Mistake, ...] = ()
     costs: Costs = Costs()
     failures: tuple[str, ...] = ()
+    data: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The answer to each face, as a place in `labels`."""
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+
+    @property
+    def answers(self) -> Answers:
+        """What `compare` takes."""
+        return Answers(self.labels, all_faces(self.faces), self.truth, self.predicted, self.model)
+
+    def report(self, *, without_copies: bool = False) -> Report:
+        """The scores, of all faces or of those that have no copy in the training data."""
+        kept = np.ones(len(self.truth), np.bool_)
+        if without_copies:
+            if self.copies is None:
+                raise DataError("Nobody looked for copies: evaluate with the training data, too.")
+            kept = ~self.copies
+        truth = np.array(self.labels, np.str_)[self.truth[kept]]
+        return Report.of(truth, self.probabilities[kept], self.labels)
+
+    @property
+    def confusability(self) -> Confusability:
+        """The confusions beside those that action units lead one to expect."""
+        return Confusability.of(self.labels, self.report().confusion)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, with the scores worked out; `read` needs only what they follow from."""
+        some_new = self.copies is not None and not self.copies.all()
+        return {
+            "format": FORMAT,
+            "made_by": f"ferembed {__version__}",
+            "model": self.model,
+            "split": self.split,
+            "data": self.data,
+            "scores": self.report().to_dict(),
+            "scores_without_copies": self.report(without_copies=True).to_dict()
+            if some_new
+            else None,
+            "action_units": asdict(self.confusability),
+            "costs": asdict(self.costs),
+            "failures": self.failures,
+            "mistakes": [asdict(mistake) for mistake in self.mistakes],
+            KEY: self.answers.to_dict(),
+            "names": self.names,
+            "digests": self.faces,
+            "copies": None if self.copies is None else self.copies.tolist(),
+            "probabilities": self.probabilities.tolist(),
+        }
+
+    def to_json(self) -> str:
+        """The same as text, a line for each entry."""
+        lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self.to_dict().items())
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Evaluation:
+        """The evaluation in a report.json, or in the folder that holds it."""
+        answers = Answers.read(path)
+        file = result_file(path)
+        content = read_result(file)
+        if content.get("format") != FORMAT:
+            raise DataError(
+                f"{file} has the format {content.get('format')!r}, and this reads {FORMAT}. It is "
+                f"no report, or of another version: {content.get('made_by', 'unknown')}."
+            )
+        with in_result(file):
+            evaluation = cls(
+                content["model"],
+                content["split"],
+                answers.labels,
+                tuple(content["names"]),
+                tuple(content["digests"]),
+                answers.truth,
+                np.array(content["probabilities"], np.float64),
+                None if content["copies"] is None else np.array(content["copies"], np.bool_),
+                tuple(_mistake(fields) for fields in content["mistakes"]),
+                Costs(**content["costs"]),
+                tuple(content["failures"]),
+                tuple(content["data"]),
+            )
+            count = len(evaluation.truth)
+            lengths = {len(evaluation.names), len(evaluation.faces)}
+            if evaluation.copies is not None:
+                lengths.add(len(evaluation.copies))
+            if lengths != {count}:
+                raise ValueError("its lists are not of one length")
+            if evaluation.probabilities.shape != (count, len(answers.labels)):
+                raise ValueError("its probabilities do not fit the faces and labels")
+            if evaluation.answers.faces != answers.faces:
+                raise ValueError("its digests are of other faces than its answers")
+        return evaluation
 
 
 def evaluate(
@@ -79,7 +206,7 @@ def evaluate(
     data: Dataset,
     training: Dataset | None = None,
     *,
-    model: str = "",
+    model: str | os.PathLike[str] = "",
     mistakes: int = 24,
     neighbours: int = 5,
     near: bool = True,
@@ -88,9 +215,148 @@ def evaluate(
     """A fitted pipeline's answers to labelled faces, its worst mistakes and its costs.
 
     With `training` each mistake stands beside the training faces whose vectors are nearest, and
-    faces with copies in the training data are known; `near=False` looks for exact copies alone.
-    Vectors come from the pipeline's store. Faces that cannot be read are named in `failures`.
-    To add what only the caller knows: `replace(evaluation, costs=replace(evaluation.costs,
-    fit_seconds=...))`, with `dataclasses.replace`.
+    faces that have copies in the training data are known; `near=False` looks for exact ones alone.
+    `model` is what the report calls the pipeline; of a saved one's path or name the size is told,
+    too. Vectors come from the pipeline's store. Faces that cannot be read stand in `failures`.
+    Costs that only the caller knows are added with `dataclasses.replace`.
     """
-    raise NotImplementedError
+    embedder = pipeline._checked_embedder()
+    started = time.perf_counter()
+    embedded = embedder.embed(data.images)
+    seconds = time.perf_counter() - started
+    places = embedded.positions
+    if len(places) < len(data):
+        data = data.take(places, {"step": "read", "kept": len(places), "of": len(data)})
+    probabilities = pipeline._probabilities(embedded.vectors)
+    labels = Report.of(data.labels, probabilities, pipeline.classes_).labels
+    classes = pipeline.classes_.astype(str).tolist()
+    faces = tuple(face_digests(data.images, pipeline.max_pixels))
+    all_new = embedded.computed == len(set(faces)) * len(embedder.requests)
+    evaluation = Evaluation(
+        os.fspath(model),
+        ", ".join(data.counts()),
+        labels,
+        tuple(data.images.name(i) for i in range(len(data))),
+        faces,
+        np.array([labels.index(label) for label in data.labels.tolist()], np.int64),
+        probabilities[:, [classes.index(label) for label in labels]],
+        costs=Costs(
+            embed_seconds=seconds if all_new else None,
+            predict_ms=_predict_ms(pipeline, data),
+            bytes=_bytes(pipeline, model),
+        ),
+        failures=tuple(failure.reason for failure in embedded.failures),
+        data=tuple(story(data.provenance)),
+    )
+    worst = _worst(evaluation, mistakes)
+    near_each: list[list[Neighbour]] = [[] for _ in worst]
+    copies = None
+    if training is not None:
+        near_each = _neighbours(embedder, training, embedded.vectors[worst], neighbours)
+        groups = audit(merge(training, data), near=near, progress=progress).copies
+        copies = np.isin(groups[len(training) :], groups[: len(training)])
+    sheet = tuple(
+        Mistake(
+            evaluation.names[i],
+            labels[evaluation.truth[i]],
+            labels[evaluation.predicted[i]],
+            float(evaluation.probabilities[i].max()),
+            _picture(data.images[int(i)]),
+            tuple(found),
+        )
+        for i, found in zip(worst, near_each, strict=True)
+    )
+    return replace(evaluation, mistakes=sheet, copies=copies)
+
+
+def _worst(evaluation: Evaluation, count: int) -> NDArray[np.intp]:
+    """Where the wrong answers are, the most confident first."""
+    wrong = np.flatnonzero(evaluation.predicted != evaluation.truth)
+    confidence = evaluation.probabilities[wrong].max(axis=1)
+    return wrong[np.argsort(-confidence, kind="stable")[:count]]
+
+
+def _neighbours(
+    embedder: Embedder, training: Dataset, vectors: Vectors, count: int
+) -> list[list[Neighbour]]:
+    """For each vector the training faces nearest to it, in bounded memory."""
+    if not len(vectors):
+        return []
+    asked = vectors.astype(np.float64)
+    squares = np.full((len(asked), 0), np.inf)
+    places = np.zeros((len(asked), 0), np.intp)
+    for part in embedder.stream(training.images):
+        known = part.vectors.astype(np.float64)
+        away = (asked**2).sum(axis=1)[:, None] - 2 * asked @ known.T + (known**2).sum(axis=1)
+        squares = np.concatenate([squares, away], axis=1)
+        places = np.concatenate([places, np.tile(part.positions, (len(asked), 1))], axis=1)
+        nearest = np.argsort(squares, axis=1, kind="stable")[:, :count]
+        squares = np.take_along_axis(squares, nearest, axis=1)
+        places = np.take_along_axis(places, nearest, axis=1)
+    distances = np.sqrt(np.maximum(squares, 0))
+    return [
+        [
+            Neighbour(
+                training.images.name(place),
+                str(training.labels[place]),
+                distance,
+                _picture(training.images[place]),
+            )
+            for place, distance in zip(*row, strict=True)
+        ]
+        for row in zip(places.tolist(), distances.tolist(), strict=True)
+    ]
+
+
+def _picture(source: Source) -> str | None:
+    """A small JPEG of a face as a data: URI; None where it cannot be read any more."""
+    import PIL.Image
+
+    try:
+        image = load_image(source)
+    except ImageError:
+        return None
+    gray = (image == image[..., :1]).all()
+    small = PIL.Image.fromarray(image[..., 0] if gray else image)
+    small.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=88, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _predict_ms(pipeline: Pipeline, data: Dataset) -> float | None:
+    """The median time of one face; None where the weights are not here, only vectors were."""
+    chosen = np.linspace(0, len(data) - 1, min(_TIMED, len(data))).astype(int).tolist()
+    fresh = copy.copy(pipeline).set_params(store="none", verbose=False)
+    times = []
+    try:
+        faces = [load_image(data.images[i], pipeline.max_pixels) for i in chosen]
+        fresh.predict_proba(faces[:1])  # which loads the network
+        for face in faces:
+            started = time.perf_counter()
+            fresh.predict_proba([face])
+            times.append(time.perf_counter() - started)
+    except FerembedError:
+        return None
+    return 1000 * float(np.median(times))
+
+
+def _bytes(pipeline: Pipeline, model: str | os.PathLike[str]) -> int | None:
+    """Of a saved model and the weights it needs beside it; None where it is not saved."""
+    try:
+        place = bundle.find(model)
+    except (ModelError, UnknownName):
+        return None
+    if not place.is_file() and not (place / bundle.MANIFEST).exists():
+        return None
+    files = [place] if place.is_file() else [file for file in place.iterdir() if file.is_file()]
+    for name, weights in {(one.name, one.weights) for one in pipeline.embedder.requests}:
+        known = BACKBONES[name].weights
+        if weights is None and known is not None and (path := known.find()):
+            files.append(path)
+    return sum(file.stat().st_size for file in files)
+
+
+def _mistake(fields: dict[str, Any]) -> Mistake:
+    neighbours = tuple(Neighbour(**one) for one in fields["neighbours"])
+    return Mistake(**{**fields, "neighbours": neighbours})

@@ -1,0 +1,312 @@
+"""Charts: pictures for a page as inline SVG, in colours that the page's style gives by name.
+
+Each is drawn 400 wide or little more, so that it can be read on a telephone, and says on hovering
+what stands behind a mark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+STYLE = """
+svg { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; }
+svg text { fill: var(--ink); }
+svg .pale { fill: var(--pale); }
+svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
+svg .grid { stroke: var(--rule); fill: none; }
+svg .ideal { stroke: var(--pale); stroke-dasharray: 4 4; fill: none; }
+svg .line { stroke: var(--accent); stroke-width: 2; fill: none; }
+svg .frontier { stroke: var(--pale); stroke-width: 1.5; fill: none; }
+svg .mark { fill: var(--accent); }
+svg .bar { fill: var(--accent); } svg .truth { fill: var(--truth); }
+svg .heat { fill: var(--accent); stroke: var(--paper); }
+svg .over { fill: var(--paper); }
+svg .halo { paint-order: stroke; stroke: var(--card); stroke-width: 3px; }
+svg .s0 { fill: var(--accent); } svg .s1 { fill: var(--s1); } svg .s2 { fill: var(--s2); }
+svg .s3 { fill: var(--s3); } svg .s4 { fill: var(--s4); } svg .s5 { fill: var(--s5); }
+"""
+SERIES = 6
+
+_WIDTH = 400
+_STRONG = 0.55  # from which on a heated cell is written on in the colour of the paper
+
+
+def heatmap(
+    title: str,
+    labels: Sequence[str],
+    shares: Sequence[Sequence[float]],
+    texts: Sequence[Sequence[str]],
+    tips: Sequence[Sequence[str]],
+    axis: str = "",
+) -> str:
+    """A square of cells: a row and a column for each label, as strong as its share of 1."""
+    left, few = 72, len(labels) <= 7
+    top = 34 if few else 84
+    cell = (_WIDTH - left) / len(labels) if few else 34.0
+    cell = min(cell, 90)
+    wide, high = left + cell * len(labels), top + cell * len(labels)
+    parts = [_text(wide, 10, axis, "pale end")] if axis else []
+    for i, label in enumerate(labels):
+        middle = left + cell * (i + 0.5)
+        if few:
+            parts.append(_text(middle, top - 6, label, "middle", size=10))
+        else:
+            turn = f'transform="rotate(-55 {middle:.1f} {top - 6})"'
+            parts.append(_text(middle, top - 6, label, "", turn, size=10))
+        y = top + cell * i
+        parts.append(_text(left - 6, y + cell / 2 + 4, label, "end"))
+        for j, share in enumerate(shares[i]):
+            x = left + cell * j
+            parts.append(
+                f'<rect class="heat" x="{x:.1f}" y="{y:.1f}" width="{cell:.1f}" '
+                f'height="{cell:.1f}" fill-opacity="{0.04 + 0.96 * share:.3f}">'
+                f"<title>{escape(tips[i][j])}</title></rect>"
+            )
+            kind = "middle over" if share > _STRONG else "middle"
+            inert = 'pointer-events="none"'
+            parts.append(_text(x + cell / 2, y + cell / 2 + 4, texts[i][j], kind, inert))
+    return _svg(title, wide, high, parts)
+
+
+def bars(
+    title: str, rows: Sequence[tuple[str, int, int]], names: tuple[str, str], count: object
+) -> str:
+    """Two bars for each label, the one in pale above the other."""
+    shown = count if callable(count) else str
+    left, right, row = 72, 46, 34
+    most = max(1, *(max(one, other) for _, one, other in rows))
+    parts = []
+    for i, (label, *values) in enumerate(rows):
+        y = 26 + row * i
+        parts.append(_text(left - 6, y + 16, label, "end"))
+        for j, (value, kind) in enumerate(zip(values, ("truth", "bar"), strict=True)):
+            length = (_WIDTH - left - right) * value / most
+            parts.append(
+                f'<rect class="{kind}" x="{left}" y="{y + 13 * j}" width="{length:.1f}" '
+                f'height="12" rx="2"><title>{escape(f"{label}, {names[j]}: {shown(value)}")}'
+                "</title></rect>"
+            )
+            parts.append(_text(left + length + 4, y + 13 * j + 10, shown(value), "pale"))
+    return _svg(title, _WIDTH, 30 + row * len(rows), [*_legend(names, ("truth", "bar")), *parts])
+
+
+def calibration(
+    title: str, bins: Sequence[tuple[float, float, int]], axes: tuple[str, str], tips: Sequence[str]
+) -> str:
+    """Accuracy by confidence, the counts of answers as bars beneath, and the ideal as a line."""
+    box = _Box(48, 12, 332, 226)
+    parts = [*box.frame(_SHARES, _SHARES, axes)]
+    most = max(count for _, _, count in bins)
+    for confidence, _, count in bins:
+        high = 50 * count / most
+        parts.append(
+            f'<rect class="truth" x="{box.x(confidence) - 7:.1f}" y="{box.y(0) - high:.1f}" '
+            f'width="14" height="{high:.1f}"/>'
+        )
+    parts.append(_path("ideal", [(box.x(0), box.y(0)), (box.x(1), box.y(1))]))
+    points = [(box.x(confidence), box.y(accuracy)) for confidence, accuracy, _ in bins]
+    return _svg(title, _WIDTH, 284, [*parts, _path("line", points), *_marks(points, tips)])
+
+
+def curve(
+    title: str, points: Sequence[tuple[float, float]], axes: tuple[str, str], tips: Sequence[str]
+) -> str:
+    """A line over shares from 0 to 1, its lower edge where it needs to be."""
+    lowest, _, _ = _ticks([*(y for _, y in points), 1.0])
+    _, _, ticks = _ticks([lowest, 1.0])
+    box = _Box(48, 12, 332, 226, low_y=lowest)
+    places = [(box.x(x), box.y(y)) for x, y in points]
+    frame = box.frame(_SHARES, _as_shares(ticks), axes)
+    return _svg(title, _WIDTH, 284, [*frame, _path("line", places), *_marks(places, tips)])
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A mark of a scatter plot; a name that is not empty is written beside it if it fits."""
+
+    x: float
+    y: float
+    name: str
+    tip: str
+    series: int = 0
+
+
+def scatter(
+    title: str,
+    dots: Sequence[Dot],
+    axes: tuple[str, str],
+    *,
+    logarithmic: bool = False,
+    line: Sequence[int] = (),
+) -> str:
+    """Dots over two axes, percentages upwards; `line` joins some of them."""
+    xs = [math.log10(dot.x) if logarithmic else dot.x for dot in dots]
+    low_x, high_x, ticks_x = _log_ticks(xs) if logarithmic else _ticks(xs)
+    low_y, high_y, steps = _ticks([dot.y for dot in dots])
+    box = _Box(48, 12, 332, 226, low_x, high_x, low_y, high_y)
+    places = [(box.x(x), box.y(dot.y)) for x, dot in zip(xs, dots, strict=True)]
+    parts = [*box.frame(ticks_x, _as_shares(steps), axes)]
+    if line:
+        parts.append(_path("frontier", [places[i] for i in line]))
+    kinds = [f"s{dot.series % SERIES}" for dot in dots]
+    parts += _marks(places, [dot.tip for dot in dots], kinds)
+    named = [(dot.name, *place) for dot, place in zip(dots, places, strict=True) if dot.name]
+    return _svg(title, _WIDTH, 284, [*parts, *_names(named, places)])
+
+
+def legend(names: Sequence[str]) -> str:
+    """What the colours of a scatter plot stand for, as HTML."""
+    dots = (
+        f'<span class="key"><svg viewBox="0 0 10 10"><circle class="s{i % SERIES}" cx="5" cy="5" '
+        f'r="4"/></svg>{escape(name)}</span>'
+        for i, name in enumerate(names)
+    )
+    return f'<p class="legend">{"".join(dots)}</p>'
+
+
+_SHARES = [(i / 5, f"{20 * i}%") for i in range(6)]
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Where a chart's values lie in the picture."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    low_x: float = 0.0
+    high_x: float = 1.0
+    low_y: float = 0.0
+    high_y: float = 1.0
+
+    def x(self, value: float) -> float:
+        return self.left + self.width * (value - self.low_x) / (self.high_x - self.low_x)
+
+    def y(self, value: float) -> float:
+        share = (value - self.low_y) / (self.high_y - self.low_y)
+        return self.top + self.height * (1 - share)
+
+    def frame(
+        self,
+        ticks_x: Iterable[tuple[float, str]],
+        ticks_y: Iterable[tuple[float, str]],
+        axes: tuple[str, str],
+    ) -> list[str]:
+        bottom, right = self.top + self.height, self.left + self.width
+        parts = []
+        for value, text in ticks_x:
+            parts.append(_path("grid", [(self.x(value), self.top), (self.x(value), bottom)]))
+            parts.append(_text(self.x(value), bottom + 15, text, "pale middle"))
+        for value, text in ticks_y:
+            parts.append(_path("grid", [(self.left, self.y(value)), (right, self.y(value))]))
+            parts.append(_text(self.left - 6, self.y(value) + 4, text, "pale end"))
+        parts.append(_text(self.left + self.width / 2, bottom + 34, axes[0], "middle"))
+        middle = self.top + self.height / 2
+        turn = f'transform="rotate(-90 10 {middle:.1f})"'
+        return [*parts, _text(10, middle, axes[1], "middle", turn)]
+
+
+def _ticks(values: Sequence[float]) -> tuple[float, float, list[tuple[float, str]]]:
+    """Round values around those given: the lowest, the highest, and some from one to the other."""
+    low, high = min(values), max(values)
+    span = max(high - low, 0.01)
+    unit = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if span / (unit * factor) <= 5)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    last = max(last, first + 1)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    ticks = [(i * step, f"{i * step:.{digits}f}") for i in range(first, last + 1)]
+    return first * step, last * step, ticks
+
+
+def _as_shares(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The same ticks, written as percentages."""
+    step = 100 * (ticks[1][0] - ticks[0][0])
+    digits = max(0, math.ceil(-math.log10(step) - 1e-9))
+    return [(value, f"{value:.{digits}%}") for value, _ in ticks]
+
+
+def _log_ticks(values: Sequence[float]) -> tuple[float, float, list[tuple[float, str]]]:
+    """The same for powers of ten, and 2 and 5 between them where there are few."""
+    low, high = min(values), max(values)
+    factors = (1, 2, 5) if high - low < 2.5 else (1,)
+    first, last = math.floor(low) - 1, math.ceil(high) + 1
+    known = [(math.log10(f) + p, f * 10.0**p) for p in range(first, last + 1) for f in factors]
+    start = max(i for i, (place, _) in enumerate(known) if place <= low - 0.02)
+    end = min(i for i, (place, _) in enumerate(known) if place >= high + 0.02)
+    ticks = [(place, f"{value:g}") for place, value in known[start : end + 1]]
+    return known[start][0], known[end][0], ticks
+
+
+def _marks(
+    places: Sequence[tuple[float, float]], tips: Sequence[str], kinds: Sequence[str] = ()
+) -> list[str]:
+    kinds = kinds or ["mark"] * len(places)
+    return [
+        f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{escape(tip)}</title>'
+        "</circle>"
+        for (x, y), tip, kind in zip(places, tips, kinds, strict=True)
+    ]
+
+
+def _names(
+    named: Sequence[tuple[str, float, float]], marks: Sequence[tuple[float, float]]
+) -> list[str]:
+    """Names beside their marks, on whichever side is free; one that has no room is left out."""
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in marks]
+    parts = []
+    for name, x, y in named:
+        text = name if len(name) <= 34 else name[:33] + "…"
+        long = 5.6 * len(text)
+        for left, base, side in (
+            (x + 7, y + 4, ""),
+            (x - 7 - long, y + 4, "end"),
+            (x - long / 2, y - 9, "middle"),
+            (x - long / 2, y + 17, "middle"),
+        ):
+            box = (left, base - 9, left + long, base + 2)
+            free = all(
+                box[2] < t[0] or t[2] < box[0] or box[3] < t[1] or t[3] < box[1] for t in taken
+            )
+            if free and box[0] >= 48 and box[2] <= _WIDTH - 4 and box[1] >= 2 and box[3] <= 238:
+                taken.append(box)
+                at = {"": left, "end": left + long, "middle": x}[side]
+                parts.append(
+                    _text(at, base, text, f"halo {side}", 'pointer-events="none"', size=10)
+                )
+                break
+    return parts
+
+
+def _legend(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
+    parts, x = [], 72.0
+    for name, kind in zip(names, kinds, strict=True):
+        parts.append(f'<rect class="{kind}" x="{x:.0f}" y="3" width="12" height="12" rx="2"/>')
+        parts.append(_text(x + 17, 13, name, "pale"))
+        x += 36 + 6.5 * len(name)
+    return parts
+
+
+def _path(kind: str, points: Sequence[tuple[float, float]]) -> str:
+    return f'<path class="{kind}" d="M' + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + '"/>'
+
+
+def _text(
+    x: float, y: float, text: str, kind: str = "", more: str = "", *, size: int | None = None
+) -> str:
+    style = f' style="font-size:{size}px"' if size else ""
+    extra = f" {more}" if more else ""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{style}{extra}>{escape(text)}</text>'
+
+
+def _svg(title: str, width: float, height: float, parts: Iterable[str]) -> str:
+    name = escape(title, quote=True)
+    inside = "".join(parts)
+    return (
+        f'<svg role="img" aria-label="{name}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'xmlns="http://www.w3.org/2000/svg">{inside}</svg>'
+    )
