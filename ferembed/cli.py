@@ -336,15 +336,69 @@ def _evaluate(options: argparse.Namespace) -> int:
     from ferembed.faces import FaceRecipe
     from ferembed.pipeline import Pipeline
 
+    if options.output:
+        from ferembed.pages import open_folder
+
+        open_folder(options.output)  # or a long run would end in nothing
     settings = {name: getattr(options, name) for name in ("store", "engine")}
     pipeline = Pipeline.load(options.model, verbose=not options.quiet, **settings)
-    data = _part(_opened(options), options.split, "validation")
+    data, training = _part(_opened(options), options.split, "validation"), None
+    if options.training:
+        training = _part(_opened(options, path=options.training), None, "train")
     if options.crop:
-        data = _cropped(options, data, FaceRecipe.of(pipeline.detector))
+        recipe = FaceRecipe.of(pipeline.detector)
+        data = _cropped(options, data, recipe)
+        training = training and _cropped(options, training, recipe)
+    if options.output or training:
+        return _report(options, pipeline, data, training)
     report, failures = pipeline.evaluate(data.images, data.labels)
     _report_failures(failures)
     _print(options, {**report.to_dict(), "split": data.split_of(0)}, report.table())
     return SOME_FAILED if failures else 0
+
+
+def _report(
+    options: argparse.Namespace, pipeline: Pipeline, data: Dataset, training: Dataset | None
+) -> int:
+    from ferembed.evaluation import evaluate
+    from ferembed.pages import write_report
+
+    with _bar(options) as progress:
+        evaluation = evaluate(
+            pipeline,
+            data,
+            training,
+            model=options.model,
+            near=not options.no_near,
+            progress=progress,
+        )
+    report = evaluation.report()
+    facts = {**report.to_dict(), "split": evaluation.split}
+    lines = [report.table()]
+    if evaluation.copies is not None:
+        copies, count = int(evaluation.copies.sum()), report.count
+        line = f"{copies:,} of {count:,} faces have a copy in the training data"
+        facts["copies"] = copies
+        if copies < count:
+            alone = evaluation.report(without_copies=True)
+            facts["without_copies"] = alone.to_dict()
+            line += f"; without them: accuracy {alone.accuracy:.2%}, macro F1 {alone.macro_f1:.3f}"
+        lines += ["", f"{line}."]
+    if options.output:
+        facts["page"] = str(write_report(options.output, evaluation, options.lang))
+        lines += ["", f"Written: {facts['page']}, and report.md and report.json beside it."]
+    for reason in evaluation.failures:
+        print(f"ferembed: left out: {reason}", file=sys.stderr)
+    _print(options, facts, "\n".join(lines))
+    return SOME_FAILED if evaluation.failures else 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from ferembed.comparison import Answers, compare
+
+    comparison = compare(Answers.read(options.a), Answers.read(options.b), seed=options.seed)
+    _print(options, comparison.to_dict(), comparison.table())
+    return 0
 
 
 def _benchmark(options: argparse.Namespace) -> int:
@@ -908,7 +962,8 @@ def _parser() -> argparse.ArgumentParser:
         "evaluate",
         _evaluate,
         "score a model on labelled faces",
-        "ferembed evaluate default fer2013.zip --split validation",
+        "ferembed evaluate default fer2013.zip --split validation\n"
+        "  ferembed evaluate default fer2013.zip --training fer2013.zip --output report",
     )
     evaluate.add_argument("model", help="a model that ships, or a path")
     add_data(evaluate)
@@ -919,6 +974,31 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--split", help="the split to score on: validation, or all if there are none"
     )
+    evaluate.add_argument(
+        "--output", metavar="FOLDER", help="write report.html, report.md and report.json there"
+    )
+    evaluate.add_argument(
+        "--training",
+        metavar="DATA",
+        help="what the model learned from (of splits train): scores without copies of it, too, and "
+        "the faces nearest to each mistake",
+    )
+    evaluate.add_argument("--no-near", action="store_true", help="look for exact copies alone")
+    add_language(evaluate)
+
+    compare = command(
+        "compare",
+        _compare,
+        "say whether one result is better than another, or only luckier",
+        "ferembed compare report-a report-b",
+    )
+    for letter in "ab":
+        compare.add_argument(
+            letter,
+            metavar=letter.upper(),
+            help="the folder or report.json of evaluate --output, or a cell of a grid",
+        )
+    compare.add_argument("--seed", type=int, default=0, help="the same seed, the same intervals")
 
     data = commands.add_parser(
         "data",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 
 from ferembed import __version__, charts
 from ferembed.comparison import REPORT
+from ferembed.errors import DataError
 from ferembed.evaluation import Evaluation, Mistake
 from ferembed.files import replacing
 from ferembed.phrases import Phrases
@@ -19,6 +21,7 @@ from ferembed.report import ClassScore, Mean, Report
 from ferembed.units import ACTION_UNITS, Pair
 
 _MOST_LISTED = 10
+_DASH = "–"
 
 
 def write_report(
@@ -75,6 +78,19 @@ def write_grid(
     return _written(Path(folder), _pages(title, sections, say, file, "grid"), "grid")
 
 
+def open_folder(folder: str | os.PathLike[str]) -> None:
+    """Make the folder, if it is not there, and see that files can be written into it."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"Nothing can be written to {os.fspath(folder)}: {reason}. Choose another folder."
+        ) from None
+
+
 def tradeoff(cells: Sequence[Mapping[str, Any]], language: str = "en") -> str:
     """Accuracy against the time of a prediction, the time to fit and the size, as HTML with SVG."""
     return "".join(map(_html, _grouped(_tradeoff(cells, Phrases(language)))))
@@ -89,6 +105,7 @@ class _Table:
     rows: Sequence[Sequence[str]]
     values: Sequence[Sequence[Any]] = ()  # what a reader sorts by, for a table that can be sorted
     marked: int | None = None
+    hint: str = ""  # of what one can do in a browser
 
 
 @dataclass(frozen=True)
@@ -388,12 +405,13 @@ def _grid_table(
             row[0] += f" ({say('chosen')})"
         rows.append(row)
         values.append([cell.get(key) for key, _ in columns])
-    return _Table([heading for _, heading in columns], rows, values, marked)
+    heads = [heading for _, heading in columns]
+    return _Table(heads, rows, values, marked, say("grid sort"))
 
 
 def _shown(key: str, value: Any, say: Phrases) -> str:
     if value is None:
-        return "–"
+        return _DASH
     if isinstance(value, float):
         as_share = "accuracy" in key or "reference" in key
         return say.percent(value) if as_share else f"{value:.3g}"
@@ -466,11 +484,13 @@ _PAGE = """<!doctype html>
 </html>
 """
 _STYLE = """
-:root { --ink: #1c2430; --pale: #5b6675; --paper: #ffffff; --card: #f6f7f9; --rule: #d5dae1; --truth: #bcc4cf;
-  --accent: #1d5fc2; --s1: #c2571a; --s2: #b0307c; --s3: #0c7d63; --s4: #6a4fc4; --s5: #7a6a00; }
+:root { --ink: #1c2430; --pale: #5b6675; --paper: #ffffff; --card: #f6f7f9; --rule: #d5dae1;
+  --truth: #bcc4cf; --accent: #1d5fc2; --s1: #c2571a; --s2: #b0307c; --s3: #0c7d63; --s4: #6a4fc4;
+  --s5: #7a6a00; }
 @media screen and (prefers-color-scheme: dark) {
-  :root { --ink: #e8ebf0; --pale: #a3adbb; --paper: #12161d; --card: #1b212b; --rule: #39424f; --truth: #566272;
-    --accent: #7fb2ff; --s1: #ff9f63; --s2: #ff8fcb; --s3: #4fd3b0; --s4: #b9a5ff; --s5: #e2cf5b; }
+  :root { --ink: #e8ebf0; --pale: #a3adbb; --paper: #12161d; --card: #1b212b; --rule: #39424f;
+    --truth: #566272; --accent: #7fb2ff; --s1: #ff9f63; --s2: #ff8fcb; --s3: #4fd3b0; --s4: #b9a5ff;
+    --s5: #e2cf5b; }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
@@ -490,6 +510,9 @@ th, td { padding: .3rem .7rem; text-align: left; border-bottom: 1px solid var(--
 th { font-weight: 600; color: var(--pale); }
 .n { text-align: right; white-space: nowrap; }
 tr.marked td { background: var(--card); font-weight: 600; }
+.sortable td:first-child { min-width: 8rem; }
+.failed { min-width: 12rem; color: var(--pale); }
+.hint { color: var(--pale); font-size: .85rem; }
 th button { all: unset; cursor: pointer; color: inherit; }
 th button:focus-visible { outline: 2px solid var(--accent); }
 th[aria-sort=ascending] button::after { content: " ▲"; }
@@ -583,7 +606,7 @@ def _pages(
 
 
 def _written(folder: Path, files: Mapping[str, str], page: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    open_folder(folder)
     for name, text in files.items():
         with replacing(folder / name) as unfinished:
             # names of files may have bytes that are no UTF-8
@@ -630,11 +653,9 @@ def _html_figure(figure: _Figure) -> str:
 
 
 def _html_table(table: _Table) -> str:
-    columns = list(zip(*table.rows, strict=True)) or [()] * len(table.head)
-    numeric = [
-        any(column) and all(_NUMBER.fullmatch(text) for text in column) for column in columns
+    kinds = [
+        ' class="n"' if _is_numeric(table, column) else "" for column in range(len(table.head))
     ]
-    kinds = [' class="n"' if one else "" for one in numeric]
     heads = [escape(head) for head in table.head]
     if table.values:
         heads = [f"<button>{head}</button>" for head in heads]
@@ -651,13 +672,23 @@ def _html_table(table: _Table) -> str:
         mark = ' class="marked"' if i == table.marked else ""
         parts.append(f"<tr{mark}>")
         for j, text in enumerate(row):
-            value = ""
+            kind, value = kinds[j], ""
             if table.values:
                 raw = table.values[i][j]
                 value = f' data-v="{escape("" if raw is None else str(raw))}"'
-            parts.append(f"<td{kinds[j]}{value}>{escape(text)}</td>")
+                kind = ' class="failed"' if raw is None and text != _DASH else kind
+            parts.append(f"<td{kind}{value}>{escape(text)}</td>")
         parts.append("</tr>")
-    return "".join([*parts, "</tbody></table></div>"])
+    hint = f"<p class='hint'>{escape(table.hint)}</p>" if table.hint else ""
+    return "".join([*parts, "</tbody></table></div>", hint])
+
+
+def _is_numeric(table: _Table, column: int) -> bool:
+    if table.values:
+        found = [row[column] for row in table.values if row[column] is not None]
+        return bool(found) and all(isinstance(value, (int, float)) for value in found)
+    texts = [row[column] for row in table.rows]
+    return any(texts) and all(_NUMBER.fullmatch(text) for text in texts)
 
 
 def _html_sheet(sheet: _Sheet) -> str:
