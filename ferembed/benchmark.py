@@ -183,26 +183,21 @@ class _Task:
         asked = X
         if self.unseen is not None:
             asked = np.load(self.unseen.vectors, mmap_mode="r")
-            truth = self.unseen.labels
+            truth, copies = self.unseen.labels, self.unseen.copies
             shares = np.asarray(head.predict_proba(asked))
+            answers = head.classes_[shares.argmax(axis=1)]
             report = Report.of(truth, shares, head.classes_)
-            copies = self.unseen.copies
+            alone = (answers == truth)[~copies]
             found["scores"] |= {
                 "accuracy": report.accuracy,
-                "accuracy_without_copies": float(
-                    (head.classes_[shares.argmax(axis=1)] == truth)[~copies].mean()
-                )
-                if not copies.all()
-                else None,
+                "accuracy_without_copies": float(alone.mean()) if len(alone) else None,
                 "copies": int(copies.sum()),
                 "faces": report.count,
                 "macro_f1": report.macro_f1,
                 "calibration_error": report.calibration_error,
             }
-            answers = head.classes_[shares.argmax(axis=1)]
-            found["answers"] = Answers.of(
-                truth, answers, head.classes_, self.unseen.digests
-            ).to_dict()
+            mine = Answers.of(truth, answers, head.classes_, self.unseen.digests)
+            found["answers"] = mine.to_dict()
         milliseconds = []
         for row in np.asarray(asked[:TIMED]):
             started = time.perf_counter()
@@ -219,14 +214,11 @@ class _Task:
         """The accuracy on each fold of the training split, learned from the others."""
         labels = self.training.labels
         splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=0)
-        return [
-            float(
-                (
-                    clone(head).fit(X[learned], labels[learned]).predict(X[rest]) == labels[rest]
-                ).mean()
-            )
-            for learned, rest in splitter.split(X, labels, self.training.groups)
-        ]
+        scores = []
+        for learned, rest in splitter.split(X, labels, self.training.groups):
+            answers = clone(head).fit(X[learned], labels[learned]).predict(X[rest])
+            scores.append(float((answers == labels[rest]).mean()))
+        return scores
 
 
 class _Run:
@@ -322,10 +314,12 @@ class _Run:
             evaluation = evaluate(
                 model,
                 data.split("validation"),
-                data.split("train"),
+                self.used.split("train"),
                 model=name,
-                near=len(data) <= _MOST_PICTURES,
+                near=False,  # near copies are known already
             )
+            groups = [self.groups[name] for name in evaluation.names]
+            evaluation = replace(evaluation, copies=np.isin(groups, self.learned_groups))
             if refit:
                 model = self._pipeline(cell, "train", "validation")
         model.save(self.folder / "model")
@@ -503,7 +497,7 @@ class _Run:
                 for cell, (file, facts) in waiting.items():
                     head = self._head(cell)
                     tasks.append(_Task(cell, file, facts, training, unseen, self.folds, head))
-            except FerembedError as error:  # it costs the cells of these vectors alone
+            except (FerembedError, OSError) as error:  # it costs the cells of these vectors alone
                 for cell in cells:
                     if records.get(cell, {}).get("status") != "done":
                         records[cell] = {**self._facts(cell), "status": "failed"}

@@ -16,10 +16,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from importlib import import_module
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+from sklearn.base import is_classifier
 
 from ferembed.backbones import BACKBONES
 from ferembed.errors import DataError, FerembedError, UnknownName
@@ -49,7 +52,8 @@ class Cell:
     classes : "all", or some joined by "+", such as "angry+happy+sad+neutral"
     balance : learn from so many faces of each class, drawn or made of others; 0 is as they are
     faces : learn from so many faces, drawn at random with the shares of the classes; 0 is all
-    head : the name of a head, or "network" for the network's own last layer
+    head : the name of a head, a class of scikit-learn such as
+        "sklearn.neighbors.KNeighborsClassifier", or "network" for the network's own last layer
     seed : of the head, where it draws at random, and of a network that is trained
     parameters : of the head, by name
     """
@@ -92,9 +96,21 @@ class Cell:
 
     def make_head(self) -> Any:
         """The head, not fitted."""
-        head = HEADS[self.head].make().set_params(**dict(self.parameters))
+        head = self._plain_head().set_params(**dict(self.parameters))
         names = [name for name in head.get_params() if name.rpartition("__")[2] == "random_state"]
         return head.set_params(**dict.fromkeys(names, self.seed))
+
+    def _plain_head(self) -> Any:
+        if not self.head.startswith("sklearn."):
+            return HEADS[self.head].make()
+        module, _, name = self.head.rpartition(".")
+        try:
+            made = getattr(import_module(module), name)()
+        except (ImportError, AttributeError, TypeError):
+            made = None
+        if made is None or not is_classifier(made):
+            raise UnknownName(f"{self.head} is no classifier of scikit-learn.")
+        return made
 
     def check(self) -> None:
         """An error that says what is not known, or does not go together."""
@@ -122,9 +138,9 @@ class Cell:
         if self.head == NETWORK:
             self._check_network()
             return
-        if self.head not in HEADS:
+        if self.head not in HEADS and not self.head.startswith("sklearn."):
             raise UnknownName(unknown("head", self.head, [*HEADS, NETWORK]))
-        known = sorted(HEADS[self.head].make().get_params())
+        known = sorted(self._plain_head().get_params())
         for name, _ in self.parameters:
             if name not in known:
                 raise UnknownName(unknown(f"parameter of {self.head}", name, known))

@@ -33,6 +33,9 @@ head = "softmax"
 """
 
 
+COUNTING = "sklearn.neighbors.KNeighborsClassifier"  # knows how many rows it has
+
+
 class Fatal(DummyClassifier):
     """What the kernel does to a process that takes too much memory."""
 
@@ -197,7 +200,7 @@ def test_the_test_split_is_scored_once(data, grid, tmp_path):
 
 
 def test_refitting_learns_from_the_validation_split_too(data, tmp_path):
-    text = '[[cells]]\nbackbone = "mini-vgg"\nhead = "knn"\nhead__n_neighbors = 1\n'
+    text = f'[[cells]]\nbackbone = "mini-vgg"\nhead = "{COUNTING}"\nhead__n_neighbors = 1\n'
     for refit, knows in ((False, 32), (True, 42)):
         benchmark(Grid.parse(text, "one"), data, tmp_path, refit=refit, store="memory")
         model = Pipeline.load(tmp_path / "model", store="none")
@@ -232,7 +235,7 @@ faces = 9
         benchmark(Grid("one", (cell,)), data, tmp_path / "one", store="memory")
         and Pipeline.load(tmp_path / "one" / "model", store="none").head_.n_samples_fit_
         for cell in (
-            Cell("mini-vgg", head="knn", parameters=(("n_neighbors", 1),), **changed)
+            Cell("mini-vgg", head=COUNTING, parameters=(("n_neighbors", 1),), **changed)
             for changed in ({"faces": 9}, {"balance": 12}, {"balance": 12, "mirrored": True})
         )
     ]

@@ -41,6 +41,12 @@ def test_changes_take_the_place_of_what_the_grid_says():
     assert {dict(cell.parameters)["n_neighbors"] for cell in changed.cells} == {7}
 
 
+def test_any_classifier_of_scikit_learn_is_a_head():
+    cell = Cell(head="sklearn.svm.NuSVC", seed=4, parameters=(("nu", 0.2),))
+    cell.check()
+    assert repr(cell.make_head()) == "NuSVC(nu=0.2, random_state=4)"
+
+
 @pytest.mark.parametrize("name", READY)
 def test_every_grid_that_ships_can_run(name):
     changes = {"backbone": "twin-vgg"} if name == "vggface2" else {}  # whose weights do not ship
@@ -75,7 +81,13 @@ def test_a_seed_reaches_every_head_that_draws():
     [
         ('head = "swm"', UnknownName, "The grid mine cannot run: No head is called 'swm'. Did you"),
         ('head = "svm"\nhead__c = 1', UnknownName, "No parameter of svm is called 'c'. Did you me"),
-        ('head = "forest"\nhead__criterion = "ginny"', DataError, "forest: The 'criterion' parame"),
+        (
+            'head = "sklearn.svm.SVC"\nhead__kernel = "rfb"',
+            DataError,
+            "SVC: The 'kernel' parameter",
+        ),
+        ('head = "sklearn.svm.SVR"', UnknownName, "sklearn.svm.SVR is no classifier of scikit-lea"),
+        ('head = "sklearn.trees.Oak"', UnknownName, "is no classifier of scikit-learn"),
         ('bckbone = "cnn-a"', UnknownName, "called 'bckbone'. Did you mean 'backbone'"),
         ('backbone = "cnn-z"', UnknownName, "No backbone is called 'cnn-z'. Did you mean"),
         ('layer = "dense9"', UnknownName, "No layer of twin-vgg is called 'dense9'"),
