@@ -2,6 +2,7 @@
 
     model.json    what it is: format, labels, how faces become vectors, versions, a hash per file
     head.skops    the fitted head; opening it builds objects of a closed list of types, no others
+    head.npz      or, of a softmax head, its arrays: skops alone would take a third of a cold start
     weights.npz   the backbone's weights, where they are not among those that ship
                   (weights-1.npz and so on, where vectors of several are joined)
 
@@ -11,6 +12,7 @@ Every hash is checked before a file is opened.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import platform
@@ -18,6 +20,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,17 +33,28 @@ from sklearn.tree._tree import Tree
 
 from ferembed.errors import ModelError, UnknownName, UntrustedModel
 from ferembed.files import replacing
+from ferembed.heads import Softmax
 from ferembed.registry import unknown
 from ferembed.weights import cache_folder, models_folder
 
-FORMAT = 2
-MANIFEST, HEAD, WEIGHTS = "model.json", "head.skops", "weights.npz"
+FORMAT = 3
+MANIFEST, HEAD, ARRAYS, WEIGHTS = "model.json", "head.skops", "head.npz", "weights.npz"
 _OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d*)?\.npz")
 _DRAWN_WEIGHTS = re.compile(r"random(:\d*)?")
+_ARRAYS = "classes_", "coef_", "intercept_", "n_iter_"
+_DAMAGE = AttributeError, EOFError, KeyError, OSError, TypeError, ValueError
 _LARGEST = 4 << 30
 _PICKLES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00")
 _ALLOWED = frozenset(
-    {"ferembed.heads.CalibratedSVC", "ferembed.heads.Softmax", "sklearn.tree._tree.Tree"}
+    {
+        "ferembed.heads.CalibratedSVC",
+        "ferembed.heads.Forest",
+        "ferembed.heads.Neighbors",
+        "ferembed.heads.Softmax",
+        "ferembed.kernels.Kernel",
+        "ferembed.kernels.Machine",
+        "sklearn.tree._tree.Tree",
+    }
 )
 
 
@@ -65,15 +79,13 @@ def write(
 
     Of `pipeline` the entry "weights" names the files of one's own, which go along.
     """
-    import skops.io
-
     path = path.resolve()  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     _check_free(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as parent:
         folder = Path(parent) / "model"
         folder.mkdir()
-        (folder / HEAD).write_bytes(skops.io.dumps(head, compression=zipfile.ZIP_DEFLATED))
+        _write_head(head, folder)
         pipeline = {**pipeline, "weights": _take_along(pipeline["weights"], folder)}
         files = {
             file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file.read_bytes())}
@@ -103,6 +115,23 @@ def write(
             if path.exists():
                 os.replace(path, Path(parent) / "old")
             os.replace(folder, path)
+
+
+def _write_head(head: Any, folder: Path) -> None:
+    if type(head) is Softmax:
+        values = vars(head)
+        arrays = {name: values[name] for name in _ARRAYS if name in values}
+        try:
+            settings = json.dumps(head.get_params())
+        except TypeError:
+            settings = ""
+        if settings and json.loads(settings) == head.get_params():
+            with (folder / ARRAYS).open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, settings=settings, **arrays)
+            return
+    import skops.io
+
+    (folder / HEAD).write_bytes(skops.io.dumps(head, compression=zipfile.ZIP_DEFLATED))
 
 
 def _take_along(weights: Any, folder: Path) -> Any:
@@ -148,14 +177,18 @@ def read(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Bundle:
     pipeline = dict(manifest["pipeline"])
     weights = pipeline["weights"]
     own = {one for one in _listed(weights) if one and _OUR_WEIGHTS.fullmatch(one)}
-    if missing := {HEAD, *own} - manifest["files"].keys():
+    named = ARRAYS if ARRAYS in manifest["files"] else HEAD
+    if missing := {named, *own} - manifest["files"].keys():
         raise ModelError(f"{place} is incomplete: its {MANIFEST} names no {min(missing)}.")
     placed = {name: str(_placed(place, name, manifest, files)) for name in own}
     found_at = [placed.get(one, one) for one in _listed(weights)]
     pipeline["weights"] = found_at if isinstance(weights, list) else found_at[0]
     if manifest["head"] != "Softmax":  # which is the same to every version
         _check_version(place, manifest["versions"].get("scikit-learn"))
-    head = _open_head(place, files[HEAD], trusted)
+    if named == ARRAYS:
+        head = _of_arrays(place, files[ARRAYS])
+    else:
+        head = _open_head(place, files[HEAD], trusted)
     labels = getattr(head, "classes_", np.array([])).tolist()
     features = getattr(head, "n_features_in_", None)
     if labels != manifest["labels"] or features != manifest["vectors"].get("dim"):
@@ -194,7 +227,7 @@ def is_pickle(path: str | os.PathLike[str]) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    return name in (MANIFEST, HEAD) or _OUR_WEIGHTS.fullmatch(name) is not None
+    return name in (MANIFEST, HEAD, ARRAYS) or _OUR_WEIGHTS.fullmatch(name) is not None
 
 
 def _listed(value: Any) -> list[Any]:
@@ -230,7 +263,9 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
         manifest = json.loads(files[MANIFEST])
         format = manifest["format"]
         if format == 1:
-            manifest["pipeline"], format = _of_format_1(manifest["pipeline"]), FORMAT
+            manifest["pipeline"], format = _of_format_1(manifest["pipeline"]), 2
+        if format == 2:  # had no arrays for a head, and nothing else
+            format = FORMAT
         if format == FORMAT:
             _check_manifest(manifest)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -255,7 +290,7 @@ _JOINED = {"backbone", "layer", "weights", "preprocess"}  # may be lists, to joi
 
 
 def _of_format_1(pipeline: dict[str, Any]) -> dict[str, Any]:
-    """What format 1 said of a pipeline, as format 2 says it: it had a detector and a margin."""
+    """What format 1 said of a pipeline, as later ones say it: it had a detector and a margin."""
     pipeline = dict(pipeline)
     found = {"detector": pipeline["detector"] or "none", "margin": pipeline.pop("margin")}
     return {**pipeline, "detector": found}
@@ -298,6 +333,22 @@ def _check_version(place: Path, saved_by: Any) -> None:
             f"{place} was saved with scikit-learn {saved_by}, and here is {here}, which is older. "
             f"Run: pip install 'scikit-learn>={'.'.join(saved)}', or fit the model again."
         )
+
+
+def _of_arrays(place: Path, content: bytes) -> Softmax:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            head = Softmax(**json.loads(str(file["settings"])))
+            for name in _ARRAYS:
+                if name in file:
+                    setattr(head, name, file[name])
+        classes, features = head.coef_.shape
+        if head.intercept_.shape != (classes,) or head.classes_.shape != (classes,):
+            raise ValueError("its arrays do not fit each other")
+    except (*_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
+        raise ModelError(f"The head in {place} cannot be opened: {error}.") from error
+    head.n_features_in_ = features
+    return head
 
 
 def _open_head(place: Path, content: bytes, trusted: Sequence[str]) -> Any:

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "kernels": set(),
     "heads": {*_ROOTS, "kernels"},
     "report": {*_ROOTS, "labels"},
-    "bundle": {*_ROOTS, "weights"},
+    "bundle": {*_ROOTS, "heads", "weights"},
     "export": _ROOTS,
     "pipeline": _JOINED,
     "datasets": {*_PICTURES, "faces", "fonts"},

@@ -14,11 +14,12 @@ import skops.io
 from sklearn.pipeline import FunctionTransformer
 
 from ferembed import Pipeline
-from ferembed.bundle import HEAD, MANIFEST, shipped
+from ferembed.bundle import ARRAYS, HEAD, MANIFEST, shipped
 from ferembed.errors import FerembedError, ModelError, UnknownName, UntrustedModel
 from ferembed.faces import FaceRecipe
-from ferembed.heads import HEADS
+from ferembed.heads import HEADS, Softmax
 from ferembed.preprocess import Preprocess
+from tests.conftest import run_python
 
 
 def fitted(faces, labels, head="knn", **options):
@@ -40,13 +41,13 @@ def rewrite(folder, change):
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def replace_head(folder, content):
+def replace_head(folder, content, name=HEAD):
     """Another head, with its hash set right: what somebody who means harm would do."""
     import hashlib
 
-    (folder / HEAD).write_bytes(content)
+    (folder / name).write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    rewrite(folder, lambda manifest: manifest["files"][HEAD].update(sha256=digest))
+    rewrite(folder, lambda manifest: manifest["files"][name].update(sha256=digest))
 
 
 @pytest.mark.parametrize("name", ["model", "model.ferembed"])
@@ -124,6 +125,57 @@ def test_a_model_of_format_1_answers_as_it_did(faces):
     assert old.predict(faces[:6]).tolist() == ["happy", "sad", "angry"] * 2
     expected = [[0.18317606, 0.7120104, 0.10481353]]
     assert old.predict_proba(faces[:1]) == pytest.approx(np.array(expected), abs=1e-5)
+
+
+def test_a_model_of_format_2_answers_as_it_did(faces, tmp_path):
+    """It kept a softmax head as all others."""
+    old = Pipeline.load(Path(__file__).parent / "fixtures" / "format-2.ferembed", store="none")
+    assert old.predict(faces[:6]).tolist() == ["happy", "sad", "angry"] * 2
+    old.save(tmp_path / "model")
+    assert sorted(os.listdir(tmp_path / "model")) == [ARRAYS, MANIFEST]
+    new = Pipeline.load(tmp_path / "model", store="none")
+    assert (new.predict_proba(faces) == old.predict_proba(faces)).all()
+
+
+def test_a_softmax_head_is_opened_without_skops(tmp_path, faces, labels):
+    made = fitted(faces, labels, Softmax(C=0.5, class_weight={"sad": 2.0}))
+    made.save(tmp_path / "model")
+    code = (
+        "import sys; from ferembed import Pipeline; p = Pipeline.load(sys.argv[1]);"
+        "print('skops' in sys.modules, p.head_.get_params() == {'C': 0.5, 'class_weight':"
+        " {'sad': 2.0}, 'max_iter': 1000}, p.head_.n_iter_.tolist() > [1])"
+    )
+    result = run_python(code, str(tmp_path / "model"))
+    assert result.stdout.split() == ["False", "True", "True"], result.stderr
+    for weights in ({1: 2.0}, {np.int64(1): 2.0}):  # which JSON cannot say
+        made = fitted(faces, np.arange(24) % 3, Softmax(class_weight=weights))
+        made.save(tmp_path / "model")
+        assert (tmp_path / "model" / HEAD).exists()
+        again = Pipeline.load(tmp_path / "model", store="memory")
+        assert (again.predict_proba(faces) == made.predict_proba(faces)).all()
+
+
+def test_damaged_arrays_of_a_head_are_refused(tmp_path, faces, labels):
+    fitted(faces, labels, "softmax").save(tmp_path / "model")
+    file = tmp_path / "model" / ARRAYS
+    whole = file.read_bytes()
+    arrays = dict(np.load(file))
+    evil = io.BytesIO()
+    np.savez(evil, **{**arrays, "coef_": np.array([Bomb(tmp_path / "sprung")], dtype=object)})
+    short, nothing = io.BytesIO(), io.BytesIO()
+    np.savez(short, **{**arrays, "intercept_": arrays["intercept_"][1:]})
+    np.savez(nothing, settings=arrays["settings"])
+    for content, message in (
+        (whole[: len(whole) // 2], "cannot be opened"),
+        (b"", "cannot be opened"),
+        (evil.getvalue(), "Object arrays cannot be loaded"),
+        (short.getvalue(), "its arrays do not fit each other"),
+        (nothing.getvalue(), "cannot be opened: 'Softmax' object has no attribute 'coef_'"),
+    ):
+        replace_head(tmp_path / "model", content, ARRAYS)
+        with pytest.raises(ModelError, match=message):
+            Pipeline.load(tmp_path / "model")
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_a_person_can_read_what_was_saved(saved):
