@@ -116,6 +116,7 @@ def curve(
 ) -> str:
     """A line over shares from 0 to 1, its lower edge where it needs to be."""
     lowest, _, _ = _ticks([*(y for _, y in points), 1.0])
+    lowest = min(lowest, 0.9)
     _, _, ticks = _ticks([lowest, 1.0])
     box = _Box(48, 12, 332, 226, low_y=lowest)
     places = [(box.x(x), box.y(y)) for x, y in points]

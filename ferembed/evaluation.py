@@ -45,6 +45,7 @@ FORMAT = 1
 
 _TIMED = 20  # faces that are answered one by one, to see how long one takes
 _SIDE = 96  # of a picture in a report, at most
+_INLINE = "data:image/jpeg;base64,"
 
 
 @dataclass(frozen=True)
@@ -175,18 +176,18 @@ class Evaluation:
             )
         with in_result(file):
             evaluation = cls(
-                content["model"],
-                content["split"],
+                str(content["model"]),
+                str(content["split"]),
                 answers.labels,
-                tuple(content["names"]),
-                tuple(content["digests"]),
+                tuple(map(str, content["names"])),
+                tuple(map(str, content["digests"])),
                 answers.truth,
                 np.array(content["probabilities"], np.float64),
                 None if content["copies"] is None else np.array(content["copies"], np.bool_),
                 tuple(_mistake(fields) for fields in content["mistakes"]),
-                Costs(**content["costs"]),
-                tuple(content["failures"]),
-                tuple(content["data"]),
+                _costs(content["costs"]),
+                tuple(map(str, content["failures"])),
+                tuple(map(str, content["data"])),
             )
             count = len(evaluation.truth)
             lengths = {len(evaluation.names), len(evaluation.faces)}
@@ -321,7 +322,7 @@ def _picture(source: Source) -> str | None:
     small.thumbnail((_SIDE, _SIDE))
     file = io.BytesIO()
     small.save(file, "JPEG", quality=88, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    return _INLINE + base64.b64encode(file.getvalue()).decode()
 
 
 def _predict_ms(pipeline: Pipeline, data: Dataset) -> float | None:
@@ -358,5 +359,32 @@ def _bytes(pipeline: Pipeline, model: str | os.PathLike[str]) -> int | None:
 
 
 def _mistake(fields: dict[str, Any]) -> Mistake:
-    neighbours = tuple(Neighbour(**one) for one in fields["neighbours"])
-    return Mistake(**{**fields, "neighbours": neighbours})
+    return Mistake(
+        str(fields["name"]),
+        str(fields["truth"]),
+        str(fields["answer"]),
+        float(fields["confidence"]),
+        _inline(fields["picture"]),
+        tuple(
+            Neighbour(
+                str(one["name"]),
+                str(one["label"]),
+                float(one["distance"]),
+                _inline(one["picture"]),
+            )
+            for one in fields["neighbours"]
+        ),
+    )
+
+
+def _inline(picture: str | None) -> str | None:
+    """A picture that a page can show without asking anybody for it."""
+    if picture is not None and not picture.startswith(_INLINE):
+        raise ValueError("a picture is not in the file itself")
+    return picture
+
+
+def _costs(fields: dict[str, Any]) -> Costs:
+    names = "embed_seconds", "fit_seconds", "predict_ms", "bytes"
+    *times, size = (None if fields[name] is None else float(fields[name]) for name in names)
+    return Costs(times[0], times[1], times[2], None if size is None else int(size))

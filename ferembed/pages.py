@@ -113,6 +113,7 @@ class _Figure:
     title: str
     svg: str
     note: str = ""
+    table: _Table | None = None  # the same in Markdown
 
 
 @dataclass(frozen=True)
@@ -227,54 +228,58 @@ def _figures(report: Report, say: Phrases) -> Iterator[_Block]:
         for one, row, shares in zip(names, report.confusion, report.normalised, strict=True)
     ]
     most = max(max(row) for row in report.confusion)
-    counts = [[say.count(n) for n in row] for row in report.confusion]
     strength = [[n / most for n in row] for row in report.confusion]
+    counts = [[say.count(n) for n in row] for row in report.confusion]
     shares = [[f"{100 * share:.0f}" for share in row] for row in report.normalised]
-    axis = say("confusion axis")
-    yield _Figure(
-        say("confusion"),
-        charts.heatmap(say("confusion"), names, strength, counts, tips, axis),
-        say("confusion note"),
-    )
-    yield _Figure(
-        say("normalised"),
-        charts.heatmap(say("normalised"), names, report.normalised, shares, tips, axis),
-        say("confusion note"),
-    )
-    rows = [
+    for key, values, texts in (
+        ("confusion", strength, counts),
+        ("normalised", report.normalised, shares),
+    ):
+        rows = [[name, *row] for name, row in zip(names, texts, strict=True)]
+        yield _Figure(
+            say(key),
+            charts.heatmap(say(key), names, values, texts, tips, say("confusion axis")),
+            say("confusion note"),
+            _Table(["", *names], rows),
+        )
+    pairs = [
         (name, report.classes[label].support, report.predicted[label])
         for name, label in zip(names, report.labels, strict=True)
     ]
-    pair = say("true"), say("answer")
     yield _Figure(
         say("predicted title"),
-        charts.bars(say("predicted title"), rows, pair, say.count),
+        charts.bars(say("predicted title"), pairs, (say("true"), say("answer")), say.count),
         say("predicted note"),
     )
     bins = [(bin.confidence, bin.accuracy, bin.count) for bin in report.calibration]
-    tips_of_bins = [
-        f"{say('confidence')}: {say.percent(confidence, 1)}; {say('accuracy')}: "
-        f"{say.percent(accuracy, 1)}; {say('answers')}: {say.count(count)}"
+    head = [say(key) for key in ("confidence", "accuracy", "answers")]
+    told = [
+        [say.percent(confidence, 1), say.percent(accuracy, 1), say.count(count)]
         for confidence, accuracy, count in bins
     ]
-    axes = say("confidence"), say("accuracy")
     yield _Figure(
         say("calibration"),
-        charts.calibration(say("calibration"), bins, axes, tips_of_bins),
+        charts.calibration(say("calibration"), bins, (head[0], head[1]), _tips(head, told)),
         say("calibration note"),
+        _Table(head, told),
     )
     points = [(one.coverage, one.accuracy) for one in report.coverage]
-    tips_of_points = [
-        f"{say('coverage axis')}: {say.percent(one.coverage, 0)}; {say('accuracy')}: "
-        f"{say.percent(one.accuracy, 1)}; {say('confidence')} ≥ {say.percent(one.confidence, 1)}"
+    head = [say(key) for key in ("coverage axis", "accuracy", "least")]
+    told = [
+        [say.percent(one.coverage, 0), say.percent(one.accuracy, 1), say.percent(one.confidence, 1)]
         for one in report.coverage
     ]
-    axes = say("coverage axis"), say("accuracy")
     yield _Figure(
         say("coverage"),
-        charts.curve(say("coverage"), points, axes, tips_of_points),
+        charts.curve(say("coverage"), points, (head[0], head[1]), _tips(head, told)),
         say("coverage note"),
+        _Table(head, told),
     )
+
+
+def _tips(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Each row in words."""
+    return ["; ".join(map(": ".join, zip(head, row, strict=True))) for row in rows]
 
 
 def _mistakes(evaluation: Evaluation, say: Phrases) -> Iterator[_Block]:
@@ -377,12 +382,11 @@ def _costs(evaluation: Evaluation, say: Phrases) -> _Table:
         ("embed", costs.embed_seconds, "s"),
         ("fit", costs.fit_seconds, "s"),
         ("predict", costs.predict_ms, "ms"),
+        ("bytes", None if costs.bytes is None else costs.bytes / 1e6, "MB"),
     ):
-        rows.append(
-            [say(key), say("not measured") if value is None else f"{value:.3g}\u00a0{unit}"]
-        )
-    size = say("not measured") if costs.bytes is None else say.size(costs.bytes)
-    return _Table(["", ""], [*rows, [say("bytes"), size]])
+        why = say("in store" if key == "embed" else "not measured")
+        rows.append([say(key), why if value is None else f"{value:.3g}\u00a0{unit}"])
+    return _Table(["", ""], rows)
 
 
 # --- the grid -------------------------------------------------------------------------------------
@@ -421,7 +425,7 @@ def _shown(key: str, value: Any, say: Phrases) -> str:
 
 
 def _tradeoff(cells: Sequence[Mapping[str, Any]], say: Phrases) -> Iterator[_Block]:
-    drawn = [cell for cell in cells if cell.get("accuracy") is not None]
+    drawn = [cell for cell in cells if _is_drawn(cell.get("accuracy"), -1)]
     groups = list(dict.fromkeys(str(cell["group"]) for cell in drawn if cell.get("group")))
     yield say("plot frontier")
     if groups:
@@ -431,7 +435,7 @@ def _tradeoff(cells: Sequence[Mapping[str, Any]], say: Phrases) -> Iterator[_Blo
         ("fit_seconds", "time fit", 1.0),
         ("bytes", "size", 1e-6),
     ):
-        kept = [cell for cell in drawn if cell.get(key)]
+        kept = [cell for cell in drawn if _is_drawn(cell.get(key), 0)]
         if not kept:
             yield _Figure(say(phrase), "", say("plot none"))
             continue
@@ -452,6 +456,10 @@ def _tradeoff(cells: Sequence[Mapping[str, Any]], say: Phrases) -> Iterator[_Blo
         left_out = len(cells) - len(kept)
         note = say("plot left out", count=left_out) if left_out else ""
         yield _Figure(say(phrase)[0].upper() + say(phrase)[1:], svg, note)
+
+
+def _is_drawn(value: Any, above: float) -> bool:
+    return isinstance(value, (int, float)) and above < value < float("inf")
 
 
 def _frontier(places: Sequence[tuple[float, float]]) -> list[int]:
@@ -728,7 +736,7 @@ def _face(picture: str | None, name: str, say: Phrases) -> str:
 
 
 def _markdown(block: _Block) -> str:
-    """Figures are left out: what they show stands in the tables, or in the JSON."""
+    """Of figures the table; some have none, as it stands elsewhere in the page."""
     if isinstance(block, str):
         return _plain(block)
     if isinstance(block, _List):
@@ -736,6 +744,9 @@ def _markdown(block: _Block) -> str:
     if isinstance(block, _Table):
         rows = [block.head, ["---"] * len(block.head), *block.rows]
         return "\n".join("| " + " | ".join(map(_plain, row)) + " |" for row in rows)
+    if isinstance(block, _Figure) and block.table:
+        parts = [f"### {_plain(block.title)}", _plain(block.note), _markdown(block.table)]
+        return "\n\n".join(parts)
     if isinstance(block, _Beside):
         return "\n\n".join(filter(None, map(_markdown, block.blocks)))
     if isinstance(block, _Sheet):

@@ -37,9 +37,6 @@ class Phrases:
         text = f"{share:.{digits}%}"
         return text if self.language == "en" else text.replace("%", "\u00a0%")
 
-    def size(self, bytes: int) -> str:
-        return f"{bytes / 1e6:.2f}\u00a0MB"
-
 
 PHRASES: Mapping[str, Mapping[str, str]] = {
     "en": {
@@ -90,6 +87,8 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "grid": "What was tried",
         "grid sort": "A click on a heading sorts.",
         "headline": "{count} faces of the split “{split}”",
+        "in store": "not measured: the vectors were in the store",
+        "least": "least confidence",
         "macro": "mean of the expressions",
         "macro f1": "macro F1",
         "measured": "measured",
@@ -197,6 +196,8 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
         "grid": "Lo que se ha probado",
         "grid sort": "Un clic en un encabezado ordena.",
         "headline": "{count} caras de la partición «{split}»",
+        "in store": "sin medir: los vectores estaban en el almacén",
+        "least": "seguridad mínima",
         "macro": "media de las expresiones",
         "macro f1": "F1 macro",
         "measured": "medida",

@@ -66,3 +66,53 @@ def test_labels_the_model_does_not_know_are_named():
         Report.of(["a", "bored"], np.eye(2), ["a", "b"])
     with pytest.raises(LabelError, match="the data set is empty"):
         Report.of([], np.empty((0, 2)), ["a", "b"])
+
+
+def test_means_over_classes_and_over_faces_are_scikit_learns():
+    from sklearn.metrics import precision_recall_fscore_support
+
+    rng = np.random.default_rng(1)
+    classes = ["angry", "happy", "neutral", "sad"]
+    truth = rng.choice(classes, 300, p=[0.1, 0.5, 0.1, 0.3])
+    shares = rng.dirichlet(np.ones(4), 300)
+    report = Report.of(truth, shares, classes)
+    answers = np.array(classes)[shares.argmax(axis=1)]
+    for kind, mean in (("macro", report.macro), ("weighted", report.weighted)):
+        expected = precision_recall_fscore_support(truth, answers, average=kind)[:3]
+        assert (mean.precision, mean.recall, mean.f1) == pytest.approx(expected)
+    assert report.macro.f1 == pytest.approx(report.macro_f1)
+    assert report.weighted.recall == pytest.approx(report.accuracy)
+
+
+def test_the_confusion_as_shares_and_the_answers_counted(report):
+    assert report.normalised == ((1, 0, 0), (0, 1, 0), (0, 0.5, 0.5))
+    assert report.predicted == {"angry": 2, "happy": 2, "sad": 1}
+    empty = Report.of(["a"], np.array([[0.2, 0.8]]), ["a", "b"])
+    assert empty.normalised == ((0, 1), (0, 0))
+    assert empty.weighted.f1 == empty.macro.f1 == 0
+
+
+def test_calibration_has_a_bin_for_each_confidence_that_occurs(report):
+    bins = [(bin.confidence, bin.accuracy, bin.count) for bin in report.calibration]
+    expected = [(0.6, 0.5, 2), (0.7, 1, 1), (0.8, 1, 1), (0.9, 1, 1)]
+    assert np.array(bins) == pytest.approx(np.array(expected))
+
+
+def test_coverage_gives_the_surest_answers_first(report):
+    found = [(one.coverage, one.accuracy, one.confidence) for one in report.coverage]
+    expected = [(0.2, 1, 0.9), (0.4, 1, 0.8), (0.6, 1, 0.7), (0.8, 7 / 8, 0.6), (1, 0.8, 0.6)]
+    assert np.array(found) == pytest.approx(np.array(expected))
+
+
+def test_of_equally_sure_answers_none_comes_first():
+    shares = np.tile([1.0, 0.0], (100, 1))
+    report = Report.of(["a"] * 50 + ["b"] * 50, shares, ["a", "b"])
+    assert [one.accuracy for one in report.coverage] == [0.5] * 20
+    assert [one.coverage for one in report.coverage] == pytest.approx(np.linspace(0.05, 1, 20))
+
+
+def test_one_face_of_one_class_has_a_report():
+    report = Report.of(["a"], np.array([[1.0]]), ["a"])
+    assert (report.accuracy, report.macro.f1, report.weighted.f1) == (1, 1, 1)
+    assert [one.coverage for one in report.coverage] == [1]
+    assert report.to_dict()["predicted"] == {"a": 1}

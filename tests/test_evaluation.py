@@ -1,0 +1,256 @@
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import PIL.Image
+import pytest
+from sklearn.neighbors import NearestNeighbors
+
+from ferembed.datasets import Dataset
+from ferembed.embedder import Embedder
+from ferembed.errors import DataError, LabelError
+from ferembed.evaluation import Costs, Evaluation, evaluate
+from ferembed.pipeline import Pipeline
+
+
+@pytest.fixture(scope="module")
+def pipeline(faces, labels, tmp_path_factory):
+    store = tmp_path_factory.mktemp("store") / "vectors.sqlite"
+    made = Pipeline("cnn-a", "knn", weights="random", store=store)
+    return made.set_params(head__n_neighbors=3).fit(faces[:18], labels[:18])
+
+
+@pytest.fixture(scope="module")
+def training(faces, labels):
+    return Dataset.of(faces[:18], labels[:18], ["train"] * 18)
+
+
+@pytest.fixture(scope="module")
+def unseen(faces, labels):
+    """Six new faces, two of them copies of training faces: one exact, one a little brighter."""
+    brighter = np.clip(faces[3].astype(int) + 5, 0, 255).astype(np.uint8)
+    pictures = [*faces[18:], faces[0], brighter]
+    return Dataset.of(pictures, [*labels[18:], "sad", "sad"], ["validation"] * 8)
+
+
+@pytest.fixture(scope="module")
+def evaluation(pipeline, unseen, training):
+    return evaluate(pipeline, unseen, training, model="three neighbours")
+
+
+def test_scores_are_those_of_the_pipeline(evaluation, pipeline, unseen):
+    report, _ = pipeline.evaluate(unseen.images, unseen.labels)
+    assert evaluation.report() == report
+    assert evaluation.split == "validation"
+    assert evaluation.labels == ("angry", "happy", "sad")
+    answers = np.array(evaluation.labels)[evaluation.predicted]
+    assert answers.tolist() == pipeline.predict(unseen.images).tolist()
+
+
+def test_exact_and_near_copies_in_the_training_data_are_known(
+    evaluation, pipeline, unseen, training
+):
+    assert evaluation.copies.tolist() == [False] * 6 + [True, True]
+    alone = evaluation.report(without_copies=True)
+    expected, _ = pipeline.evaluate(unseen.images[:6], unseen.labels[:6])
+    assert (alone.count, alone.confusion) == (6, expected.confusion)
+    exact = evaluate(pipeline, unseen, training, near=False)
+    assert exact.copies.tolist() == [False] * 6 + [True, False]
+
+
+def test_without_training_data_nobody_knows_the_copies(pipeline, unseen):
+    found = evaluate(pipeline, unseen)
+    assert found.copies is None
+    assert found.to_dict()["scores_without_copies"] is None
+    with pytest.raises(DataError, match="Nobody looked for copies: evaluate with the training"):
+        found.report(without_copies=True)
+
+
+def test_mistakes_are_the_wrong_answers_the_surest_first(evaluation):
+    wrong = evaluation.predicted != evaluation.truth
+    assert len(evaluation.mistakes) == wrong.sum() > 2
+    surest = sorted(evaluation.probabilities[wrong].max(axis=1), reverse=True)
+    assert [mistake.confidence for mistake in evaluation.mistakes] == surest
+    place = evaluation.names.index(evaluation.mistakes[0].name)
+    assert evaluation.mistakes[0].truth == evaluation.labels[evaluation.truth[place]]
+    assert evaluation.mistakes[0].answer == evaluation.labels[evaluation.predicted[place]]
+
+
+def test_beside_a_mistake_stand_the_training_faces_nearest_to_it(
+    evaluation, pipeline, unseen, training
+):
+    vectors = pipeline.embedder.transform(training.images)
+    nearest = NearestNeighbors(n_neighbors=5).fit(vectors)
+    for mistake in evaluation.mistakes:
+        asked = pipeline.embedder.transform([unseen.images[evaluation.names.index(mistake.name)]])
+        distances, places = nearest.kneighbors(asked)
+        found = [(one.name, one.label) for one in mistake.neighbours]
+        assert found == [(training.images.name(i), training.labels[i]) for i in places[0]]
+        assert [one.distance for one in mistake.neighbours] == pytest.approx(
+            distances[0].tolist(), abs=1e-4
+        )
+
+
+def test_fewer_training_faces_than_neighbours_are_all_shown(pipeline, unseen, training):
+    found = evaluate(pipeline, unseen, training.select([0, 1]), mistakes=1, neighbours=5)
+    assert len(found.mistakes) == 1
+    assert len(found.mistakes[0].neighbours) == 2
+
+
+def test_pictures_are_in_the_evaluation_itself(evaluation):
+    import base64
+    import io
+
+    for mistake in evaluation.mistakes:
+        for picture in (mistake.picture, *(one.picture for one in mistake.neighbours)):
+            kind, content = picture.split(",")
+            assert kind == "data:image/jpeg;base64"
+            assert PIL.Image.open(io.BytesIO(base64.b64decode(content))).size == (48, 48)
+
+
+class Vanishing:
+    """A picture that goes away after it was read a few times."""
+
+    def __init__(self, path, reads):
+        self.path, self.left = path, reads
+
+    def read_bytes(self):
+        self.left -= 1
+        if self.left < 0:
+            self.path.unlink(missing_ok=True)
+        return self.path.read_bytes()
+
+
+def test_a_picture_that_vanished_meanwhile_is_missing_and_the_rest_stands(
+    pipeline, faces, tmp_path
+):
+    file = tmp_path / "face.png"
+    PIL.Image.fromarray(faces[20]).save(file)
+    answer = pipeline.predict([file])[0]
+    other = next(label for label in pipeline.classes_ if label != answer)
+    data = Dataset.of([Vanishing(file, 2)], [str(other)])
+    found = evaluate(pipeline, data)
+    assert found.mistakes[0].picture is None
+    assert found.report().accuracy == 0
+    assert found.costs.predict_ms is None
+
+
+def test_nothing_is_embedded_twice(faces, labels, training, tmp_path):
+    made = Pipeline("cnn-a", "knn", weights="random", store=tmp_path / "store.sqlite")
+    made.set_params(head__n_neighbors=1).fit(faces[:18], labels[:18])
+    data = Dataset.of([*faces[18:], faces[18]], [*labels[18:], labels[18]])
+    first = evaluate(made, data, training)
+    assert first.costs.embed_seconds > 0
+    embedder = Embedder("cnn-a", weights="random", store=tmp_path / "store.sqlite")
+    assert embedder.embed(faces).computed == 0
+    assert evaluate(made, data, training).costs.embed_seconds is None
+
+
+def test_costs_are_measured_where_they_can_be(evaluation, pipeline, unseen, tmp_path):
+    assert 0 < evaluation.costs.predict_ms < 10_000
+    assert evaluation.costs.bytes is None
+    pipeline.save(tmp_path / "model")
+    size = sum(file.stat().st_size for file in (tmp_path / "model").iterdir())
+    assert evaluate(pipeline, unseen, model=tmp_path / "model").costs.bytes == size
+    costs = replace(evaluation.costs, fit_seconds=1.5)
+    assert replace(evaluation, costs=costs).to_dict()["costs"]["fit_seconds"] == 1.5
+
+
+def test_the_size_of_a_model_that_ships_counts_its_network(faces, labels):
+    data = Dataset.of(faces[:2], labels[:2])
+    fast = evaluate(Pipeline.load("fast", store="memory"), data, model="fast")
+    assert fast.costs.bytes > 2_000_000
+
+
+def test_faces_that_cannot_be_read_are_left_out_and_named(pipeline, faces, labels):
+    data = Dataset.of([faces[0], b"nonsense", faces[1]], labels[:3])
+    found = evaluate(pipeline, data)
+    assert found.report().count == 2
+    assert len(found.failures) == 1
+    assert "not a picture in a known format" in found.failures[0]
+    assert found.data[-1] == "read: kept 2, of 3"
+
+
+def test_where_no_face_can_be_read_there_is_nothing_to_report_on(pipeline):
+    with pytest.raises(LabelError, match="There is no face to report on"):
+        evaluate(pipeline, Dataset.of([b"x", b""], ["sad", "happy"]))
+
+
+def test_labels_the_model_does_not_know_are_named(pipeline, faces):
+    with pytest.raises(LabelError, match="has the labels bored, which the model does not know"):
+        evaluate(pipeline, Dataset.of(faces[:1], ["bored"]))
+
+
+def test_one_face_and_one_class_are_enough(pipeline, faces):
+    found = evaluate(pipeline, Dataset.of(faces[:1], ["sad"]))
+    assert found.report().count == 1
+    assert found.confusability.pairs == ()
+    assert found.confusability.left_out == ("angry", "happy")
+
+
+def test_an_evaluation_is_the_same_after_it_was_written_and_read(evaluation, tmp_path):
+    (tmp_path / "report.json").write_text(evaluation.to_json())
+    for path in (tmp_path, tmp_path / "report.json"):
+        read = Evaluation.read(path)
+        assert read.to_json() == evaluation.to_json()
+        assert read.mistakes == evaluation.mistakes
+        assert read.costs == evaluation.costs
+        assert read.report() == evaluation.report()
+
+
+def test_the_file_holds_scores_and_answers_as_others_read_them(evaluation):
+    content = json.loads(evaluation.to_json())
+    assert content["scores"]["accuracy"] == evaluation.report().accuracy
+    assert content["scores_without_copies"]["count"] == 6
+    assert content["answers"]["labels"] == ["angry", "happy", "sad"]
+    assert content["answers"]["predicted"] == evaluation.predicted.tolist()
+    assert re.fullmatch("[0-9a-f]{64}", content["answers"]["faces"])
+    assert [pair["labels"] for pair in content["action_units"]["pairs"]] == [
+        ["angry", "happy"],
+        ["angry", "sad"],
+        ["happy", "sad"],
+    ]
+
+
+def changed(evaluation, **entries):
+    return json.dumps({**json.loads(evaluation.to_json()), **entries})
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"format": 9}, "has the format 9, and this reads 1"),
+        ({"names": ["one"]}, "damaged: its lists are not of one length"),
+        ({"probabilities": [[1.0, 0.0]]}, "its probabilities do not fit the faces and labels"),
+        ({"probabilities": "x"}, "are damaged"),
+        ({"digests": ["a"] * 8}, "its digests are of other faces than its answers"),
+        ({"copies": [True]}, "its lists are not of one length"),
+        ({"costs": {"embed_seconds": "long"}}, "are damaged"),
+        ({"mistakes": [{"name": "a"}]}, "are damaged"),
+        ({"mistakes": None}, "are damaged"),
+    ],
+)
+def test_a_damaged_evaluation_is_refused_with_the_reason(evaluation, tmp_path, entries, message):
+    (tmp_path / "report.json").write_text(changed(evaluation, **entries))
+    with pytest.raises(DataError, match=message):
+        Evaluation.read(tmp_path)
+
+
+def test_a_picture_that_would_be_asked_for_elsewhere_is_refused(evaluation, tmp_path):
+    mistakes = json.loads(evaluation.to_json())["mistakes"]
+    mistakes[0]["picture"] = "https://example.org/face.jpg"
+    (tmp_path / "report.json").write_text(changed(evaluation, mistakes=mistakes))
+    with pytest.raises(DataError, match="a picture is not in the file itself"):
+        Evaluation.read(tmp_path)
+
+
+def test_the_cell_of_a_grid_is_no_evaluation(evaluation, tmp_path):
+    cell = {"format": 7, "answers": evaluation.answers.to_dict()}
+    (tmp_path / "cell.json").write_text(json.dumps(cell))
+    with pytest.raises(DataError, match="has the format 7"):
+        Evaluation.read(tmp_path / "cell.json")
+
+
+def test_costs_that_nobody_measured_are_none():
+    assert Costs() == Costs(None, None, None, None)
