@@ -122,6 +122,64 @@ def test_fit_evaluate_and_a_second_fit_from_the_store(run, class_folders, tmp_pa
     assert table.startswith("6 faces: accuracy ")
 
 
+def test_evaluate_writes_a_report_that_compare_reads(run, model, class_folders, faces, tmp_path):
+    copied = tmp_path / "data" / "train" / "happy" / "copy.png"
+    PIL.Image.fromarray(faces[18]).save(copied)
+    other = tmp_path / "other"
+    fit = ("fit", class_folders, "--backbone", "cnn-a", "--weights", "random:1", "--quiet")
+    run(*fit, "--head", "knn", "--set", "head__n_neighbors=3", "--output", other)
+    for name, path in (("one", model), ("two", other)):
+        code, out, err = run(
+            "evaluate", path, class_folders, "--training", class_folders, "--lang", "es", "--quiet",
+            "--output", tmp_path / name,
+        )  # fmt: skip
+        assert (code, err) == (0, "")
+        assert "1 of 6 faces have a copy in the training data; without them: accuracy " in out
+        assert f"Written: {tmp_path / name / 'report.html'}, and report.md and" in out
+        page = (tmp_path / name / "report.html").read_text("utf-8")
+        assert f"Informe de {path}" in page
+        assert "Los peores errores" in page
+    code, out, _ = run("compare", tmp_path / "one", tmp_path / "two" / "report.json", "--json")
+    comparison = json.loads(out)
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")]
+    accuracies = [report["scores"]["accuracy"] for report in reports]
+    assert code == 0
+    assert comparison["count"] == 6
+    assert [comparison["accuracy"][side] for side in "ab"] == accuracies
+    assert run("compare", tmp_path / "one", tmp_path / "one")[1].endswith(
+        "there is no difference.\n"
+    )
+
+
+def test_evaluate_with_training_data_alone_prints_both_scores(run, model, class_folders):
+    options = ("--training", class_folders, "--no-near", "--json", "--quiet")
+    code, out, _ = run("evaluate", model, class_folders, *options)
+    facts = json.loads(out)
+    assert (code, facts["copies"], facts["without_copies"]["count"]) == (0, 0, 6)
+    assert "page" not in facts
+
+
+def test_compare_refuses_what_cannot_be_compared(run, model, class_folders, tmp_path):
+    for name in ("train", "validation"):
+        options = ("--split", name, "--output", tmp_path / name, "--quiet")
+        run("evaluate", model, class_folders, *options)
+    code, out, err = run("compare", tmp_path / "train", tmp_path / "validation")
+    assert (code, out) == (2, "")
+    assert "results on different faces" in err
+    assert "train has 18 (" in err
+    assert "validation has 6 (" in err
+    code, _, err = run("compare", tmp_path / "train", tmp_path / "nowhere")
+    assert code == 2
+    assert err == f"ferembed: {tmp_path / 'nowhere'} cannot be read: No such file or directory.\n"
+
+
+def test_evaluate_tries_the_folder_before_the_work(run, tmp_path):
+    (tmp_path / "taken").write_text("")
+    code, out, err = run("evaluate", "default", "nowhere", "--output", tmp_path / "taken")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"ferembed: Nothing can be written to {tmp_path / 'taken'}: File exists.")
+
+
 def test_a_folder_without_splits_is_taken_whole(run, class_folders, tmp_path):
     folder = f"{class_folders}/validation"
     options = (
@@ -299,7 +357,7 @@ def test_help_has_examples(run, capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "ferembed predict party.jpg" in capsys.readouterr().out
-    commands = ["demo", "predict", "embed", "fit", "evaluate", "models", "cache"]
+    commands = ["demo", "predict", "embed", "fit", "evaluate", "compare", "models", "cache"]
     for command in [*commands, "data", "data describe", "data audit", "data build"]:
         with pytest.raises(SystemExit) as exit:
             main([*command.split(), "--help"])
