@@ -26,7 +26,7 @@ T = TypeVar("T")
 OneOrList: TypeAlias = T | Sequence[T]
 
 BATCH = 64  # images computed and stored together: what a kill can lose
-_READ = 16  # files that a thread reads at a time
+_READ = 32  # files that a thread reads at a time
 _CHUNK = 512  # images looked up together, or fewer that hold
 _CHUNK_BYTES = 64 << 20  # this much
 _EPSILON = 1e-10

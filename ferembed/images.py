@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +67,7 @@ def open_source(source: Source) -> Opened:
         return Opened(name, source)
     if isinstance(source, str):
         source = Path(source)
-    if isinstance(source, Readable):
+    if _is_readable(source):
         try:
             return Opened(name, source.read_bytes())
         except FileNotFoundError:
@@ -97,9 +97,14 @@ def describe(source: Source) -> str:
         return f"<{len(source)} bytes>"
     if isinstance(source, np.ndarray):
         return f"<array {'x'.join(map(str, source.shape))} {source.dtype}>"
-    if isinstance(source, Readable):
+    if _is_readable(source):
         return str(source)
     return f"<{type(source).__name__}>"
+
+
+def _is_readable(source: object) -> TypeGuard[Readable]:
+    # To ask isinstance of a protocol takes as long as to read a small file.
+    return hasattr(source, "read_bytes")
 
 
 class Opened:

@@ -139,9 +139,11 @@ class EmbeddingStore:
             places.setdefault(key, []).append(i)
 
         found, damaged = self._lookup(recipe, list(places))
-        for key, vector in found.items():
-            vectors[places[key]] = vector
-            present[places[key]] = True
+        if found:
+            known = [(i, vector) for key, vector in found.items() for i in places[key]]
+            rows, values = zip(*known, strict=True)
+            vectors[[*rows]] = values
+            present[[*rows]] = True
         hits = int(present.sum())
         missing = [positions[0] for key, positions in places.items() if key not in found]
         computed = 0

@@ -62,7 +62,7 @@ class ZipMember:
             )
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         left, crc, packed, pending = self.size, 0, self.packed, b""
-        with Path(self.archive).open("rb") as file:
+        with open(self.archive, "rb", buffering=0) as file:
             file.seek(self.offset)
             header = file.read(_LOCAL.size)
             if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
