@@ -559,6 +559,7 @@ footer { margin-top: 3rem; color: var(--pale); font-size: .85rem; }
   h2 { break-after: avoid; }
   .charts { grid-template-columns: 1fr 1fr; }
   .sheet { grid-template-columns: 1fr 1fr 1fr; }
+  .near { font-size: .55rem; }
   .wide { overflow: visible; }
   svg, .face, .mistake, figure { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
