@@ -7,7 +7,7 @@ what stands behind a mark.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -43,21 +43,20 @@ def heatmap(
     axis: str = "",
 ) -> str:
     """A square of cells: a row and a column for each label, as strong as its share of 1."""
-    left, few = 72, len(labels) <= 7
-    top = 34 if few else 84
-    cell = (_WIDTH - left) / len(labels) if few else 34.0
-    cell = min(cell, 90)
-    wide, high = left + cell * len(labels), top + cell * len(labels)
+    left = _margin(labels)
+    turned = len(labels) > 7 or max(map(len, labels)) > 9  # the names above the columns
+    top, right = (84, 36) if turned else (34, 0)
+    cell = min(90.0, max(34.0, (_WIDTH - left - right) / len(labels)))
+    wide, high = left + cell * len(labels) + right, top + cell * len(labels)
     parts = [_text(wide, 10, axis, "pale end")] if axis else []
     for i, label in enumerate(labels):
-        middle = left + cell * (i + 0.5)
-        if few:
-            parts.append(_text(middle, top - 6, label, "middle", size=10))
-        else:
+        middle, y = left + cell * (i + 0.5), top + cell * i
+        if turned:
             turn = f'transform="rotate(-55 {middle:.1f} {top - 6})"'
-            parts.append(_text(middle, top - 6, label, "", turn, size=10))
-        y = top + cell * i
-        parts.append(_text(left - 6, y + cell / 2 + 4, label, "end"))
+            parts.append(_text(middle, top - 6, _short(label, 14), "", turn, size=10))
+        else:
+            parts.append(_text(middle, top - 6, label, "middle", size=10))
+        parts.append(_text(left - 6, y + cell / 2 + 4, _short(label, 18), "end"))
         for j, share in enumerate(shares[i]):
             x = left + cell * j
             parts.append(
@@ -72,16 +71,18 @@ def heatmap(
 
 
 def bars(
-    title: str, rows: Sequence[tuple[str, int, int]], names: tuple[str, str], count: object
+    title: str,
+    rows: Sequence[tuple[str, int, int]],
+    names: tuple[str, str],
+    shown: Callable[[int], str] = str,
 ) -> str:
     """Two bars for each label, the one in pale above the other."""
-    shown = count if callable(count) else str
-    left, right, row = 72, 46, 34
+    left, right, row = _margin([label for label, _, _ in rows]), 46, 34
     most = max(1, *(max(one, other) for _, one, other in rows))
     parts = []
     for i, (label, *values) in enumerate(rows):
         y = 26 + row * i
-        parts.append(_text(left - 6, y + 16, label, "end"))
+        parts.append(_text(left - 6, y + 16, _short(label, 18), "end"))
         for j, (value, kind) in enumerate(zip(values, ("truth", "bar"), strict=True)):
             length = (_WIDTH - left - right) * value / most
             parts.append(
@@ -90,7 +91,7 @@ def bars(
                 "</title></rect>"
             )
             parts.append(_text(left + length + 4, y + 13 * j + 10, shown(value), "pale"))
-    return _svg(title, _WIDTH, 30 + row * len(rows), [*_legend(names, ("truth", "bar")), *parts])
+    return _svg(title, _WIDTH, 30 + row * len(rows), [*_legend(names, left), *parts])
 
 
 def calibration(
@@ -261,7 +262,7 @@ def _names(
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in marks]
     parts = []
     for name, x, y in named:
-        text = name if len(name) <= 34 else name[:33] + "…"
+        text = _short(name, 34)
         long = 5.6 * len(text)
         for left, base, side in (
             (x + 7, y + 4, ""),
@@ -283,13 +284,22 @@ def _names(
     return parts
 
 
-def _legend(names: Sequence[str], kinds: Sequence[str]) -> list[str]:
-    parts, x = [], 72.0
-    for name, kind in zip(names, kinds, strict=True):
+def _legend(names: tuple[str, str], x: float) -> list[str]:
+    parts = []
+    for name, kind in zip(names, ("truth", "bar"), strict=True):
         parts.append(f'<rect class="{kind}" x="{x:.0f}" y="3" width="12" height="12" rx="2"/>')
         parts.append(_text(x + 17, 13, name, "pale"))
         x += 36 + 6.5 * len(name)
     return parts
+
+
+def _margin(labels: Sequence[str]) -> int:
+    """Room for the names left of their rows."""
+    return min(118, max(72, 10 + 6 * max(map(len, labels))))
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _path(kind: str, points: Sequence[tuple[float, float]]) -> str:

@@ -295,11 +295,12 @@ def _neighbours(
         squares = np.take_along_axis(squares, nearest, axis=1)
         places = np.take_along_axis(places, nearest, axis=1)
     distances = np.sqrt(np.maximum(squares, 0))
+    labels = training.labels.tolist()
     return [
         [
             Neighbour(
                 training.images.name(place),
-                str(training.labels[place]),
+                labels[place],
                 distance,
                 _picture(training.images[place]),
             )

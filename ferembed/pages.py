@@ -35,8 +35,8 @@ def write_report(
     say = Phrases(language)
     title = say("report", model=evaluation.model or "ferembed")
     sections = list(_report_sections(evaluation, say))
-    pages = _pages(title, sections, say, REPORT)
-    return _written(Path(folder), {REPORT: evaluation.to_json(), **pages}, "report")
+    files = {REPORT: evaluation.to_json(), **_pages(title, sections, say, "report")}
+    return _written(Path(folder), files, "report")
 
 
 def write_grid(
@@ -50,7 +50,7 @@ def write_grid(
     notes: Sequence[str] = (),
     language: str = "en",
 ) -> Path:
-    """Write grid.md and grid.html into the folder; the path of the HTML.
+    """Write grid.md, grid.html and the chosen one's report.json; the path of the HTML.
 
     The page has the `notes` as paragraphs, the table of `cells` (a reader sorts it by a click on
     a heading), the trade-off plot, and the full report on `evaluation`, the one that was chosen.
@@ -70,12 +70,14 @@ def write_grid(
         _Section(say("grid"), [*notes, _grid_table(cells, columns, chosen, say)]),
         _Section(say("tradeoff"), _tradeoff(cells, say)),
     ]
-    file = "grid.json"
+    files = {}
     if evaluation is not None:
+        files[REPORT] = evaluation.to_json()
         head = say("report", model=evaluation.model or chosen or "ferembed")
         first, *rest = _report_sections(evaluation, say)
         sections += [_Section(f"{head}: {first.title.lower()}", first.blocks), *rest]
-    return _written(Path(folder), _pages(title, sections, say, file, "grid"), "grid")
+    files |= _pages(title, sections, say, "grid")
+    return _written(Path(folder), files, "grid")
 
 
 def open_folder(folder: str | os.PathLike[str]) -> None:
@@ -453,7 +455,7 @@ def _tradeoff(cells: Sequence[Mapping[str, Any]], say: Phrases) -> Iterator[_Blo
         ]
         axes = say(phrase), say("accuracy")
         svg = charts.scatter(say(phrase), dots, axes, logarithmic=True, line=best)
-        left_out = len(cells) - len(kept)
+        left_out = len(drawn) - len(kept)
         note = say("plot left out", count=left_out) if left_out else ""
         yield _Figure(say(phrase)[0].upper() + say(phrase)[1:], svg, note)
 
@@ -587,12 +589,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
 _NUMBER = re.compile(r"[-+–]?\d[\d.,\s\u202f\u00a0]*(%|s|ms|MB)?|–|")
 
 
-def _pages(
-    title: str, sections: Sequence[_Section], say: Phrases, file: str, name: str = "report"
-) -> dict[str, str]:
+def _pages(title: str, sections: Sequence[_Section], say: Phrases, name: str) -> dict[str, str]:
     """The same page as HTML and as Markdown."""
     sections = [_Section(one.title, list(one.blocks)) for one in sections]
-    footer = say("footer", version=__version__, file=file)
+    footer = say("footer", version=__version__)
     body = "\n".join(
         f"<section>\n<h2>{escape(one.title)}</h2>\n"
         + "\n".join(map(_html, _grouped(one.blocks)))
