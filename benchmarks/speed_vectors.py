@@ -288,10 +288,14 @@ def one_face(bench: Bench) -> Row:
     def by_keras() -> None:
         forest.predict_proba(model.predict(reference.preprocess([face]), verbose=0))
 
-    ours, parts, theirs = bench.rounds(
-        lambda: shipped.predict_proba([face]), lambda: same.predict_proba([face]), by_keras,
-        times=100, warm=10,
-    )  # fmt: skip
+    ours, larger, parts, theirs = bench.rounds(
+        lambda: fast.predict_proba([face]),
+        lambda: default.predict_proba([face]),
+        lambda: same.predict_proba([face]),
+        by_keras,
+        times=100,
+        warm=10,
+    )
     return Row(
         what="one face, the model fast in memory",
         against="cnn-f by Keras predict, then a forest of 300 trees by scikit-learn",
