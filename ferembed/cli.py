@@ -396,7 +396,12 @@ def _report(
 def _compare(options: argparse.Namespace) -> int:
     from ferembed.comparison import Answers, compare
 
-    comparison = compare(Answers.read(options.a), Answers.read(options.b), seed=options.seed)
+    comparison = compare(
+        Answers.read(options.a),
+        Answers.read(options.b),
+        without_copies=options.without_copies,
+        seed=options.seed,
+    )
     _print(options, comparison.to_dict(), comparison.table())
     return 0
 
@@ -998,6 +1003,11 @@ def _parser() -> argparse.ArgumentParser:
             metavar=letter.upper(),
             help="the folder or report.json of evaluate --output, or a cell of a grid",
         )
+    compare.add_argument(
+        "--without-copies",
+        action="store_true",
+        help="leave out faces with copies in the training data (from evaluate --training)",
+    )
     compare.add_argument("--seed", type=int, default=0, help="the same seed, the same intervals")
 
     data = commands.add_parser(

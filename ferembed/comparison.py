@@ -37,7 +37,8 @@ class Answers:
     """What a classifier answered to some faces, as results keep it under the key "answers".
 
     `truth` and `predicted` point into `labels`. `faces` stands for all faces in their order, so
-    that two results are known to be of the same ones.
+    that two results are known to be of the same ones. `copies` says which have a copy in the
+    training data; None where the result does not know.
 
     >>> faces = face_digests([np.zeros((48, 48), np.uint8), np.ones((48, 48), np.uint8)])
     >>> answers = Answers.of(["happy", "sad"], ["sad", "sad"], ["sad", "happy"], faces)
@@ -50,6 +51,7 @@ class Answers:
     truth: NDArray[np.int64]
     predicted: NDArray[np.int64]
     name: str = ""
+    copies: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(
@@ -85,11 +87,15 @@ class Answers:
                 f"{file} holds no answers{error or f', but {listed}'}. Compare the {REPORT} of "
                 "ferembed evaluate --output, or cells of a grid."
             )
+        copies = content.get("copies")
         with in_result(file):
-            return cls._checked(content[KEY], os.fspath(path))
+            known = np.array(copies, np.bool_) if isinstance(copies, list) else None
+            return cls._checked(content[KEY], os.fspath(path), known)
 
     @classmethod
-    def _checked(cls, fields: Mapping[str, Any], name: str) -> Answers:
+    def _checked(
+        cls, fields: Mapping[str, Any], name: str, copies: NDArray[np.bool_] | None
+    ) -> Answers:
         labels = tuple(fields["labels"])
         codes = [np.asarray(fields[key]) for key in ("truth", "predicted")]
         if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
@@ -103,7 +109,9 @@ class Answers:
             raise ValueError(f"{len(codes[1])} answers are given to {len(codes[0])} faces")
         if not isinstance(fields["faces"], str):
             raise TypeError("faces is not a digest")
-        return cls(labels, fields["faces"], codes[0], codes[1], name)
+        if copies is not None and copies.shape != codes[0].shape:
+            raise ValueError(f"copies are told of {copies.size} of {len(codes[0])} faces")
+        return cls(labels, fields["faces"], codes[0], codes[1], name, copies)
 
 
 def result_file(path: str | os.PathLike[str]) -> Path:
@@ -228,13 +236,25 @@ class Comparison:
         )
 
 
-def compare(a: Answers, b: Answers, *, draws: int = 10_000, seed: int = 0) -> Comparison:
-    """B beside A on the same faces; the same for the same seed. Other faces are refused."""
+def compare(
+    a: Answers,
+    b: Answers,
+    *,
+    without_copies: bool = False,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """B beside A on the same faces; the same for the same seed. Other faces are refused.
+
+    `without_copies` leaves out the faces of which one of the two knows a copy in training data: a
+    classifier that remembers faces gains by them.
+    """
     names = a.name or "A", b.name or "B"
     _check_same(a, b, names)
+    kept = _without_copies(a, b) if without_copies else np.ones(len(a.truth), np.bool_)
     labels = in_order([*a.labels, *b.labels])
     truth, given, other = (
-        np.array([labels.index(label) for label in one.labels], np.int64)[codes]
+        np.array([labels.index(label) for label in one.labels], np.int64)[codes[kept]]
         for one, codes in ((a, a.truth), (a, a.predicted), (b, b.predicted))
     )
     kinds, counts = np.unique(np.stack([truth, given, other]), axis=1, return_counts=True)
@@ -298,6 +318,19 @@ def _mcnemar(only_a: int, only_b: int) -> float:
 
     fewer, both = min(only_a, only_b), only_a + only_b
     return min(1.0, 2 * float(binom.cdf(fewer, both, 0.5)))
+
+
+def _without_copies(a: Answers, b: Answers) -> NDArray[np.bool_]:
+    known = [one.copies for one in (a, b) if one.copies is not None]
+    if not known:
+        raise DataError(
+            "Neither of the two knows which faces have copies in the training data. Evaluate one "
+            "with it: ferembed evaluate --training DATA --output FOLDER."
+        )
+    kept = ~np.logical_or.reduce(known)
+    if not kept.any():
+        raise DataError(f"All {len(kept):,} faces have a copy in the training data.")
+    return np.asarray(kept)
 
 
 def _check_same(a: Answers, b: Answers, names: tuple[str, str]) -> None:

@@ -117,7 +117,10 @@ class Evaluation:
     @property
     def answers(self) -> Answers:
         """What `compare` takes."""
-        return Answers(self.labels, all_faces(self.faces), self.truth, self.predicted, self.model)
+        faces = all_faces(self.faces)
+        return Answers(
+            self.labels, faces, self.truth, self.predicted, self.model, copies=self.copies
+        )
 
     def report(self, *, without_copies: bool = False) -> Report:
         """The scores, of all faces or of those that have no copy in the training data."""
@@ -183,17 +186,14 @@ class Evaluation:
                 tuple(map(str, content["digests"])),
                 answers.truth,
                 np.array(content["probabilities"], np.float64),
-                None if content["copies"] is None else np.array(content["copies"], np.bool_),
+                answers.copies,
                 tuple(_mistake(fields) for fields in content["mistakes"]),
                 _costs(content["costs"]),
                 tuple(map(str, content["failures"])),
                 tuple(map(str, content["data"])),
             )
             count = len(evaluation.truth)
-            lengths = {len(evaluation.names), len(evaluation.faces)}
-            if evaluation.copies is not None:
-                lengths.add(len(evaluation.copies))
-            if lengths != {count}:
+            if len(evaluation.names) != count or len(evaluation.faces) != count:
                 raise ValueError("its lists are not of one length")
             if evaluation.probabilities.shape != (count, len(answers.labels)):
                 raise ValueError("its probabilities do not fit the faces and labels")

@@ -139,7 +139,10 @@ def test_evaluate_writes_a_report_that_compare_reads(run, model, class_folders, 
         page = (tmp_path / name / "report.html").read_text("utf-8")
         assert f"Informe de {path}" in page
         assert "Los peores errores" in page
-    code, out, _ = run("compare", tmp_path / "one", tmp_path / "two" / "report.json", "--json")
+    two = tmp_path / "two" / "report.json"
+    new = json.loads(run("compare", tmp_path / "one", two, "--without-copies", "--json")[1])
+    assert new["count"] == 5
+    code, out, _ = run("compare", tmp_path / "one", two, "--json")
     comparison = json.loads(out)
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("one", "two")]
     accuracies = [report["scores"]["accuracy"] for report in reports]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ LABELS = ["angry", "happy", "sad"]
 
 def answers(truth, predicted, labels=LABELS, name=""):
     made = Answers.of(truth, predicted, labels, [f"face {i}" for i in range(len(truth))])
-    return Answers(made.labels, made.faces, made.truth, made.predicted, name)
+    return replace(made, name=name)
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,27 @@ def test_the_table_has_every_score_and_ends_in_the_verdict(drawn):
     assert json.loads(json.dumps(found.to_dict()))["verdict"] == found.verdict
 
 
+def test_copies_are_left_out_if_one_of_the_two_knows_them(drawn, tmp_path):
+    truth, poor, better = drawn
+    copies = np.arange(400) % 4 == 0
+    plain, other = answers(truth, poor), answers(truth, better)
+    cell = {"answers": plain.to_dict(), "copies": copies.tolist()}
+    (tmp_path / "report.json").write_text(json.dumps(cell))
+    knowing = Answers.read(tmp_path)
+    kept = ~copies
+    expected = compare(answers(truth[kept], poor[kept]), answers(truth[kept], better[kept]))
+    for a, b in ((knowing, other), (replace(plain, copies=copies), replace(other, copies=copies))):
+        found = compare(a, b, without_copies=True)
+        assert (found.count, found.accuracy, found.p) == (300, expected.accuracy, expected.p)
+    either = compare(knowing, replace(other, copies=~copies[::-1]), without_copies=True)
+    assert either.count == 100
+    assert compare(knowing, other).count == 400
+    with pytest.raises(DataError, match="Neither of the two knows which faces have copies"):
+        compare(plain, other, without_copies=True)
+    with pytest.raises(DataError, match="All 400 faces have a copy in the training data"):
+        compare(knowing, replace(other, copies=kept), without_copies=True)
+
+
 def test_answers_are_read_from_a_file_or_the_folder_of_a_report(tmp_path):
     made = answers(["sad", "happy"], ["sad", "sad"])
     cell = {"name": "svm", "answers": made.to_dict(), "seconds": 3}
@@ -212,6 +234,7 @@ GOOD = {"labels": ["happy", "sad"], "faces": "ab" * 32, "truth": [0, 1], "predic
         (json.dumps({"answers": {**GOOD, "labels": ["a", "a"]}}), "not different words"),
         (json.dumps({"answers": {**GOOD, "faces": 3}}), "faces is not a digest"),
         (json.dumps({"answers": {"labels": ["a"]}}), "'truth' is missing"),
+        (json.dumps({"answers": GOOD, "copies": [True]}), "copies are told of 1 of 2 faces"),
     ],
 )
 def test_damaged_and_foreign_files_are_refused_with_the_reason(tmp_path, content, message):

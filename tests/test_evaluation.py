@@ -225,7 +225,7 @@ def changed(evaluation, **entries):
         ({"probabilities": [[1.0, 0.0]]}, "its probabilities do not fit the faces and labels"),
         ({"probabilities": "x"}, "are damaged"),
         ({"digests": ["a"] * 8}, "its digests are of other faces than its answers"),
-        ({"copies": [True]}, "its lists are not of one length"),
+        ({"copies": [True]}, "copies are told of 1 of 8 faces"),
         ({"costs": {"embed_seconds": "long"}}, "are damaged"),
         ({"mistakes": [{"name": "a"}]}, "are damaged"),
         ({"mistakes": None}, "are damaged"),
