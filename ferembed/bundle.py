@@ -41,6 +41,7 @@ FORMAT = 3
 MANIFEST, HEAD, ARRAYS, WEIGHTS = "model.json", "head.skops", "head.npz", "weights.npz"
 _OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d*)?\.npz")
 _DRAWN_WEIGHTS = re.compile(r"random(:\d*)?")
+_OF_ARRAYS = {"CalibratedSVC", "Forest", "Neighbors", "Softmax"}
 _ARRAYS = "classes_", "coef_", "intercept_", "n_iter_"
 _DAMAGE = AttributeError, EOFError, KeyError, OSError, TypeError, ValueError
 _LARGEST = 4 << 30
@@ -183,7 +184,7 @@ def read(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Bundle:
     placed = {name: str(_placed(place, name, manifest, files)) for name in own}
     found_at = [placed.get(one, one) for one in _listed(weights)]
     pipeline["weights"] = found_at if isinstance(weights, list) else found_at[0]
-    if manifest["head"] != "Softmax":  # which is the same to every version
+    if manifest["head"] not in _OF_ARRAYS:  # which are the same to every version
         _check_version(place, manifest["versions"].get("scikit-learn"))
     if named == ARRAYS:
         head = _of_arrays(place, files[ARRAYS])

@@ -1,17 +1,32 @@
 """Contracts over every registered head: one API, honest probabilities."""
 
+import os
 import pickle
 import warnings
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, ParameterGrid, train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
-from ferembed.heads import HEADS, CalibratedSVC, Softmax, network_head
+from ferembed.heads import (
+    HEADS,
+    CalibratedSVC,
+    Forest,
+    Neighbors,
+    Softmax,
+    _jobs,
+    network_head,
+)
+from ferembed.kernels import Machine
 
 every_head = pytest.mark.parametrize("name", HEADS.names())
 
@@ -25,10 +40,7 @@ _DRAWN = "rows are drawn at random, so a weight of 2 is not the same as two copi
 _FOLDS = "the calibration deals rows to folds, and copies of a row to several"
 EXPECTED = {
     "CalibratedSVC": {"check_sample_weight_equivalence_on_dense_data": _FOLDS},
-    "RandomForestClassifier": {
-        "check_sample_weight_equivalence_on_dense_data": _DRAWN,
-        "check_sample_weight_equivalence_on_sparse_data": _DRAWN,
-    },
+    "Forest": {"check_sample_weight_equivalence_on_dense_data": _DRAWN},
     "BaggingClassifier": {"check_sample_weight_equivalence_on_dense_data": _DRAWN},
 }
 
@@ -147,3 +159,136 @@ def test_softmax_answers_as_scikit_learns_logistic_regression(data, classes):
     ours, theirs = Softmax(C=0.1).fit(X, y), LogisticRegression(C=0.1, max_iter=1000).fit(X, y)
     assert ours.predict_proba(unseen) == pytest.approx(theirs.predict_proba(unseen), abs=1e-6)
     assert (ours.predict(unseen) == theirs.predict(unseen)).all()
+
+
+@pytest.fixture(scope="module")
+def plain(data):
+    """A forest of whole values, and scikit-learn's on the same rows."""
+    X, unseen, y, _ = data
+    X, unseen = (np.clip(np.round(rows), -2, 2) for rows in (X, unseen))
+    settings = {"min_samples_leaf": 2, "max_features": "log2", "random_state": 0}
+    ours = Forest(30, **settings).fit(X, y)
+    theirs = RandomForestClassifier(30, **settings).fit(X, y)
+    return ours, theirs, unseen
+
+
+def test_a_forest_answers_as_scikit_learns_where_every_value_has_its_bin(plain):
+    ours, theirs, unseen = plain
+    assert ours.predict_proba(unseen) == pytest.approx(theirs.predict_proba(unseen), abs=1 / 255)
+
+
+def test_a_forest_is_arrays_of_few_bytes(plain):
+    ours, theirs, _ = plain
+    assert len(ours.features_) == sum(tree.tree_.node_count for tree in theirs.estimators_)
+    assert ours.features_.dtype == ours.splits_.dtype == ours.shares_.dtype == np.uint8
+    assert len(pickle.dumps(ours)) < len(pickle.dumps(theirs)) / 5
+
+
+def test_a_forest_without_bins_says_so(data):
+    with pytest.raises(ValueError, match="bins is 300; it is a number from 2 to 256"):
+        Forest(bins=300).fit(data[0], data[2])
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("metric", ["minkowski", "manhattan"])
+@pytest.mark.parametrize("k", [1, 7, 400])
+def test_neighbours_answer_as_scikit_learns(data, weights, metric, k):
+    X, unseen, y, _ = data
+    unseen = np.concatenate([unseen, X[:50]])  # of which some are rows themselves
+    ours = Neighbors(k, weights=weights, metric=metric).fit(X, y)
+    theirs = KNeighborsClassifier(k, weights=weights, metric=metric).fit(X, y)
+    assert ours.predict_proba(unseen) == pytest.approx(theirs.predict_proba(unseen), abs=1e-5)
+    distances, nearest = ours.kneighbors(unseen)
+    expected, same = theirs.kneighbors(unseen)
+    assert np.sort(distances) == pytest.approx(expected, abs=1e-5)
+    assert (np.sort(nearest) == np.sort(same)).all()
+
+
+def test_neighbours_far_from_the_origin_and_near_each_other_are_told_apart():
+    rng = np.random.default_rng(0)
+    X = (1000 + rng.normal(size=(2000, 8))).astype(np.float32)
+    near = X + np.float32(1 / 1024)
+    _, nearest = Neighbors(1).fit(X, np.arange(2000) % 7).kneighbors(near)
+    assert (nearest[:, 0] == np.arange(2000)).all()
+
+
+def test_compact_neighbours_know_their_own_rows_and_take_half_the_room(data):
+    X, _, y, _ = data
+    large = X * 1e6  # more than a float16 holds
+    whole, half = (Neighbors(3, compact=compact).fit(large, y) for compact in (False, True))
+    assert half.rows_.nbytes == whole.rows_.nbytes / 2
+    distances, _ = half.kneighbors(large)
+    assert (distances.min(axis=1) == 0).all()
+    assert np.abs(half.predict_proba(large) - whole.predict_proba(large)).mean() < 0.01
+
+
+def test_more_neighbours_than_rows_are_refused(data):
+    few = Neighbors(6).fit(data[0][:5], data[2][:5])
+    with pytest.raises(ValueError, match="n_neighbors is 6 and there are 5 rows. Ask for 1 to 5."):
+        few.predict(data[1])
+
+
+@pytest.mark.parametrize("kernel", ["linear", "poly", "rbf", "sigmoid"])
+@pytest.mark.parametrize("classes", [["angry", "sad"], ["angry", "fear", "happy", "sad"]])
+def test_the_svm_decides_as_scikit_learns(data, kernel, classes):
+    X, unseen, y, _ = data
+    X, y = X[np.isin(y, classes)] / 8, y[np.isin(y, classes)]
+    unseen = unseen / 8
+    theirs = SVC(C=2, kernel=kernel, decision_function_shape="ovo", tol=1e-6).fit(X, y)
+    expected = theirs.decision_function(unseen).reshape(len(unseen), -1)
+    assert Machine.of(theirs).decisions(unseen) == pytest.approx(expected, rel=2e-5, abs=2e-5)
+    ours = CalibratedSVC(2, kernel=kernel).fit(X, y)
+    assert ours.machine_.decisions(unseen) == pytest.approx(expected, abs=0.02)  # libsvm stops
+
+
+def test_a_kernel_that_is_too_large_for_the_memory_changes_no_answer(data, monkeypatch):
+    X, unseen, y, _ = data
+    expected = CalibratedSVC().fit(X, y).predict_proba(unseen)
+    monkeypatch.setattr("ferembed.kernels._LARGEST", 200)
+    assert CalibratedSVC().fit(X, y).predict_proba(unseen) == pytest.approx(expected, abs=1e-3)
+
+
+def test_weights_of_rows_count_as_in_scikit_learn(data):
+    X, unseen, y, _ = data
+    weights = np.random.default_rng(0).integers(0, 3, len(X))
+    ours = CalibratedSVC(class_weight={"sad": 3}).fit(X, y, weights)
+    theirs = SVC(class_weight={"sad": 3}, decision_function_shape="ovo", gamma=1 / X.shape[1])
+    ours.set_params(gamma="auto").fit(X, y, weights)
+    theirs.fit(X, y, weights)
+    assert ours.machine_.decisions(unseen) == pytest.approx(
+        theirs.decision_function(unseen), abs=5e-3
+    )
+
+
+def test_an_svm_without_a_kernel_names_those_that_are_known(data):
+    with pytest.raises(ValueError, match="kernel is 'rfb'; known: linear, poly, rbf, sigmoid"):
+        CalibratedSVC(kernel="rfb").fit(data[0], data[2])
+
+
+def test_a_head_that_was_saved_with_scikit_learns_svc_answers_as_it_did(data):
+    X, unseen, y, _ = data
+    head = CalibratedSVC().fit(X, y)
+    expected = head.predict_proba(unseen)
+    head.machine_ = SVC(decision_function_shape="ovo").fit(X, y)
+    assert head.predict_proba(unseen) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@every_head
+def test_threads_change_no_answer(name, jobs, data):
+    X, unseen, y, _ = data
+    many = np.tile(unseen, (3, 1))
+    head = HEADS[name].make()
+    alone = clone(head)
+    with threadpool_limits(1):
+        expected = alone.fit(X, y).predict_proba(many)
+    head.set_params(**{key: jobs for key in head.get_params() if key.endswith("n_jobs")})
+    assert head.fit(X, y).predict_proba(many) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_a_head_in_a_worker_starts_no_threads_of_its_own(backend):
+    assert _jobs(-1) == os.cpu_count()
+    assert _jobs(None) == 1
+    with Parallel(2, backend=backend) as workers:
+        assert workers(delayed(_jobs)(-1) for _ in range(2)) == [1, 1]
