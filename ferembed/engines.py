@@ -66,14 +66,17 @@ def compiled(network: Any, cores: int = 0, engine: str = "openvino") -> Compiled
     if cores:
         settings["INFERENCE_NUM_THREADS"] = str(cores)
     runnable = openvino.Core().compile_model(network, "CPU", settings)
-    local = threading.local()
+    idle: list[Any] = []
 
     def forward(batch: Floats) -> list[Floats]:
-        # A request serves one caller at a time.
-        if not hasattr(local, "request"):
-            local.request = runnable.create_infer_request()
-        answers = local.request.infer([batch], share_inputs=True)
-        return [np.array(answer) for answer in answers.values()]
+        try:
+            request = idle.pop()  # one serves a single caller at a time
+        except IndexError:
+            request = runnable.create_infer_request()
+        answers = request.infer([batch], share_inputs=True)
+        copies = [np.array(answer) for answer in answers.values()]
+        idle.append(request)
+        return copies
 
     return forward
 

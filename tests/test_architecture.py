@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "preprocess": {*_ROOTS, "images"},
     "download": _ROOTS,
     "weights": {*_ROOTS, "download"},
-    "faces": {*_ROOTS, "engines", "images", "weights"},
+    "faces": {*_ROOTS, "ahead", "engines", "images", "weights"},
     "landmarks": {*_ROOTS, "engines", "images", "weights"},
     "backbones": {*_ROOTS, "engines", "images", "landmarks", "preprocess", "weights"},
     "store": {*_ROOTS, "weights"},

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed.ahead import ahead
 from ferembed.engines import Floats, choose_engine, compiled
 from ferembed.errors import WeightsError
 from ferembed.faces.face import DETECTORS, Face
@@ -120,8 +121,8 @@ class Cascade:
         import cv2
 
         height, width = pixels.shape[:2]
-        kept = [np.empty((0, 5))]
-        for scale in _scales(min(height, width)):
+
+        def at_scale(scale: float) -> Boxes:
             size = int(width * scale), int(height * scale)
             level = np.float32(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
             shifts, scores = (found[0] for found in self._propose(level[None]))
@@ -130,8 +131,10 @@ class Cascade:
             windows = np.hstack([corners + 1, corners + WINDOW])
             boxes = windows + shifts[rows, columns].astype(np.float64) * (WINDOW - 1)
             found = np.column_stack([boxes / scale, scores[rows, columns, 1]])
-            kept.append(_apart(found, 0.5))
-        return _squares(_apart(np.concatenate(kept), 0.7))
+            return _apart(found, 0.5)
+
+        kept = ahead(at_scale, _scales(min(height, width)))
+        return _squares(_apart(np.concatenate([np.empty((0, 5)), *kept]), 0.7))
 
 
 def _scales(shorter_side: int) -> NDArray[np.float64]:
@@ -144,12 +147,14 @@ def _ask(
 ) -> Iterator[Boxes]:
     """What a network answers to parts of a photo, so many at once and of this side, by output."""
     at_once, side = given
-    answers = []
-    for start in range(0, len(boxes), at_once):
+
+    def answer(start: int) -> list[Floats]:
         parts = _parts(pixels, boxes[start : start + at_once], side)
         # A batch of another size would have the network compiled again.
         batch = np.concatenate([parts, np.zeros((at_once - len(parts), side, side, 3), np.float32)])
-        answers.append([answer[: len(parts)] for answer in network(batch)])
+        return [answer[: len(parts)] for answer in network(batch)]
+
+    answers = ahead(answer, range(0, len(boxes), at_once))
     return (np.concatenate(parts).astype(np.float64) for parts in zip(*answers, strict=True))
 
 
