@@ -15,23 +15,23 @@ R = TypeVar("R")
 THREADS = min(4, os.cpu_count() or 1)
 
 
-def ahead(work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+def ahead(work: Callable[[T], R], tasks: Iterable[T], threads: int = THREADS) -> Iterator[R]:
     """What `work` makes of each task, in their order.
 
     Tasks are drawn by the thread that asks, and a single one is worked on by it. Of more, as many
-    are under way as there are THREADS. No thread is left behind, however the caller leaves off.
+    are under way as there are threads. None of those is left behind, however the caller leaves off.
     """
     tasks = iter(tasks)
     first = list(islice(tasks, 2))
     if len(first) < 2:
         yield from map(work, first)
         return
-    with ThreadPoolExecutor(THREADS) as threads:
+    with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[R]] = deque()
         try:
             for task in chain(first, tasks):
-                under_way.append(threads.submit(work, task))
-                if len(under_way) > THREADS:
+                under_way.append(pool.submit(work, task))
+                if len(under_way) > threads:
                     yield under_way.popleft().result()
             while under_way:
                 yield under_way.popleft().result()

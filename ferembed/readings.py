@@ -10,15 +10,14 @@ import glob
 import json
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ferembed.ahead import ahead
 from ferembed.annotate import annotate
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
@@ -99,7 +98,7 @@ def read_photos(
     photo is read, the faces of the next are looked for.
     """
     taken: set[str] = set()
-    for photo, reading, image, found in _ahead(pipeline, photos, journal):
+    for photo, reading, image, found in _found(pipeline, photos, journal):
         if reading is None:
             predictions = pipeline.read([crop for _, crop in found], [face for face, _ in found])
             reading = Reading(photo, tuple(predictions))
@@ -118,7 +117,7 @@ def read_photos(
 _Found = tuple[str, "Reading | None", "Image | None", list[tuple[Face, Image]]]
 
 
-def _ahead(pipeline: Pipeline, photos: Iterable[str], journal: Journal | None) -> Iterator[_Found]:
+def _found(pipeline: Pipeline, photos: Iterable[str], journal: Journal | None) -> Iterator[_Found]:
     """Each photo with its faces, or with the reading that needs none: known, or an error."""
     recipe = FaceRecipe.of(pipeline.detector)
 
@@ -131,21 +130,7 @@ def _ahead(pipeline: Pipeline, photos: Iterable[str], journal: Journal | None) -
             return photo, Reading(photo, error=str(error)), None, []
         return photo, None, image, recipe(image)
 
-    with ThreadPoolExecutor(1) as pool:
-        waiting: deque[Future[_Found]] = deque()
-        try:
-            for photo in photos:
-                waiting.append(pool.submit(find, photo))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-_AHEAD = 2  # photos: a large one takes 300 MB
+    return ahead(find, photos, threads=1)  # a large photo takes 300 MB
 
 
 def _save(drawn: Image, path: Path) -> None:
