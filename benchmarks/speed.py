@@ -230,16 +230,15 @@ def main() -> None:
     if unknown := [name for name in options.rows if name not in ROWS]:
         parser.error(f"no row is called {unknown[0]!r}; known: {', '.join(ROWS)}")
     here = machine()
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    if results.get("machine") != here:
-        results = {"machine": here, "rows": {}}
     with tempfile.TemporaryDirectory() as scratch:
-        results["limits"] = limits(Path(scratch))
+        now = limits(Path(scratch))
     for name in options.rows or ROWS:
         with tempfile.TemporaryDirectory() as scratch:
             measured = ROWS[name](Bench(options.data, Path(scratch))).to_dict()
-        results["rows"][name] = measured
-        RESULTS.parent.mkdir(exist_ok=True)
+        # Read anew: another process may have measured other rows meanwhile.
+        results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        rows = results["rows"] if results.get("machine") == here else {}
+        results = {"machine": here, "limits": now, "rows": {**rows, name: measured}}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         ratio = f"{measured['ratio']:.2f}x, " if "ratio" in measured else ""
         print(f"{name}: {ratio}{measured['seconds']:.4g} s", measured["goals"], flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import statistics
 import subprocess
@@ -18,14 +19,17 @@ from networks import multiplications
 from speed import MATRIX, Bench, Row, matrix_product, row
 
 from ferembed import Embedder, Pipeline, load_image
-from ferembed.backbones import BACKBONES, LoadRequest, load_backbone
+from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone
+from ferembed.backbones.engines import _converted
 from ferembed.demo import photo
 from ferembed.embedder import BATCH
-from ferembed.engines import precision
+from ferembed.engines import compiled_for_batches
 from ferembed.heads import HEADS
 from ferembed.images import open_source
 from ferembed.store import EmbeddingStore
+from ferembed.weights import read_weights
 
+KINDS = {"openvino": "float32", "openvino-bf16": "bfloat16", "int8": "int8, which is no engine"}
 PRODUCTS = 10  # in a round: about as long as a small network takes
 SCRIPT = """
 import sys
@@ -82,10 +86,17 @@ def network(
     def measure(bench: Bench) -> Row:
         import keras
 
+        kind = KINDS[engine]
         spec = BACKBONES[name]
         weights = None if spec.weights and spec.weights.find() else "random"
         layer = spec.layers[0][0]
-        ours = load_backbone(LoadRequest(name, weights=weights, engine=engine))
+        ours: Any
+        if engine == "int8":
+            learned = bench.faces.split("train").images
+            some = [open_source(learned[i]).image() for i in range(0, len(learned), 448)]
+            ours = Int8(LoadRequest(name, weights=weights, engine="openvino"), some)
+        else:
+            ours = load_backbone(LoadRequest(name, weights=weights, engine=engine))
         exact: Any = load_backbone(LoadRequest(name, weights=weights, engine="keras"))
         model = keras.Model(exact.model.inputs[0], exact.model.get_layer(layer).output)
         data = bench.faces.split("validation")
@@ -108,7 +119,7 @@ def network(
         def by_keras(turn: Iterator[Any]) -> None:
             found[1].append(model.predict(next(turn), size, verbose=0))
 
-        product = matrix_product("bfloat16" if precision(engine) == "bf16" else "float32")
+        product = matrix_product("float32" if kind == "float32" else "bfloat16")
         turns = [iter([prepared[0], *prepared]) for _ in range(2)]
         by_us, by_them, by_products = bench.rounds(
             partial(by_ours, turns[0]),
@@ -118,14 +129,14 @@ def network(
         )
         vectors, reference = (np.concatenate(some[1:]) for some in found)
         norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(reference, axis=1)
+        alike = (vectors * reference).sum(axis=1)[norms > 0] / norms[norms > 0]
         flops = 2 * multiplications(model) * faces
         rates = [flops / s / 1e9 for s in by_us]
         limits = [PRODUCTS * 2 * MATRIX**3 / s / 1e9 for s in by_products]
         pairs = zip(rates, limits, strict=True)
         labels = data.labels[order]
         return Row(
-            what=f"{len(vectors):,} faces through {name}, "
-            f"{'bfloat16' if precision(engine) else 'float32'}, {faces} a round",
+            what=f"{len(vectors):,} faces through {name}, {kind}, {faces} a round",
             against=f"the same graph by Keras predict, batch {size}",
             seconds_ours=by_us,
             seconds_theirs=by_them,
@@ -136,13 +147,37 @@ def network(
                 "matrix_gflops": statistics.median(limits),
                 "share_of_matrix_rate": statistics.median(rate / limit for rate, limit in pairs),
                 "difference": float(np.abs(vectors - reference).max()),
-                "cosine": float(((vectors * reference).sum(axis=1) / norms).min()),
+                "cosine": float(alike.min()),
                 "accuracy_points_lost": _points_lost(reference, vectors, labels),
                 "weights": "random" if weights else "those that ship",
             },
         )
 
     return measure
+
+
+class Int8(Backbone):
+    """The network in integers of 8 bits, by NNCF, with ranges measured on these faces.
+
+    It is measured here to see whether it is worth an engine.
+    """
+
+    def __init__(self, request: LoadRequest, faces: Sequence[Any]) -> None:
+        import nncf
+        import openvino
+
+        spec = request.spec
+        super().__init__(spec.preprocess, request.dim)
+        load_backbone(request)  # which converts it
+        whole = openvino.Core().read_model(_converted(request, spec.build, read_weights))
+        cut = openvino.Model([whole.output(spec.layers[0][0])], whole.get_parameters(), spec.name)
+        batches = nncf.Dataset([self.preprocess([face]) for face in faces])
+        mixed = nncf.QuantizationPreset.MIXED
+        quantized = nncf.quantize(cut, batches, subset_size=len(faces), preset=mixed)
+        self._forward = compiled_for_batches(quantized, "openvino-bf16")  # where not in integers
+
+    def forward(self, batch: Any) -> Any:
+        return self._forward(batch)[0]
 
 
 def _points_lost(exact: Any, rounded: Any, labels: Any) -> float:
@@ -168,6 +203,10 @@ for _name, _batches, _rounds, _faces, _times in (
     _rounded = [f"ratio >= {_times[1]}", *ROUNDED]
     row(_name)(network(_name, "openvino", _batches, _exact, _rounds, _faces))
     row(f"{_name}-bf16")(network(_name, "openvino-bf16", _batches, _rounded, _rounds, _faces))
+
+if importlib.util.find_spec("nncf"):
+    _goals = ["ratio >= 8", "accuracy_points_lost <= 0.5"]
+    row("vggface2-resnet50-int8")(network("vggface2-resnet50", "int8", [32], _goals, 8, 256))
 
 
 @row("stages")
