@@ -141,13 +141,37 @@ class Opened:
             return _from_pil(self._content, self.name, max_pixels)
 
 
+class _Silence:
+    """Ignores warnings while any thread is inside; catch_warnings alone is for one at a time."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._turn:
+            if not self._inside:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._turn:
+            self._inside -= 1
+            if not self._inside:
+                self._caught.__exit__(None, None, None)
+
+
+_silence = _Silence()
+
+
 def _decode(encoded: bytes, name: str, max_pixels: int) -> Image:
     import PIL.Image
 
     if not encoded:
         raise ImageError(f"{name} is empty (0 bytes).")
-    with _damage(name), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _damage(name), _silence:
         # Pillow's own limit is global; ours is checked below, from the same header.
         with _opening:
             limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None

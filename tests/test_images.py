@@ -1,8 +1,10 @@
 import io
 import os
 import struct
+import warnings
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -41,6 +43,14 @@ def test_a_path_and_bytes_give_the_same_rgb(tmp_path, as_source):
     image = load_image(as_source(path))
     assert image.dtype == np.uint8
     assert image.tolist() == [[[255, 0, 0]] * 3] * 2
+
+
+def test_decoding_by_many_threads_leaves_the_filters_of_warnings_as_they_were():
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        images = list(pool.map(load_image, [encoded(RED)] * 400))
+    assert len(images) == 400
+    assert warnings.filters == before
 
 
 def test_a_member_of_a_zip_is_read_where_it_is(tmp_path):
