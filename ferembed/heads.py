@@ -536,7 +536,7 @@ for _head in (
     Head(
         "knn",
         "k nearest neighbours, weighted by distance",
-        lambda: Neighbors(30, weights="distance", n_jobs=-1),
+        lambda: Neighbors(30, weights="distance", compact=True, n_jobs=-1),
         {
             "n_neighbors": [1, 5, 10, 20, 30, 50, 100],
             "weights": ["uniform", "distance"],

@@ -140,8 +140,8 @@ def fit_machines(
     """For each part of the rows the machine that scikit-learn's SVC would find on it.
 
     `codes` are the classes as numbers from 0; each part has rows of every class. The kernel of two
-    classes is worked out once for all parts, `n_jobs` of which are solved at a time. Where it is
-    too large for the memory, libsvm works it out.
+    classes is worked out once for all parts, `n_jobs` of which are solved at a time, unless it is
+    too large for the memory.
     """
     center = kernel.center(X)
     X = X - center
@@ -163,8 +163,12 @@ def fit_machines(
                     within[one] = kernel(X[members[one]], X[members[one]])
             across = kernel(X[members[first]], X[members[second]])
             values = _joined(within[first], across, within[second])
-        solved = Parallel(n_jobs, require="sharedmem")(
-            delayed(_solve)(X, codes, weights, both, row[both], values, kernel, C, cache_size)
+        solver = SVC if values is not None else _solver()
+        jobs = n_jobs if solver is SVC else 1  # the other has threads of its own
+        solved = Parallel(jobs, require="sharedmem")(
+            delayed(_solve)(
+                X, codes, weights, both, row[both], values, kernel, solver, C, cache_size
+            )
             for row in chosen
         )
         for number, (support, dual, intercept) in enumerate(solved):
@@ -175,6 +179,18 @@ def fit_machines(
         Machine(kernel, center, X[row], squared_lengths(X[row]), dual[row], intercept)
         for row, dual, intercept in zip(used, duals, intercepts, strict=True)
     ]
+
+
+def _solver() -> Any:
+    """What fits without a kernel in memory: scikit-learn-intelex, where it is installed.
+
+    It cannot be loaded after OpenVINO has run a network, which brings an older TBB along.
+    """
+    try:
+        import sklearnex.svm
+    except ImportError:
+        return SVC
+    return sklearnex.svm.SVC
 
 
 def _joined(first: Matrix, across: Matrix, second: Matrix) -> NDArray[np.float64]:
@@ -194,12 +210,13 @@ def _solve(
     chosen: NDArray[np.bool_],
     values: NDArray[np.float64] | None,
     kernel: Kernel,
+    solver: Any,
     C: float,
     cache_size: float,
 ) -> tuple[Rows, NDArray[np.float64], float]:
     """The support vectors between two classes, their weights, and the intercept."""
     rows = both[chosen]
-    machine = SVC(C=C, kernel=kernel.name, gamma=kernel.gamma, cache_size=cache_size)
+    machine = solver(C=C, kernel=kernel.name, gamma=kernel.gamma, cache_size=cache_size)
     if values is None:
         machine.fit(X[rows], codes[rows], weights[rows])
     else:

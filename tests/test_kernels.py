@@ -1,0 +1,55 @@
+"""Heads with scikit-learn-intelex and without it, in processes of their own."""
+
+import numpy as np
+import pytest
+
+from ferembed.heads import HEADS
+from tests.conftest import run_python
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import numpy as np
+task, intelex, folder = {arguments!r}
+if intelex == "without":
+    sys.modules.update(sklearnex=None, daal4py=None, onedal=None)
+import skops.io
+import ferembed.kernels
+from ferembed.bundle import _open_head
+from ferembed.heads import HEADS
+ferembed.kernels._LARGEST = 10  # so that few rows are fitted as very many are
+rng = np.random.default_rng(0)
+labels = np.array(["happy", "sad", "angry"] * 50)
+vectors = rng.normal(size=(150, 8)) + 0.5 * rng.normal(size=(3, 8))[np.arange(150) % 3]
+for name in HEADS:
+    path = Path(folder) / f"{{name}} {{intelex}}"
+    if task == "fit":
+        skops.io.dump(HEADS[name].make().fit(vectors, labels), path)
+    else:
+        for saved in ("with", "without"):
+            content = (Path(folder) / f"{{name}} {{saved}}").read_bytes()
+            shares = _open_head(path, content, ()).predict_proba(vectors)
+            np.save(f"{{path}} reads {{saved}}.npy", shares)
+print(bool(sys.modules.get("sklearnex")))
+"""
+
+
+@pytest.mark.slow
+def test_scikit_learn_intelex_changes_no_answer_and_models_open_without_it(tmp_path):
+    pytest.importorskip("sklearnex")
+    for task in ("fit", "read"):
+        for intelex in ("with", "without"):
+            done = run_python(SCRIPT.format(arguments=(task, intelex, str(tmp_path))))
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.split() == [str(task == "fit" and intelex == "with")]
+    for head in HEADS:
+        shares = {
+            (saved, read): np.load(tmp_path / f"{head} {read} reads {saved}.npy")
+            for saved in ("with", "without")
+            for read in ("with", "without")
+        }
+        for saved in ("with", "without"):
+            expected = pytest.approx(shares[saved, "without"], abs=1e-9)
+            assert shares[saved, "with"] == expected, head
+        expected = pytest.approx(shares["without", "without"], abs=0.01)
+        assert shares["with", "without"] == expected, head
