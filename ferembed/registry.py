@@ -42,7 +42,7 @@ class Registry(Generic[T]):
         return [*self._things, *sorted(others - self._things.keys())]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._things or name in self.names()
+        return isinstance(name, str) and (name in self._things or name in self.names())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
