@@ -35,6 +35,7 @@ from ferembed.kernels import (
 )
 from ferembed.registry import Registry
 
+_WALKING = 256  # rows that go down the trees side by side
 _GROUP = 32  # neighbours of which the nearest is found first
 _ASKED = 128  # rows whose distances from all neighbours are held at a time
 
@@ -294,9 +295,8 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, dtype=np.float32, reset=False)
         roots, child, features, thresholds, leaves = self._walk
         shares = np.empty((len(X), len(self.classes_)))
-        step = 256
-        for start in range(0, len(X), step):
-            rows = X[start : start + step]
+        for start in range(0, len(X), _WALKING):
+            rows = X[start : start + _WALKING]
             begins = np.repeat(np.arange(len(rows), dtype=np.int32) * X.shape[1], len(roots))
             values, at = rows.ravel(), np.tile(roots, len(rows))
             while True:
@@ -306,7 +306,8 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     break
                 at = below
             reached = leaves.take(at).reshape(len(rows), -1)
-            shares[start : start + step] = self.shares_[reached].sum(axis=1, dtype=np.uint32)
+            found = self.shares_[reached].sum(axis=1, dtype=np.uint32)
+            shares[start : start + _WALKING] = found
         return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -370,15 +371,13 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.codes_ = codes.astype(np.min_scalar_type(len(self.classes_)))
         self.scale_ = float(2 ** np.ceil(np.log2(np.abs(X).max() or 1)))
-        self.rows_ = self._rounded(X)
+        self.rows_ = self._scaled(X).astype(np.float16 if self.compact else np.float32)
         self._ready = self._prepared()
         return self
 
-    def _rounded(self, X: Matrix) -> NDArray[Any]:
-        """Rows as they are kept: at a scale at which float16 holds them."""
-        if self.compact:
-            return np.asarray(np.clip(X / self.scale_, -6e4, 6e4), np.float16)
-        return X
+    def _scaled(self, X: Matrix) -> Matrix:
+        """Rows at a scale at which float16 holds them, and squares are no infinity."""
+        return np.asarray(np.clip(X / np.float32(self.scale_), -6e4, 6e4))
 
     def _prepared(self) -> tuple[Matrix, Matrix]:
         """The center of the rows, and what gives distances when multiplied by (-2 * row, 1).
@@ -414,14 +413,14 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         k, n = self.n_neighbors, len(self.rows_)
         if not 1 <= k <= n:
             raise ValueError(f"n_neighbors is {k} and there are {n} rows. Ask for 1 to {n}.")
-        X = self._rounded(X).astype(np.float32) - center
+        X = self._scaled(X).astype(self.rows_.dtype).astype(np.float32) - center
         rows, lengths = extended[:n, :-1], extended[:n, -1]
         if self.metric not in ("minkowski", "euclidean"):
             search = NearestNeighbors(
                 n_neighbors=k, metric=self.metric, algorithm="brute", n_jobs=_jobs(self.n_jobs)
             )
             distances, nearest = search.fit(rows).kneighbors(X)
-            return distances, nearest
+            return distances * self.scale_, nearest
         own = squared_lengths(X)[:, None]
         asked = np.concatenate([-2 * X, np.ones_like(own)], axis=1)
 
@@ -435,7 +434,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         one, other = np.nonzero(distances < 1e-3 * (own + lengths[nearest]))
         if len(one):  # there single precision cancels out
             distances[one, other] = ((X[one] - rows[nearest[one, other]]) ** 2).sum(axis=1)
-        return np.sqrt(distances), nearest
+        return np.sqrt(distances) * self.scale_, nearest
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         distances, nearest = self.kneighbors(X)

@@ -214,11 +214,13 @@ def test_neighbours_far_from_the_origin_and_near_each_other_are_told_apart():
 
 def test_compact_neighbours_know_their_own_rows_and_take_half_the_room(data):
     X, _, y, _ = data
-    large = X * 1e6  # more than a float16 holds
+    large = X * np.float32(1e25)  # more than a float16 holds, or a float32 when it is squared
     whole, half = (Neighbors(3, compact=compact).fit(large, y) for compact in (False, True))
     assert half.rows_.nbytes == whole.rows_.nbytes / 2
     distances, _ = half.kneighbors(large)
     assert (distances.min(axis=1) == 0).all()
+    expected, _ = KNeighborsClassifier(3).fit(X, y).kneighbors(X)
+    assert np.sort(distances) / 1e25 == pytest.approx(expected, abs=0.02)
     assert np.abs(half.predict_proba(large) - whole.predict_proba(large)).mean() < 0.01
 
 
