@@ -812,7 +812,9 @@ def _parser() -> argparse.ArgumentParser:
         )
 
     def add_engine(added: argparse.ArgumentParser, store: str = "disk") -> None:
-        added.add_argument("--engine", default="auto", help="auto, openvino or keras")
+        added.add_argument(
+            "--engine", default="auto", help="auto, openvino, openvino-bf16 or keras"
+        )
         add_store(added, store)
 
     def add_store(added: argparse.ArgumentParser, store: str = "disk") -> None:
