@@ -91,21 +91,22 @@ def compiled_for_batches(network: Any, engine: str = "openvino") -> Compiled:
     settings = {"PERFORMANCE_HINT": "THROUGHPUT", **_precision_hint(engine)}
     requests = openvino.AsyncInferQueue(openvino.Core().compile_model(network, "CPU", settings))
     turn = threading.Lock()
-    answers: dict[int, list[Floats]] = {}
 
-    def keep(request: Any, start: int) -> None:
+    def keep(request: Any, place: tuple[dict[int, list[Floats]], int]) -> None:
+        answers, start = place  # of its own call: one that was stopped may have left others running
         answers[start] = [np.array(tensor.data) for tensor in request.output_tensors]
 
     requests.set_callback(keep)
 
     def forward(batch: Floats) -> list[Floats]:
         rows = max(1, min(_AT_ONCE, len(batch) // len(requests)))
+        answers: dict[int, list[Floats]] = {}
         with turn:
-            answers.clear()
             for start in range(0, len(batch), rows):
-                requests.start_async([batch[start : start + rows]], start, share_inputs=True)
+                part = batch[start : start + rows]
+                requests.start_async([part], (answers, start), share_inputs=True)
             requests.wait_all()
-            parts = [answers[start] for start in sorted(answers)]
+        parts = [answers[start] for start in sorted(answers)]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     return forward
