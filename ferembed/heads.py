@@ -37,7 +37,7 @@ from ferembed.registry import Registry
 
 _WALKING = 256  # rows that go down the trees side by side
 _GROUP = 32  # neighbours of which the nearest is found first
-_ASKED = 128  # rows whose distances from all neighbours are held at a time
+_ASKED = 256  # rows whose distances from all neighbours are held at a time
 
 
 class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
