@@ -69,8 +69,8 @@ def fit_machine(X: NDArray[np.float32], y: NDArray[Any]) -> Machine:
     codes = np.unique(y, return_inverse=True)[1]
     kernel = Kernel("rbf", 1 / (X.shape[1] * X.var(dtype=np.float64)))
     every = [np.arange(len(X))]
-    weights = np.ones(len(X))
-    return fit_machines(X, codes, every, weights, kernel=kernel, C=1, cache_size=1000, n_jobs=1)[0]
+    settings: dict[str, Any] = {"C": 1, "cache_size": 1000, "n_jobs": cpu_count()}
+    return fit_machines(X, codes, every, np.ones(len(X)), kernel=kernel, **settings)[0]
 
 
 def answers(decisions: NDArray[np.float64], classes: NDArray[Any]) -> NDArray[Any]:

@@ -23,6 +23,7 @@ Rows = NDArray[np.intp]
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
 _BLOCK = 1 << 22  # kernel values at a time in a prediction: they stay in the processor's cache
+_TOGETHER = 512  # rows of a kernel that one thread works out at a time
 _LARGEST = 16_000  # rows of two classes whose kernel is held in memory, 8 bytes a value
 
 
@@ -72,6 +73,11 @@ class Kernel:
         if self.name == "rbf":
             return np.asarray(rows.mean(axis=0))
         return np.zeros(rows.shape[1], np.float32)
+
+    def between(self, a: Matrix, b: Matrix, n_jobs: int) -> Matrix:
+        """(n, m): the kernel of each row of `a` and each of `b`."""
+        lengths = squared_lengths(b)
+        return in_parts(lambda rows: (self(rows, b, lengths),), a, _TOGETHER, n_jobs)[0]
 
     def __call__(self, a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Matrix:
         if self.name == "rbf":
@@ -160,8 +166,8 @@ def fit_machines(
         if len(both) <= _LARGEST:
             for one in (first, second):
                 if one not in within:
-                    within[one] = kernel(X[members[one]], X[members[one]])
-            across = kernel(X[members[first]], X[members[second]])
+                    within[one] = kernel.between(X[members[one]], X[members[one]], n_jobs)
+            across = kernel.between(X[members[first]], X[members[second]], n_jobs)
             values = _joined(within[first], across, within[second])
         solver = SVC if values is not None else _solver()
         jobs = n_jobs if solver is SVC else 1  # the other has threads of its own
