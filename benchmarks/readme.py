@@ -153,6 +153,37 @@ def start() -> str:
     return "\n".join([*lines, "", note])
 
 
+def speed() -> str:
+    """What was timed side by side with what it replaces, and what it was to reach."""
+    result = results("speed")
+    lines = [
+        "| what | against | seconds | times as fast | aims |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["rows"].values():
+        if not row["goals"]:
+            continue
+        aims = []
+        for goal, reached in row["goals"].items():
+            name, sign, number = goal.split()
+            found = f"{row[name]:.6f}" if name == "cosine" else f"{row[name]:.3g}"
+            missed = "" if reached else ", missed"
+            bound = "least" if sign == ">=" else "most"
+            aims.append(f"{name.replace('_', ' ')} {found} (at {bound} {number}{missed})")
+        ratio = f"{row['ratio']:.3g}" if "ratio" in row else ""
+        cells = row["what"], row["against"], f"{row['seconds']:.2g}", ratio, "; ".join(aims)
+        lines.append("| " + " | ".join(cells) + " |")
+    here, limits = result["machine"], result["limits"]
+    note = (
+        f"*Medians of five rounds or more, each of which times both sides. {here['cores']} cores "
+        f"of {here['cpu']} with {', '.join(here['instruction_sets'])}; its matrix products ran at "
+        f"{limits['float32_gflops']:.0f} GFLOP/s in float32 and {limits['bfloat16_gflops']:.0f} in "
+        f"bfloat16, files were read at {limits['disk_read_mb_per_s']:,.0f} MB/s, from memory at "
+        f"{limits['page_cache_read_mb_per_s']:,.0f}.*"
+    )
+    return "\n".join([*lines, "", note])
+
+
 def audit() -> str:
     """What is wrong with FER2013."""
     result = results("audit_fer2013")
@@ -180,6 +211,7 @@ def main() -> int:
         "backbones": backbones,
         "faces": faces,
         "start": start,
+        "speed": speed,
         "audit": audit,
     }
     for name, make in tables.items():

@@ -237,7 +237,9 @@ def main() -> None:
         # Read anew: another process may have measured other rows meanwhile.
         results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
         rows = results["rows"] if results.get("machine") == here else {}
-        results = {"machine": here, "limits": now, "rows": {**rows, name: measured}}
+        rows[name] = measured
+        ordered = {one: rows[one] for one in ROWS if one in rows}
+        results = {"machine": here, "limits": now, "rows": ordered}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         ratio = f"{measured['ratio']:.2f}x, " if "ratio" in measured else ""
         print(f"{name}: {ratio}{measured['seconds']:.4g} s", measured["goals"], flush=True)
