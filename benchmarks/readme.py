@@ -27,9 +27,10 @@ def heads() -> str:
     columns = "head", "learned from", "accuracy", "without copies", "macro F1", "calibration error"
     columns = *columns, "its own faces", "size"
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    for row in result["heads"]:
+    ships = "symmetric network"
+    for row in sorted(result["heads"], key=lambda row: "network" not in row["head"]):
         cells = [
-            "**network** (ships)" if row["head"] == "network" else row["head"],
+            f"**{row['head']}** (ships)" if row["head"] == ships else row["head"],
             row["learned_from"],
             f"{row['accuracy']:.2%}",
             f"{row['accuracy_without_copies']:.2%}",
@@ -69,11 +70,12 @@ def networks() -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     parts = results("regions")
+    found = f"{parts['landmarks']['found_in_publictest']:.1%}"
     heads = ", ".join(f"{name} {row['accuracy']:.1%}" for name, row in parts["distances"].items())
     note = (
         f"*`regions`, on eyes, mouth and 13 distances: {parts['regions']['accuracy']:.1%} (its "
         f"authors: {parts['regions']['reported']}); heads on the distances alone: {heads}. One run "
-        f"each; landmarks are found in {parts['landmarks']['found_in_publictest']:.1%} of the faces.*"
+        f"each; landmarks are found in {found} of the faces.*"
     )
     return "\n".join([*lines, "", note])
 
@@ -144,6 +146,19 @@ def _gained(result: dict[str, Any]) -> str:
     return f"Margin and levelled eyes gain, on the half that chose them: {'; '.join(gains)}."
 
 
+def grids() -> str:
+    """The best pipeline of each grid that was run."""
+    lines = ["| grid | tried | best | accuracy | without copies | least |", "|---" * 6 + "|"]
+    for file in sorted((ROOT / "benchmarks" / "results" / "grids").glob("*.json")):
+        rows = json.loads(file.read_text())["rows"]
+        done = [row for row in rows if row["score"] is not None]
+        best = done[0]
+        cells = [f"`{file.stem}`", str(len(done)), best["name"]]
+        cells += [f"{best[key]:.2%}" for key in ("accuracy", "accuracy_without_copies")]
+        lines.append("| " + " | ".join([*cells, f"{done[-1]['accuracy']:.2%}"]) + " |")
+    return "\n".join(lines)
+
+
 def start() -> str:
     """How long the command line takes, cold."""
     result = results("start")
@@ -210,6 +225,7 @@ def main() -> int:
         "heads": heads,
         "backbones": backbones,
         "faces": faces,
+        "grids": grids,
         "start": start,
         "speed": speed,
         "audit": audit,

@@ -265,8 +265,8 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
         format = manifest["format"]
         if format == 1:
             manifest["pipeline"], format = _of_format_1(manifest["pipeline"]), 2
-        if format == 2:  # had no arrays for a head, and nothing else
-            format = FORMAT
+        if format == 2:  # knew neither arrays for a head nor symmetric vectors
+            manifest["pipeline"], format = {**manifest["pipeline"], "symmetric": False}, FORMAT
         if format == FORMAT:
             _check_manifest(manifest)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -286,6 +286,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "weights": (str, type(None)),
     "preprocess": (dict, type(None)),
     "normalize": (bool,),
+    "symmetric": (bool,),
 }
 _JOINED = {"backbone", "layer", "weights", "preprocess"}  # may be lists, to join vectors
 

@@ -662,12 +662,15 @@ def _report_failures(failures: Sequence[Any]) -> None:
 
 
 def _vector_settings(options: argparse.Namespace) -> dict[str, Any]:
-    settings = {name: getattr(options, name) for name in ("normalize", "store", "engine")}
+    settings = {name: getattr(options, name) for name in _OF_VECTORS}
     for name in ("backbone", "layer", "weights"):
         given = [value or None for value in getattr(options, name)]
         if given:  # a list of one is one for all
             settings[name] = given if len(given) > 1 else given[0]
     return {**settings, "verbose": not options.quiet}
+
+
+_OF_VECTORS = ("normalize", "symmetric", "store", "engine")
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -759,6 +762,9 @@ def _parser() -> argparse.ArgumentParser:
         ):
             added.add_argument(f"--{name}", action="append", default=[], help=meaning)
         added.add_argument("--normalize", action="store_true", help="vectors of unit length")
+        added.add_argument(
+            "--symmetric", action="store_true", help="the mean of a face and its mirror image"
+        )
         add_engine(added)
 
     def add_set(added: argparse.ArgumentParser, meaning: str) -> None:

@@ -75,6 +75,7 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     preprocess : a Preprocess of another recipe than the backbone's own
         (each of these three: one for all, or a list of one for each)
     normalize : scale each backbone's vector to unit length
+    symmetric : take the mean of the vectors of the face and of its mirror image, at twice the cost
     store : "disk" for the user's cache, "memory", "none", or the path of a file
     engine : "auto", "openvino" or "keras", which give the same vectors, or "openvino-bf16", twice
         as fast where the CPU has bfloat16: its vectors are kept apart from the others in the store
@@ -90,6 +91,7 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         weights: OneOrList[str | os.PathLike[str] | None] = None,
         preprocess: OneOrList[Preprocess | None] = None,
         normalize: bool = False,
+        symmetric: bool = False,
         store: str | os.PathLike[str] | EmbeddingStore = "disk",
         engine: str = "auto",
         max_pixels: int = MAX_PIXELS,
@@ -100,6 +102,7 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.weights = weights
         self.preprocess = preprocess
         self.normalize = normalize
+        self.symmetric = symmetric
         self.store = store
         self.engine = engine
         self.max_pixels = max_pixels
@@ -188,6 +191,8 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return request
 
     def _recipe(self, request: LoadRequest, **more: object) -> Recipe:
+        if self.symmetric:  # named only where it is: recipes of before it keep their fingerprints
+            more["symmetric"] = True
         return _recipe({**request.facts(), "normalize": bool(self.normalize), **more})
 
     def _kept_under(self, request: LoadRequest) -> Recipe:
@@ -225,7 +230,11 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             for done, batch in ahead(prepare, batches):
                 if not done:
                     continue
-                vectors = network.vectors(batch)
+                if self.symmetric:
+                    both = network.vectors(np.concatenate([batch, batch[:, :, ::-1]]))
+                    vectors = both.reshape(2, len(batch), -1).mean(axis=0)
+                else:
+                    vectors = network.vectors(batch)
                 if self.normalize:
                     squares = np.square(vectors).sum(axis=1, keepdims=True)
                     vectors /= np.sqrt(np.maximum(squares, _EPSILON))

@@ -61,7 +61,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    backbone, layer, weights, preprocess, normalize, store, engine, max_pixels, verbose :
+    backbone, layer, weights, preprocess, normalize, symmetric, store, engine, max_pixels, verbose :
         how faces become vectors, see `Embedder`
     head : the name of a head ("svm", "forest", "bagged-svm", "knn", "softmax"), or any scikit-learn
         classifier; its parameters are reached as head__C and so on
@@ -79,6 +79,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         weights: OneOrList[str | os.PathLike[str] | None] = None,
         preprocess: OneOrList[Preprocess | None] = None,
         normalize: bool = False,
+        symmetric: bool = False,
         store: str | os.PathLike[str] | EmbeddingStore = "disk",
         engine: str = "auto",
         max_pixels: int = MAX_PIXELS,
@@ -91,6 +92,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.weights = weights
         self.preprocess = preprocess
         self.normalize = normalize
+        self.symmetric = symmetric
         self.store = store
         self.engine = engine
         self.max_pixels = max_pixels
@@ -302,4 +304,4 @@ def _embed_labelled(embedder: Embedder, images: Iterable[Source], labels: NDArra
     return embedded
 
 
-_SAVED = ("backbone", "detector", "layer", "weights", "preprocess", "normalize")
+_SAVED = ("backbone", "detector", "layer", "weights", "preprocess", "normalize", "symmetric")

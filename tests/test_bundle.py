@@ -54,7 +54,12 @@ def replace_head(folder, content, name=HEAD):
 @pytest.mark.parametrize("name", ["model", "model.ferembed"])
 @pytest.mark.parametrize("head", HEADS.names())
 def test_a_loaded_model_answers_as_the_saved_one(head, name, tmp_path, faces, labels):
-    options = {"normalize": True, "layer": "dense2", "preprocess": Preprocess(equalize="clahe")}
+    options = {
+        "normalize": True,
+        "symmetric": True,
+        "layer": "dense2",
+        "preprocess": Preprocess(equalize="clahe"),
+    }
     cutting = FaceRecipe("mtcnn", margin=0.1, align="eyes")
     made = fitted(faces, labels, head, detector=cutting, **options)
     made.save(tmp_path / name)

@@ -44,12 +44,23 @@ def test_a_warm_store_computes_nothing(store, faces):
     assert (warm.hits, warm.computed) == (24, 0)
 
 
+def test_symmetric_vectors_are_the_mean_of_the_face_and_its_mirror_image(store, faces):
+    mirrored = np.ascontiguousarray(faces[:, :, ::-1])
+    plain = [embedder(store).transform(both) for both in (faces, mirrored)]
+    symmetric = embedder(store, symmetric=True)
+    assert symmetric.transform(faces) == pytest.approx((plain[0] + plain[1]) / 2, abs=1e-5)
+    assert symmetric.transform(mirrored) == pytest.approx(symmetric.transform(faces), abs=1e-5)
+    alone = np.concatenate([symmetric.set_params(store="none").transform([f]) for f in faces])
+    assert alone == pytest.approx((plain[0] + plain[1]) / 2, abs=1e-5)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"backbone": "cnn-b"},
         {"layer": "dense2"},
         {"normalize": True},
+        {"symmetric": True},
         {"preprocess": Preprocess(equalize="clahe")},
     ],
 )
