@@ -140,6 +140,17 @@ def test_damaged_cells_are_fitted_again(data, grid, tmp_path):
     assert benchmark(grid, data, tmp_path, store="memory").fitted == 2
 
 
+def test_a_cell_that_cannot_be_kept_costs_itself_alone(data, grid, tmp_path):
+    benchmark(grid, data, tmp_path, store="memory")
+    lost, *kept = (tmp_path / "cells").iterdir()
+    lost.unlink()
+    lost.mkdir()  # nothing can be written there
+    outcome = benchmark(grid, data, tmp_path, store="memory")
+    assert outcome.failed == 0
+    assert f"{lost} cannot be kept: Is a directory." in outcome.table()
+    assert all(file.is_file() for file in kept)
+
+
 @pytest.fixture
 def fatal():
     HEADS.add("fatal", Head("fatal", "kills its process", Fatal))
