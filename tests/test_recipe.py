@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ferembed.errors import UnknownName
-from ferembed.faces import DETECTORS, FACE_RECIPES, Face, FaceRecipe
+from ferembed.faces import DETECTORS, Face, FaceRecipe
 from ferembed.faces.haar import find_eyes
 from ferembed.images import load_image
 
@@ -138,7 +138,7 @@ def test_a_name_stands_for_a_recipe():
     assert FaceRecipe.of("mtcnn") == FaceRecipe("mtcnn", align="eyes")
     assert FaceRecipe.of("haar-512") == FaceRecipe("haar", align="eyes", width=512, equalize=True)
     assert FaceRecipe.of(FaceRecipe("none", 0.3)) == FaceRecipe("none", 0.3)
-    assert not set(DETECTORS) & set(FACE_RECIPES)
+    assert {name: FaceRecipe.of(name).detector for name in DETECTORS} == {n: n for n in DETECTORS}
     with pytest.raises(UnknownName, match="No detector is called 'haar-51'. Did you mean 'haar-5"):
         FaceRecipe.of("haar-51")
 
