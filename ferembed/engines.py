@@ -26,6 +26,8 @@ _AT_ONCE = 4  # rows that a core works on together: what they need stays near to
 Floats: TypeAlias = NDArray[np.float32]
 Compiled: TypeAlias = Callable[[Floats], list[Floats]]
 
+_FIRST_ARRAY = threading.Lock()
+
 
 def choose_engine(engine: str, converted: bool = True) -> str:
     """ "keras" or one of "openvino"; "auto" takes the exact fast one where it is installed.
@@ -60,12 +62,10 @@ def compiled(network: Any, cores: int = 0, engine: str = "openvino") -> Compiled
 
     All cores work on each batch, or so many: a small network waits for others longer than it works.
     """
-    import openvino
-
     settings = {"PERFORMANCE_HINT": "LATENCY", **_precision_hint(engine)}
     if cores:
         settings["INFERENCE_NUM_THREADS"] = str(cores)
-    runnable = openvino.Core().compile_model(network, "CPU", settings)
+    runnable = _compile(network, settings)
     idle: list[Any] = []
 
     def forward(batch: Floats) -> list[Floats]:
@@ -89,7 +89,7 @@ def compiled_for_batches(network: Any, engine: str = "openvino") -> Compiled:
     import openvino
 
     settings = {"PERFORMANCE_HINT": "THROUGHPUT", **_precision_hint(engine)}
-    requests = openvino.AsyncInferQueue(openvino.Core().compile_model(network, "CPU", settings))
+    requests = openvino.AsyncInferQueue(_compile(network, settings))
     turn = threading.Lock()
 
     def keep(request: Any, place: tuple[dict[int, list[Floats]], int]) -> None:
@@ -110,6 +110,19 @@ def compiled_for_batches(network: Any, engine: str = "openvino") -> Compiled:
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     return forward
+
+
+def _compile(network: Any, settings: dict[str, str]) -> Any:
+    """A compiled network that several threads may ask at once.
+
+    OpenVINO makes ready for NumPy's arrays when it meets the first one. Two threads that both bring
+    the first wait for each other for ever, so one brings it here.
+    """
+    import openvino
+
+    with _FIRST_ARRAY:
+        openvino.Tensor(np.zeros(1, np.float32)).data.sum()
+    return openvino.Core().compile_model(network, "CPU", settings)
 
 
 def _precision_hint(engine: str) -> dict[str, str]:
