@@ -262,9 +262,8 @@ class _Run:
         best = next((row for row in rows if row["score"] is not None), None)
         chosen, evaluation, scores = None, None, None
         if best:
-            chosen = next(
-                cell for cell in self.grid.cells if _name(cell, self.grid) == best["name"]
-            )
+            names = _names(self.grid)
+            chosen = next(cell for cell in self.grid.cells if names[cell] == best["name"])
             evaluation, scores = self._finish(chosen, best["name"], refit, test)
             self.notes = [*self._remarks(chosen, best, records, refit, scores), *self.notes]
         columns = _columns(self.grid, self.folds, self.has_unseen)
@@ -401,7 +400,7 @@ class _Run:
     def _faces(self, cell: Cell, split: str, file: Path) -> _Faces:
         """The vectors of a split, in a file that workers share."""
         part = self._data_of(cell).split(split)
-        embedded = self._embedder(cell).embed(part.images)
+        embedded = Embedder(**self._vector_settings(cell)).embed(part.images)
         self.computed += embedded.computed
         for failure in embedded.failures:
             self.notes.append(f"Left out of {split}: {failure.reason}")
@@ -433,15 +432,16 @@ class _Run:
             )
         return self._networks[key]
 
-    def _embedder(self, cell: Cell) -> Embedder:
-        weights = self._network(cell).weights if cell.weights == TRAINED else cell.weights
-        return Embedder(
-            cell.backbone,
-            layer=cell.layer,
-            weights=weights,
-            preprocess=cell.recipe,
+    def _vector_settings(self, cell: Cell) -> _Record:
+        """What an embedder or a pipeline is told of how faces become vectors."""
+        trained = cell.weights == TRAINED
+        return {
+            "backbone": cell.backbone,
+            "layer": cell.layer,
+            "weights": self._network(cell).weights if trained else cell.weights,
+            "preprocess": cell.recipe,
             **self.settings,
-        )
+        }
 
     def _head(self, cell: Cell) -> Any:
         """The head, which is fitted if it is the network's own last layer."""
@@ -456,11 +456,7 @@ class _Run:
 
     def _pipeline(self, cell: Cell, *splits: str) -> Pipeline:
         """The pipeline of a cell, learned from these splits."""
-        settings = {
-            name: value
-            for name, value in self._embedder(cell).get_params(deep=False).items()
-            if name in ("backbone", "layer", "weights", "preprocess", *self.settings)
-        }
+        settings = self._vector_settings(cell)
         head = self._head(cell)
         if cell.head == NETWORK:
             return Pipeline.of(head, **settings)
@@ -480,7 +476,7 @@ class _Run:
         tasks: list[_Task] = []
         for number, (shared, cells) in enumerate(groups.items()):
             try:
-                recipe = self._embedder(shared).recipe.fingerprint
+                recipe = Embedder(**self._vector_settings(shared)).recipe.fingerprint
                 waiting = {}
                 for cell in cells:
                     facts = self._facts(cell, recipe)
@@ -599,10 +595,15 @@ def _fitting_in_memory(tasks: Iterable[_Task]) -> int:
     return max(1, (free - _SPARE_BYTES) // each)
 
 
-def _name(cell: Cell, grid: Grid) -> str:
-    """What tells a pipeline from the others of the grid, whatever its seed."""
+def _names(grid: Grid) -> dict[Cell, str]:
+    """What tells each pipeline from the others of the grid, whatever its seed."""
+    keys = [key for key in varying(grid.cells) if key != "seed"]
+    return {cell: _name(cell, keys) for cell in grid.cells}
+
+
+def _name(cell: Cell, varied: Sequence[str]) -> str:
     usual, facts = Cell().facts(), cell.facts()
-    differing = [key for key in varying(grid.cells) if key in facts and key != "seed"]
+    differing = [key for key in varied if key in facts]
     words = [facts[key] for key in ("backbone", "head") if key in differing]
     words += [
         f"{key.removeprefix('head__')}={facts[key]}"
@@ -614,14 +615,16 @@ def _name(cell: Cell, grid: Grid) -> str:
 
 def _rows(grid: Grid, records: dict[Cell, _Record], folds: int) -> list[_Record]:
     """A row for each pipeline over its seeds, the best first, then what others report."""
-    groups: dict[Cell, list[_Record]] = {}
+    names = _names(grid)
+    groups: dict[Cell, list[Cell]] = {}
     for cell in grid.cells:
-        groups.setdefault(replace(cell, seed=0), []).append(records[cell])
+        groups.setdefault(replace(cell, seed=0), []).append(cell)
     rows = []
-    for cell, runs in groups.items():
+    for cell, seeds in groups.items():
+        runs = [records[one] for one in seeds]
         done = [run for run in runs if run["status"] == "done"]
         facts = {key: value for key, value in cell.facts().items() if key != "seed"}
-        row = {"name": _name(cell, grid), "group": cell.head, **facts, "runs": len(done)}
+        row = {"name": names[seeds[0]], "group": cell.head, **facts, "runs": len(done)}
         row["error"] = next((run["error"] for run in runs if run["status"] != "done"), None)
         for key in ("accuracy", "accuracy_without_copies", "macro_f1", "calibration_error"):
             row[key] = _mean(run["scores"].get(key) for run in done)
