@@ -30,8 +30,9 @@ from sklearn.model_selection import GridSearchCV
 from ferembed import EXPRESSIONS, Embedder, Pipeline, datasets
 from ferembed.audit import audit
 from ferembed.backbones import BACKBONES
-from ferembed.heads import HEADS, network_head
+from ferembed.heads import HEADS
 from ferembed.report import Report
+from ferembed.softmax import Softmax
 from ferembed.weights import models_folder, read_weights
 
 RESULTS = Path(__file__).parent / "results"
@@ -120,7 +121,7 @@ class Making:
 
     def network(self) -> Any:
         weights = read_weights(self.spec.weights.path())
-        return network_head(weights["logits/kernel"], weights["logits/bias"], list(EXPRESSIONS))
+        return Softmax.of(weights["logits/kernel"], weights["logits/bias"], list(EXPRESSIONS))
 
     def fitted(self, name: str, vectors: np.ndarray) -> Any:
         """The head with the parameters that cross-validation finds within the training split."""

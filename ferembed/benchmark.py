@@ -44,11 +44,11 @@ from ferembed.errors import DataError, FerembedError, ImageError
 from ferembed.evaluation import Evaluation, evaluate
 from ferembed.files import replacing
 from ferembed.grid import NETWORK, TRAINED, Cell, Grid, varying
-from ferembed.heads import network_head
 from ferembed.images import Source
 from ferembed.labels import EXPRESSIONS
 from ferembed.pipeline import Pipeline
 from ferembed.report import Report
+from ferembed.softmax import Softmax
 from ferembed.training import RECIPES, Recipe, train_backbone
 from ferembed.weights import read_weights
 
@@ -452,7 +452,7 @@ class _Run:
         weights = BACKBONES[cell.backbone].weights
         assert weights is not None
         arrays = read_weights(weights.path())
-        return network_head(arrays["logits/kernel"], arrays["logits/bias"], list(EXPRESSIONS))
+        return Softmax.of(arrays["logits/kernel"], arrays["logits/bias"], list(EXPRESSIONS))
 
     def _pipeline(self, cell: Cell, *splits: str) -> Pipeline:
         """The pipeline of a cell, learned from these splits."""

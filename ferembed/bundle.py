@@ -28,13 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.svm._base import BaseLibSVM
-from sklearn.tree._tree import Tree
 
 from ferembed.errors import ModelError, UnknownName, UntrustedModel
 from ferembed.files import replacing
-from ferembed.heads import Softmax
 from ferembed.registry import unknown
+from ferembed.softmax import Softmax
 from ferembed.weights import cache_folder, models_folder
 
 FORMAT = 3
@@ -51,9 +49,10 @@ _ALLOWED = frozenset(
         "ferembed.heads.CalibratedSVC",
         "ferembed.heads.Forest",
         "ferembed.heads.Neighbors",
-        "ferembed.heads.Softmax",
+        "ferembed.heads.Softmax",  # where it was at first
         "ferembed.kernels.Kernel",
         "ferembed.kernels.Machine",
+        "ferembed.softmax.Softmax",
         "sklearn.tree._tree.Tree",
     }
 )
@@ -383,6 +382,9 @@ def _open_head(place: Path, content: bytes, trusted: Sequence[str]) -> Any:
 
 def _is_sound(thing: Any, features: int | None = None, seen: set[int] | None = None) -> bool:
     """Whether compiled code, which walks trees and support vectors unchecked, stays in bounds."""
+    from sklearn.svm._base import BaseLibSVM
+    from sklearn.tree._tree import Tree
+
     seen = set() if seen is None else seen
     if id(thing) in seen or isinstance(thing, (str, bytes, int, float, type(None))):
         return True

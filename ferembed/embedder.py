@@ -12,12 +12,12 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
 
 from ferembed.ahead import ahead
 from ferembed.backbones import LoadRequest, fingerprint, load_backbone
 from ferembed.engines import precision
 from ferembed.errors import ImageError, ModelError
+from ferembed.estimator import Estimator
 from ferembed.images import MAX_PIXELS, Image, Opened, Source, describe, open_source
 from ferembed.preprocess import Preprocess
 from ferembed.store import EmbeddingStore, Recipe, Vectors
@@ -53,7 +53,7 @@ class Embedded:
     damaged: int = 0  # found damaged in the store and computed again
 
 
-class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Embedder(Estimator):
     """Faces in, vectors out; a vector once computed is taken from the store.
 
     >>> faces = np.zeros((2, 48, 48), np.uint8)
@@ -83,6 +83,8 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     verbose : show progress on a terminal
     """
 
+    _kind = "TransformerMixin"
+
     def __init__(
         self,
         backbone: OneOrList[str] = "mini-vgg",
@@ -111,6 +113,10 @@ class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, images: Any = None, labels: Any = None) -> Embedder:
         """Nothing is learned here; the embedder itself."""
         return self
+
+    def fit_transform(self, images: Iterable[Source], labels: Any = None) -> Vectors:
+        """The vectors, as `transform` gives them."""
+        return self.transform(images)
 
     def transform(self, images: Iterable[Source]) -> Vectors:
         """(n, d) float32, a row per image. Unreadable images are an error, after all others."""

@@ -15,7 +15,6 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import SVC
@@ -34,6 +33,7 @@ from ferembed.kernels import (
     squared_lengths,
 )
 from ferembed.registry import Registry
+from ferembed.softmax import Softmax
 
 _WALKING = 256  # rows that go down the trees side by side
 _GROUP = 32  # neighbours of which the nearest is found first
@@ -130,49 +130,6 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if hasattr(self, "calibration_"):
             return np.asarray(self.calibration_.predict_proba(decisions))
         return np.asarray(softmax(decisions @ _sides(len(self.classes_)), axis=1))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
-
-
-class Softmax(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Multinomial logistic regression that is two arrays once it is fitted.
-
-    scikit-learn's own cannot be opened by an older version of it; what ships must open everywhere.
-
-    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
-    >>> Softmax().fit(X, ["sad", "sad", "happy", "happy"]).predict([[1.5]]).item()
-    'happy'
-    """
-
-    def __init__(
-        self,
-        C: float = 1.0,
-        *,
-        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
-        max_iter: int = 1000,
-    ) -> None:
-        self.C = C
-        self.class_weight = class_weight
-        self.max_iter = max_iter
-
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Softmax:
-        X, y = validate_data(self, X, y)
-        model = LogisticRegression(
-            C=self.C, class_weight=self.class_weight, max_iter=self.max_iter
-        ).fit(X, y, sample_weight)
-        self.classes_, self.n_iter_ = model.classes_, model.n_iter_
-        self.coef_, self.intercept_ = model.coef_, model.intercept_
-        if len(self.classes_) == 2:  # which have one row, of the second class against the first
-            self.coef_ = np.concatenate([0 * self.coef_, self.coef_])
-            self.intercept_ = np.concatenate([0 * self.intercept_, self.intercept_])
-        return self
-
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False)
-        return np.asarray(softmax(X @ self.coef_.T + self.intercept_, axis=1))
 
     def predict(self, X: Any) -> NDArray[Any]:
         probabilities = self.predict_proba(X)
@@ -550,14 +507,3 @@ for _head in (
     ),
 ):
     HEADS.add(_head.name, _head)
-
-
-def network_head(kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]) -> Softmax:
-    """A network's own last layer (d, k), as the fitted "softmax" head that computes the same."""
-    order = np.argsort(classes)
-    head = Softmax()
-    head.classes_ = np.array(classes)[order]
-    head.coef_ = np.asarray(kernel, np.float64).T[order]
-    head.intercept_ = np.asarray(bias, np.float64)[order]
-    head.n_features_in_ = kernel.shape[0]
-    return head

@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-import joblib
-
 from ferembed import __version__
 from ferembed.faces import Face, FaceRecipe
 from ferembed.pipeline import Pipeline, Prediction
@@ -27,6 +25,8 @@ class Journal:
 
     def __init__(self, output: Path, pipeline: Pipeline, *settings: str | None) -> None:
         self.path = output.with_name(f"{output.name}.part")
+        import joblib
+
         recipe = FaceRecipe.of(pipeline.detector).facts()
         model = joblib.hash((pipeline.head_, pipeline.recipe_.fingerprint))
         self._known: dict[str, dict[str, Any]] = {}

@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 from ferembed.engines import choose_engine, compiled
 from ferembed.images import Image
@@ -104,6 +103,7 @@ def turn(angle: float) -> NDArray[np.float64]:
 def _look(face: Image, middle: ArrayLike, side: float, angle: float) -> Landmarks:
     """What the mesh says of a square of the face and its surroundings, tilted by the angle."""
     import cv2
+    from scipy.special import expit
 
     scale = SIDE / (MARGIN * side)
     linear = scale * turn(-angle)

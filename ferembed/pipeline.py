@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.validation import check_is_fitted
 
 from ferembed import bundle, export
 from ferembed.embedder import (
@@ -24,8 +22,8 @@ from ferembed.embedder import (
     raise_failures,
 )
 from ferembed.errors import LabelError, ModelError
+from ferembed.estimator import Classifier, require_fitted
 from ferembed.faces import Face, FaceRecipe
-from ferembed.heads import HEADS
 from ferembed.images import MAX_PIXELS, Source, load_image
 from ferembed.labels import in_order
 from ferembed.preprocess import Preprocess
@@ -47,7 +45,7 @@ class Prediction:
         return self.face.box
 
 
-class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Pipeline(Classifier):
     """Reads expressions: `fit` on labelled faces, `predict` on faces, `analyze` a photo.
 
     >>> rng = np.random.default_rng(0)
@@ -123,8 +121,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{len(labels)} images have {len(found)} different labels {found.tolist()}. "
                 "Give images of two expressions or more."
             )
-        head = HEADS[self.head].make() if isinstance(self.head, str) else clone(self.head)
-        self.head_ = head.fit(embedded.vectors, labels)
+        self.head_ = _new_head(self.head).fit(embedded.vectors, labels)
         neighbors = getattr(self.head_, "n_neighbors", 1)
         if isinstance(neighbors, int) and neighbors > len(labels):
             raise LabelError(
@@ -157,7 +154,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _checked_embedder(self) -> Embedder:
         """The embedder, if it makes the vectors that the head was fitted on."""
-        check_is_fitted(self, "head_")
+        require_fitted(self, "head_")
         embedder = self.embedder
         recipe = embedder.recipe
         if recipe.fingerprint != self.recipe_.fingerprint:
@@ -193,7 +190,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def analyze(self, photo: Source) -> list[Prediction]:
         """The faces in a photo and what they show, the surest face first; [] if there is none."""
-        check_is_fitted(self, "head_")
+        require_fitted(self, "head_")
         image = load_image(photo, self.max_pixels)
         found = FaceRecipe.of(self.detector)(image)
         return self.read([crop for _, crop in found], [face for face, _ in found])
@@ -260,16 +257,25 @@ class Pipeline(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         An export holds the head and how vectors are made, not the backbone's weights: those of
         your own must lie where they lie now, or use `save`, which takes them along.
         """
-        check_is_fitted(self, "head_")
+        require_fitted(self, "head_")
         export.EXPORTS[format](self, Path(path))
 
     def set_params(self, **params: Any) -> Pipeline:
         """As in scikit-learn; head__C reaches into a head that was given by name, too."""
         head = params.get("head", self.head)
         if isinstance(head, str) and any(name.startswith("head__") for name in params):
-            params["head"] = HEADS[head].make()
+            params["head"] = _new_head(head)
         super().set_params(**params)
         return self
+
+
+def _new_head(head: Any) -> Any:
+    """The head of a name, or one like this that has learned nothing."""
+    from sklearn.base import clone
+
+    from ferembed.heads import HEADS
+
+    return HEADS[head].make() if isinstance(head, str) else clone(head)
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -22,11 +22,11 @@ from ferembed.datasets import Dataset
 from ferembed.embedder import Failure
 from ferembed.errors import ImageError, TrainingError, UnknownName
 from ferembed.files import replacing
-from ferembed.heads import network_head
 from ferembed.images import load_image
 from ferembed.pipeline import Pipeline
 from ferembed.preprocess import Preprocess
 from ferembed.registry import unknown
+from ferembed.softmax import Softmax
 
 Faces = NDArray[np.uint8]  # (n, height, width) gray or (n, height, width, 3) RGB
 Shares = NDArray[np.float32]  # (n, classes): how far a face is of each class
@@ -227,7 +227,7 @@ def train_backbone(
     layer, last = _seam(model, spec)
     kernel, bias = (weight.numpy() for weight in last.weights)
     pipeline = Pipeline.of(
-        network_head(kernel, bias, classes), backbone=backbone, layer=layer, weights=str(path)
+        Softmax.of(kernel, bias, classes), backbone=backbone, layer=layer, weights=str(path)
     )
     pipeline.failures_ = tuple(failures)
     return pipeline

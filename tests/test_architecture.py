@@ -10,11 +10,12 @@ PACKAGE = Path(ferembed.__file__).parent
 
 _ROOTS = {"errors", "files", "registry"}
 _PICTURES = {*_ROOTS, "images", "preprocess", "weights", "labels"}
-_LEFT = {*_PICTURES, "ahead", "backbones", "engines", "faces", "store", "embedder"}
-_JOINED = {*_LEFT, "heads", "report", "bundle", "export", "pipeline"}
+_LEFT = {*_PICTURES, "ahead", "backbones", "engines", "estimator", "faces", "store", "embedder"}
+_JOINED = {*_LEFT, "heads", "softmax", "report", "bundle", "export", "pipeline"}
 MAY_IMPORT = {
     "ahead": set(),
     "errors": set(),
+    "estimator": set(),
     "files": set(),
     "registry": {"errors"},
     "engines": {"errors", "registry"},
@@ -29,9 +30,10 @@ MAY_IMPORT = {
     "store": {*_ROOTS, "weights"},
     "embedder": _LEFT,
     "kernels": set(),
-    "heads": {*_ROOTS, "kernels"},
+    "softmax": {"estimator"},
+    "heads": {*_ROOTS, "kernels", "softmax"},
     "report": {*_ROOTS, "labels"},
-    "bundle": {*_ROOTS, "heads", "weights"},
+    "bundle": {*_ROOTS, "softmax", "weights"},
     "export": _ROOTS,
     "pipeline": _JOINED,
     "datasets": {*_PICTURES, "faces", "fonts"},

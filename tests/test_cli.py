@@ -369,12 +369,13 @@ def test_help_has_examples(run, capsys):
     assert run()[0] == 2
 
 
-def test_predicting_imports_no_framework(model, portrait):
+def test_predicting_imports_no_framework(portrait):
     code = (
         "import sys; from ferembed.cli import main; code = main(sys.argv[1:]);"
-        "print(code, *({'tensorflow', 'keras', 'onnx', 'matplotlib'} & sys.modules.keys()))"
+        "print(code, *({'tensorflow', 'keras', 'onnx', 'matplotlib', 'scipy', 'sklearn', 'skops'}"
+        " & sys.modules.keys()))"
     )
-    result = run_python(code, "predict", str(portrait), "--model", model)
+    result = run_python(code, "predict", str(portrait), "--store", "none")
     assert result.stdout.splitlines()[-1] == "0", result.stderr
 
 

@@ -1,0 +1,89 @@
+"""Softmax: the head that is a network's last layer. It answers without scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.estimator import Classifier, require_fitted
+
+
+class Softmax(Classifier):
+    """Multinomial logistic regression that is two arrays once it is fitted.
+
+    scikit-learn's own cannot be opened by an older version of it; what ships must open everywhere.
+
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> Softmax().fit(X, ["sad", "sad", "happy", "happy"]).predict([[1.5]]).item()
+    'happy'
+    """
+
+    classes_: NDArray[Any]
+    coef_: NDArray[np.float64]
+    intercept_: NDArray[np.float64]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        max_iter: int = 1000,
+    ) -> None:
+        self.C = C
+        self.class_weight = class_weight
+        self.max_iter = max_iter
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Softmax:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.utils.validation import validate_data
+
+        X, y = validate_data(self, X, y)
+        model = LogisticRegression(
+            C=self.C, class_weight=self.class_weight, max_iter=self.max_iter
+        ).fit(X, y, sample_weight)
+        self.classes_, self.n_iter_ = model.classes_, model.n_iter_
+        self.coef_, self.intercept_ = model.coef_, model.intercept_
+        if len(self.classes_) == 2:  # which have one row, of the second class against the first
+            self.coef_ = np.concatenate([0 * self.coef_, self.coef_])
+            self.intercept_ = np.concatenate([0 * self.intercept_, self.intercept_])
+        return self
+
+    @classmethod
+    def of(cls, kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]) -> Softmax:
+        """A network's own last layer (d, k), as the fitted head that computes the same."""
+        order = np.argsort(classes)
+        head = cls()
+        head.classes_ = np.array(classes)[order]
+        head.coef_ = np.asarray(kernel, np.float64).T[order]
+        head.intercept_ = np.asarray(bias, np.float64)[order]
+        head.n_features_in_ = kernel.shape[0]
+        return head
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        require_fitted(self, "coef_")
+        if not self._is_in_order(X):
+            from sklearn.utils.validation import validate_data
+
+            X = validate_data(self, X, reset=False)
+        values = X @ self.coef_.T + self.intercept_
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        return np.asarray(values / values.sum(axis=1, keepdims=True))
+
+    def _is_in_order(self, X: Any) -> bool:
+        """Whether scikit-learn would find nothing about X to change or to say."""
+        return (
+            type(X) is np.ndarray
+            and X.dtype in (np.float32, np.float64)
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == self.n_features_in_
+            and not hasattr(self, "feature_names_in_")
+            and bool(np.isfinite(X).all())
+        )
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
