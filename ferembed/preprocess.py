@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -86,7 +86,7 @@ class Preprocess:
 
     def facts(self) -> dict[str, object]:
         """Every value that changes the outcome. One that came later is named where it is used."""
-        facts = asdict(self)
+        facts: dict[str, object] = dict(vars(self))
         if not self.whiten:  # so that recipes of before it keep their fingerprints
             del facts["whiten"]
         return facts
