@@ -243,11 +243,11 @@ def _draw_weights(model: Any, seed: int) -> None:
 
 
 def _weighted(request: LoadRequest, build: Build, read: Read) -> Any:
+    path = None if request.seed is not None else request.weights_path()
     model = build()
-    if request.seed is not None:
-        _draw_weights(model, request.seed)
+    if path is None:
+        _draw_weights(model, request.seed or 0)
     else:
-        path = request.weights_path()
         with path.open("rb") as file:  # a saved model calls them weights.npz, whatever they are
             zipped = file.read(2) == b"PK"
         load_weights(model, path, read_weights if zipped else read)
