@@ -140,10 +140,11 @@ class EmbeddingStore:
 
         found, damaged = self._lookup(recipe, list(places))
         if found:
-            known = [(i, vector) for key, vector in found.items() for i in places[key]]
-            rows, values = zip(*known, strict=True)
-            vectors[[*rows]] = values
-            present[[*rows]] = True
+            rows = [i for key in found for i in places[key]]
+            copies = [len(places[key]) for key in found]
+            values = np.frombuffer(b"".join(found.values()), "<f4").reshape(-1, recipe.dim)
+            vectors[rows] = values.repeat(copies, axis=0)
+            present[rows] = True
         hits = int(present.sum())
         missing = [positions[0] for key, positions in places.items() if key not in found]
         computed = 0
@@ -219,9 +220,9 @@ class EmbeddingStore:
     def _exists(self) -> bool:
         return self.path is not None and self.path.exists()
 
-    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, Vectors], int]:
-        """The sound vectors by key, and the number of damaged rows met."""
-        found: dict[bytes, Vectors] = {}
+    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
+        """The sound vectors by key, as they are stored, and the number of damaged rows met."""
+        found: dict[bytes, bytes] = {}
         if not self._exists():
             return found, 0
         damaged = 0
@@ -239,7 +240,7 @@ class EmbeddingStore:
                 )
                 for key, checksum, vector in rows:
                     if _checksum(key, vector) == checksum and len(vector) == 4 * recipe.dim:
-                        found[key] = np.frombuffer(vector, "<f4")
+                        found[key] = vector
                     else:
                         damaged += 1
         return found, damaged
@@ -374,7 +375,7 @@ class EmbeddingStore:
 class _NoStore(EmbeddingStore):
     """Keeps nothing; what repeats within one call is still computed once."""
 
-    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, Vectors], int]:
+    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
         return {}, 0
 
     def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
@@ -389,18 +390,18 @@ class _MemoryStore(_NoStore):
 
     def __init__(self, path: Path | None) -> None:
         super().__init__(path)
-        self._kept: dict[tuple[str, bytes], Vectors] = {}
+        self._kept: dict[tuple[str, bytes], bytes] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _MemoryStore:
         return self
 
-    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, Vectors], int]:
+    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
         name = recipe.fingerprint
         return {key: self._kept[name, key] for key in keys if (name, key) in self._kept}, 0
 
     def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
         for key, vector in zip(keys, vectors, strict=True):
-            self._kept[recipe.fingerprint, key] = vector.copy()
+            self._kept[recipe.fingerprint, key] = np.asarray(vector, "<f4").tobytes()
 
 
 class _Held:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, overload
 
@@ -98,7 +100,7 @@ class Members:
         return len(self.names)
 
     def __getitem__(self, index: int) -> ZipMember:
-        return ZipMember(self.archive, self.names[index], *map(int, self.numbers[index]))
+        return ZipMember(self.archive, self.names[index], *self.numbers[index].tolist())
 
     def name(self, index: int) -> str:
         return self.names[index]
@@ -256,7 +258,7 @@ class Images(Sequence[Source]):
 
     def __init__(self, parts: Sequence[Part], rows: NDArray[np.int64] | None = None) -> None:
         self._parts = tuple(parts)
-        self._starts = np.cumsum([0, *map(len, self._parts)], dtype=np.int64)
+        self._starts = list(accumulate(map(len, self._parts), initial=0))
         self._rows = np.arange(self._starts[-1]) if rows is None else rows
 
     def __len__(self) -> int:
@@ -286,8 +288,8 @@ class Images(Sequence[Source]):
 
     def _find(self, index: int) -> tuple[Part, int]:
         row = int(self._rows[index])
-        part = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return self._parts[part], row - int(self._starts[part])
+        part = bisect_right(self._starts, row) - 1
+        return self._parts[part], row - self._starts[part]
 
 
 @dataclass(frozen=True, eq=False)
