@@ -35,7 +35,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ferembed import datasets, pages
 from ferembed.audit import audit
-from ferembed.backbones import BACKBONES
 from ferembed.comparison import Answers, face_digests
 from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.naming import UNSPLIT
@@ -45,12 +44,9 @@ from ferembed.evaluation import Evaluation, evaluate
 from ferembed.files import replacing
 from ferembed.grid import NETWORK, TRAINED, Cell, Grid, varying
 from ferembed.images import Source
-from ferembed.labels import EXPRESSIONS
 from ferembed.pipeline import Pipeline
 from ferembed.report import Report
-from ferembed.softmax import Softmax
 from ferembed.training import RECIPES, Recipe, train_backbone
-from ferembed.weights import read_weights
 
 FOLDS = 5  # where there is no validation split
 TIMED = 30  # faces, one at a time
@@ -449,10 +445,7 @@ class _Run:
             return cell.make_head()
         if cell.weights == TRAINED:
             return self._network(cell).head_
-        weights = BACKBONES[cell.backbone].weights
-        assert weights is not None
-        arrays = read_weights(weights.path())
-        return Softmax.of(arrays["logits/kernel"], arrays["logits/bias"], list(EXPRESSIONS))
+        return Pipeline.of_network(cell.backbone).head_
 
     def _pipeline(self, cell: Cell, *splits: str) -> Pipeline:
         """The pipeline of a cell, learned from these splits."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed import bundle, export
+from ferembed.backbones import BACKBONES
 from ferembed.embedder import (
     Embedded,
     Embedder,
@@ -25,10 +26,12 @@ from ferembed.errors import LabelError, ModelError
 from ferembed.estimator import Classifier, require_fitted
 from ferembed.faces import Face, FaceRecipe
 from ferembed.images import MAX_PIXELS, Source, load_image
-from ferembed.labels import in_order
+from ferembed.labels import EXPRESSIONS, in_order
 from ferembed.preprocess import Preprocess
 from ferembed.report import Report
+from ferembed.softmax import Softmax
 from ferembed.store import EmbeddingStore, Recipe, Vectors
+from ferembed.weights import read_weights
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,22 @@ class Pipeline(Classifier):
         pipeline.head_, pipeline.classes_ = head, head.classes_
         pipeline.recipe_ = pipeline.embedder.recipe
         return pipeline
+
+    @classmethod
+    def of_network(cls, *names: str, **settings: Any) -> Pipeline:
+        """A pipeline of networks that ship, which answers by the mean of their own last layers."""
+        arrays = []
+        for name in names:
+            spec = BACKBONES[name]
+            if spec.weights is None or spec.classifier is None:
+                raise ModelError(f"{name} brings no last layer that tells expressions apart.")
+            parts = (f"{spec.classifier}/{part}" for part in ("kernel", "bias"))
+            found = read_weights(spec.weights.path(), *parts)
+            arrays.append([found[f"{spec.classifier}/{part}"] for part in ("kernel", "bias")])
+        kernels, biases = zip(*arrays, strict=True)
+        kernel = np.concatenate(kernels, dtype=np.float64) / len(names)
+        head = Softmax.of(kernel, np.mean(biases, axis=0), list(EXPRESSIONS))
+        return cls.of(head, backbone=names[0] if len(names) == 1 else list(names), **settings)
 
     def predict(self, images: Iterable[Source]) -> NDArray[Any]:
         """The label of each face."""

@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -13,6 +14,7 @@ from ferembed.errors import ImageError, ImageTooLarge, LabelError, ModelError, U
 from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.images import load_image
+from ferembed.labels import EXPRESSIONS
 from ferembed.preprocess import Preprocess
 
 # scikit-learn's checks feed matrices of numbers, and a row of numbers is no image. Each check that
@@ -377,3 +379,17 @@ def test_fitting_warns_of_nothing(faces, labels):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pipeline("svm", preprocess=Preprocess(equalize="histogram")).fit(faces, labels)
+
+
+def test_networks_that_ship_answer_by_their_own_last_layers_and_several_by_the_mean(faces):
+    settings = {"layer": "logits", "store": "none"}
+    mini, twin = (Embedder(name, **settings).transform(faces) for name in ("mini-vgg", "twin-vgg"))
+    made = Pipeline.of_network("mini-vgg", "twin-vgg", store="none")
+    order = np.argsort(EXPRESSIONS)
+    shares = softmax((mini + twin) / 2, axis=1)[:, order]
+    assert made.predict_proba(faces) == pytest.approx(shares, abs=1e-5)
+    assert made.classes_.tolist() == sorted(EXPRESSIONS)
+    with pytest.raises(ModelError, match="cnn-a brings no last layer"):
+        Pipeline.of_network("cnn-a")
+    with pytest.raises(ModelError, match="vggface2-mobilenet brings no last layer"):
+        Pipeline.of_network("vggface2-mobilenet")
