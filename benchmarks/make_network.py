@@ -1,4 +1,4 @@
-"""Train the networks that ship: mini-vgg, and twin-vgg of two of its kind.
+"""Train the networks that ship: mini-vgg, twin-vgg of two of its kind, and fer-mobilenet.
 
     python benchmarks/make_network.py fer2013.zip WORK --stage first | second | ... | ship
 
@@ -10,9 +10,12 @@ together. `mobilenet-views` learns from and answers to changed copies of each fa
 the networks which ship was one of two classifiers' mean, trained for 20 epochs, for `third` and
 `fourth`.) `second`
 starts at random, `third` and `fourth` go on from `first` and `second`; `fifth` goes on with the
-two of them side by side, joined at the embedding, as one network. `ship` writes mini-vgg (the
-fourth) and twin-vgg (the fifth). The validation split (PublicTest) is watched and chooses nothing.
-WORK keeps the checkpoints: run again, a stage goes on where it stopped.
+two of them side by side, joined at the embedding, as one network. `tuned` goes on with
+vggface2-mobilenet itself: it gives the later blocks their batch norms back, which the published
+file has folded into the convolutions, and trains those; the earlier blocks stay as they are.
+`ship` writes mini-vgg (the fourth), twin-vgg (the fifth) and fer-mobilenet (the tuned one). The
+validation split (PublicTest) is watched and chooses nothing. WORK keeps the checkpoints: run again,
+a stage goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -29,13 +32,12 @@ from scipy.special import softmax
 
 from ferembed import EXPRESSIONS, Embedder, datasets
 from ferembed.audit import audit
-from ferembed.backbones import BACKBONES, vgg
+from ferembed.backbones import BACKBONES, LoadRequest, load_backbone, tuned, vgg
 from ferembed.backbones.engines import export_onnx, load_weights, save_weights
 from ferembed.images import load_image
-from ferembed.training import Augmentation, Recipe, train
+from ferembed.training import Augmentation, Faces, Recipe, train
 from ferembed.weights import models_folder, read_weights, sha256_of
 
-PREPROCESS = BACKBONES["mini-vgg"].preprocess
 STRONG = Augmentation(rotation=12, scale=0.2, shift=0.1, erasing=0.4)
 GENTLE = Augmentation(rotation=10, scale=0.12, shift=0.06, erasing=0.0)
 RECIPES = {
@@ -46,6 +48,15 @@ RECIPES = {
     "third": Recipe(epochs=28, rate=0.05, label_smoothing=0.0, averaging=0.998, seed=2),
     "fourth": Recipe(epochs=12, rate=0.02, label_smoothing=0.0, averaging=0.998, seed=3),
     "fifth": Recipe(epochs=34, rate=0.05, label_smoothing=0.0, averaging=0.998, seed=4),
+    "tuned": Recipe(
+        epochs=14,
+        rate=0.02,
+        warmup_epochs=1,
+        label_smoothing=0.0,
+        averaging=0.998,
+        batch_size=64,
+        dtype="float32",
+    ),
 }
 TEACHERS = {  # and the share of the labels themselves
     "first": ((), 1.0),
@@ -53,14 +64,18 @@ TEACHERS = {  # and the share of the labels themselves
     "third": (("first", "mobilenet"), 0.4),
     "fourth": (("first", "mobilenet"), 0.4),
     "fifth": (("fourth", "mobilenet-views"), 0.3),
+    "tuned": (("fourth", "mobilenet-views"), 0.5),
 }
 START = {
     "third": {"": "first"},
     "fourth": {"": "second"},
     "fifth": {"a_": "fourth", "b_": "third"},
+    "tuned": {"": "vggface2-mobilenet"},
 }
 VIEWS = 8
 FOLDS = 5
+FROZEN = 8  # blocks of vggface2-mobilenet that stay as they are
+SEEN = 256  # faces that set the norms which it is given back
 
 
 def main() -> None:
@@ -88,15 +103,22 @@ def make(stage: str, data: datasets.Dataset, work: Path) -> None:
     if teachers:
         told = np.mean([np.load(work / f"{name}.answers.npy") for name in teachers], axis=0)
         targets = share * targets + (1 - share) * told
+    start = {key: work / f"{part}.npz" for key, part in START.get(stage, {}).items()}
     model = train(
-        partial(network, {key: work / f"{part}.npz" for key, part in START.get(stage, {}).items()}),
-        PREPROCESS,
+        partial(normed, faces) if stage == "tuned" else partial(network, start),
+        BACKBONES["fer-mobilenet" if stage == "tuned" else "mini-vgg"].preprocess,
         (faces, targets),
         gray(data.split("validation")),
         work / stage,
         RECIPES[stage],
         report=lambda row: print({k: round(v, 4) for k, v in row.items()}, flush=True),
     )
+    if stage == "tuned":
+        plain = tuned.build()
+        arrays = tuned.folded(model)
+        for variable in plain.weights:
+            variable.assign(arrays[variable.path])
+        model = plain
     save_weights(model, work / f"{stage}.npz")
 
 
@@ -119,6 +141,30 @@ def network(start: dict[str, Path]) -> Any:
     arrays = joined({key: read_weights(path) for key, path in start.items()})
     for variable in model.weights if start else []:
         variable.assign(arrays[variable.path])
+    return model
+
+
+def normed(faces: Faces) -> Any:
+    """vggface2-mobilenet with norms, which at first change nothing, and a value per class."""
+    import keras
+
+    published = load_backbone(LoadRequest("vggface2-mobilenet", engine="keras")).model
+    arrays = {weight.path: weight.numpy() for weight in published.weights}
+    model = tuned.build(frozen=FROZEN)
+    for weight in model.weights:
+        if weight.path in arrays:
+            weight.assign(arrays[weight.path])
+    some = np.random.default_rng(0).choice(len(faces), SEEN, replace=False)
+    preprocess = BACKBONES["fer-mobilenet"].preprocess
+    seen = preprocess(np.repeat(face[:, :, None], 3, axis=2) for face in faces[some])
+    for layer in model.layers:
+        if layer.name.endswith("_norm"):
+            values = keras.Model(model.inputs[0], layer.input).predict(seen, verbose=0)
+            mean, variance = values.mean(axis=(0, 1, 2)), values.var(axis=(0, 1, 2))
+            layer.gamma.assign(np.sqrt(variance + layer.epsilon))
+            layer.beta.assign(mean + arrays[layer.name.removesuffix("_norm") + "/bias"])
+            layer.moving_mean.assign(mean)
+            layer.moving_variance.assign(variance)
     return model
 
 
@@ -195,16 +241,17 @@ def classifier(vectors: np.ndarray, targets: np.ndarray, seed: int) -> Any:
 def ship(work: Path) -> None:
     write("mini-vgg", vgg.build(), work / "fourth.npz")
     write("twin-vgg", vgg.build(branches=("a_", "b_")), work / "fifth.npz")
+    write("fer-mobilenet", tuned.build(), work / "tuned.npz", "joined")
 
 
-def write(name: str, model: Any, weights: Path) -> None:
+def write(name: str, model: Any, weights: Path, *more: str) -> None:
     """The weights and the ONNX graph of a network."""
     load_weights(model, weights)
     folder = models_folder() / "backbones"
     save_weights(model, folder / f"{name}.npz")
-    export_onnx(model, ["embedding", "logits"], folder / f"{name}.onnx")
+    export_onnx(model, [*more, "embedding", "logits"], folder / f"{name}.onnx")
     for file in (f"{name}.npz", f"{name}.onnx"):
-        print(file, sha256_of(folder / file), "- to be written into ferembed/backbones/vgg.py")
+        print(file, sha256_of(folder / file), "- to be written where the backbone is registered")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Estimator:
     def __sklearn_tags__(self) -> Any:
         from sklearn import base
 
-        kind = type(self.__class__.__name__, (getattr(base, self._kind), base.BaseEstimator), {})
+        kind = type(type(self).__name__, (getattr(base, self._kind), base.BaseEstimator), {})
         return kind().__sklearn_tags__()
 
 

@@ -6,6 +6,7 @@ from ferembed.backbones import (  # noqa: F401  (each adds its networks to BACKB
     faceres,
     reference,
     regions,
+    tuned,
     vgg,
     vggface,
 )

@@ -25,19 +25,33 @@ HALVING = (2, 4, 6, 12)  # the blocks whose depthwise convolution has strides of
 IMAGENET_BGR_MEANS = (103.939, 116.779, 123.68)
 
 
-def build() -> Any:
-    """The Keras model, from the face to the mean of its last block, joined with an earlier one."""
+def build(size: int = 224, frozen: int | None = None) -> Any:
+    """The Keras model, from the face to the mean of its last block, joined with an earlier one.
+
+    To train it: the first `frozen` blocks stay as they are, and each later convolution gets a norm,
+    which `folded` puts back into it.
+    """
     keras = import_keras()
     layers = keras.layers
-    face = keras.Input((224, 224, 3), name="face")
-    x = layers.Conv2D(32, 3, 2, padding="same", name="conv1")(face)
-    x = layers.ReLU(6, name="conv1_relu")(x)
+
+    def activated(x: Any, kind: Any, *settings: Any, name: str, block: int, **more: Any) -> Any:
+        trained = frozen is not None and block > frozen
+        convolution = kind(*settings, **more, use_bias=not trained, name=name)
+        convolution.trainable = trained
+        x = convolution(x)
+        if trained:
+            from ferembed.backbones.layers import BatchNorm
+
+            x = BatchNorm(momentum=0.9, epsilon=1e-3, name=f"{name}_norm")(x)
+        return layers.ReLU(6, name=f"{name}_relu")(x)
+
+    face = keras.Input((size, size, 3), name="face")
+    x = activated(face, layers.Conv2D, 32, 3, 2, padding="same", name="conv1", block=0)
     for block, filters in enumerate(WIDTHS, 1):
         strides = 2 if block in HALVING else 1
-        x = layers.DepthwiseConv2D(3, strides, padding="same", name=f"conv_dw_{block}")(x)
-        x = layers.ReLU(6, name=f"conv_dw_{block}_relu")(x)
-        x = layers.Conv2D(filters, 1, name=f"conv_pw_{block}")(x)
-        x = layers.ReLU(6, name=f"conv_pw_{block}_relu")(x)
+        deep = partial(layers.DepthwiseConv2D, padding="same")
+        x = activated(x, deep, 3, strides, name=f"conv_dw_{block}", block=block)
+        x = activated(x, layers.Conv2D, filters, 1, name=f"conv_pw_{block}", block=block)
         if block == 11:
             earlier = layers.GlobalAveragePooling2D(name="conv_pw_11_mean")(x)
     last = layers.GlobalAveragePooling2D(name="embedding")(x)

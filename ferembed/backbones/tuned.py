@@ -1,0 +1,71 @@
+"""MobileNet that was trained to tell people apart, fine-tuned here to tell expressions apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.backbones import faceres
+from ferembed.backbones.backbone import BACKBONES, BackboneSpec
+from ferembed.backbones.engines import Network, import_keras
+from ferembed.preprocess import Preprocess
+from ferembed.weights import Weights
+
+
+def build(classes: int = 7, frozen: int | None = None) -> Any:
+    """The Keras model, from the face to logits. To train it, see `faceres.build`."""
+    keras = import_keras()
+    body = faceres.build(192, frozen)
+    x = keras.layers.Dropout(0.4, name="drop")(body.get_layer("joined").output)
+    logits = keras.layers.Dense(classes, name="logits", dtype="float32")(x)
+    return keras.Model(body.inputs[0], logits, name="fer_mobilenet")
+
+
+def folded(model: Any) -> dict[str, NDArray[Any]]:
+    """The arrays of a model built to train, its norms put back into the convolutions."""
+    arrays = {weight.path: np.asarray(weight.numpy()) for weight in model.weights}
+    for layer in model.layers:
+        if not layer.name.endswith("_norm"):
+            continue
+        convolution = layer.name.removesuffix("_norm")
+        gamma, beta, mean, variance = (
+            arrays.pop(f"{layer.name}/{part}")
+            for part in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        factor = gamma / np.sqrt(variance + layer.epsilon)
+        deep = convolution.startswith("conv_dw")  # whose kernel ends in (channels, 1)
+        arrays[f"{convolution}/kernel"] *= factor[:, None] if deep else factor
+        arrays[f"{convolution}/bias"] = beta - mean * factor
+    return arrays
+
+
+_FACTS = (
+    "MIT (made from weights under MIT, upstream Apache-2.0)",
+    "VGGFace2 (3.3 million pictures of 9,131 people), by HSE-FaceRes; then FER2013, training split "
+    "(28,709 faces; the data set is for research)",
+)
+BACKBONES.add(
+    "fer-mobilenet",
+    BackboneSpec(
+        name="fer-mobilenet",
+        summary="vggface2-mobilenet, its later blocks fine-tuned on FER2013's training split",
+        preprocess=Preprocess("bgr", 192, mean=faceres.IMAGENET_BGR_MEANS, scale=1.0),
+        layers=(("joined", 1536), ("embedding", 1024), ("logits", 7)),
+        load=Network.of,
+        build=build,
+        classifier="logits",
+        parameters=3_206_791,
+        weights=Weights(
+            "fer-mobilenet.npz",
+            "7839c0264634db5633c9bdf39017bf48347749cb9108bb2441ce7d648540464f",
+            *_FACTS,
+        ),
+        network=Weights(
+            "fer-mobilenet.onnx",
+            "60be3ca9b84c310be3f5cfa65d1fae1158ce98c323a10ebb25e3bf02403acd22",
+            *_FACTS,
+        ),
+    ),
+)
