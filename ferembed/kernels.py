@@ -160,6 +160,9 @@ def fit_machines(
     duals = np.zeros((len(parts), len(X), len(pairs)), np.float32)
     intercepts = np.zeros((len(parts), len(pairs)))
     within: dict[int, Matrix] = {}
+    held = [len(members[first]) + len(members[second]) for first, second in pairs]
+    # One room for all kernels: new memory takes as long as filling it.
+    room = np.empty(max((rows for rows in held if rows <= _LARGEST), default=0) ** 2)
     for column, (first, second) in enumerate(pairs):
         both = np.concatenate([members[first], members[second]])
         values = None
@@ -168,7 +171,8 @@ def fit_machines(
                 if one not in within:
                     within[one] = kernel.between(X[members[one]], X[members[one]], n_jobs)
             across = kernel.between(X[members[first]], X[members[second]], n_jobs)
-            values = _joined(within[first], across, within[second])
+            values = room[: len(both) ** 2].reshape(len(both), len(both))
+            _join(values, within[first], across, within[second])
         solver = SVC if values is not None else _solver()
         jobs = n_jobs if solver is SVC else 1  # the other has threads of its own
         solved = Parallel(jobs, require="sharedmem")(
@@ -199,13 +203,11 @@ def _solver() -> Any:
     return sklearnex.svm.SVC
 
 
-def _joined(first: Matrix, across: Matrix, second: Matrix) -> NDArray[np.float64]:
-    """The kernel of two classes, in the precision that libsvm takes."""
+def _join(values: NDArray[np.float64], first: Matrix, across: Matrix, second: Matrix) -> None:
+    """Make `values` the kernel of two classes, in the precision that libsvm takes."""
     n = len(first)
-    values = np.empty((n + len(second),) * 2)
     values[:n, :n], values[n:, n:] = first, second
     values[:n, n:], values[n:, :n] = across, across.T
-    return values
 
 
 def _solve(
