@@ -149,17 +149,17 @@ class Pipeline(Classifier):
     @classmethod
     def of_network(cls, *names: str, **settings: Any) -> Pipeline:
         """A pipeline of networks that ship, which answers by the mean of their own last layers."""
-        arrays = []
+        kernels, biases = [], []
         for name in names:
             spec = BACKBONES[name]
             if spec.weights is None or spec.classifier is None:
                 raise ModelError(f"{name} brings no last layer that tells expressions apart.")
-            parts = (f"{spec.classifier}/{part}" for part in ("kernel", "bias"))
-            found = read_weights(spec.weights.path(), *parts)
-            arrays.append([found[f"{spec.classifier}/{part}"] for part in ("kernel", "bias")])
-        kernels, biases = zip(*arrays, strict=True)
-        kernel = np.concatenate(kernels, dtype=np.float64) / len(names)
-        head = Softmax.of(kernel, np.mean(biases, axis=0), list(EXPRESSIONS))
+            kernel, bias = f"{spec.classifier}/kernel", f"{spec.classifier}/bias"
+            found = read_weights(spec.weights.path(), kernel, bias)
+            kernels.append(found[kernel])
+            biases.append(found[bias])
+        joined = np.concatenate(kernels, dtype=np.float64) / len(names)
+        head = Softmax.of(joined, np.mean(biases, axis=0), list(EXPRESSIONS))
         return cls.of(head, backbone=names[0] if len(names) == 1 else list(names), **settings)
 
     def predict(self, images: Iterable[Source]) -> NDArray[Any]:
