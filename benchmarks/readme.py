@@ -6,6 +6,7 @@ python benchmarks/readme.py [--check]
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 import sys
@@ -231,6 +232,34 @@ def speed() -> str:
     return "\n".join([*lines, "", note])
 
 
+def growth() -> str:
+    """How the cost of each part grows, and what it comes to in an hour."""
+    rows = results("speed")["rows"]
+    parts = {
+        (what if name == "growth-embed" else f"{what} {name.removeprefix('growth-')}"): row[what]
+        for name, row in rows.items()
+        if name.startswith("growth-")
+        for what in ("embed", "embed again", "fit")
+        if what in row
+    }
+    sizes = sorted({int(size) for part in parts.values() for size in part["seconds"]})
+    columns = "seconds to", *(f"{size:,}" for size in sizes), "grows as rows to the", "in an hour"
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for name, part in parts.items():
+        seconds = {int(size): taken for size, taken in part["seconds"].items()}
+        (less, sooner), (most, last) = sorted(seconds.items())[-2:]
+        slope = math.log(last / sooner) / math.log(most / less)
+        in_an_hour = most * (3600 / last) ** (1 / slope)
+        cells = [name, *("" if size not in seconds else in_short(seconds[size]) for size in sizes)]
+        cells += [f"{part['exponent']:.2f}", f"about {float(f'{in_an_hour:.1g}'):,.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def in_short(seconds: float) -> str:
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
+
+
 def audit() -> str:
     """What is wrong with FER2013."""
     result = results("audit_fer2013")
@@ -261,6 +290,7 @@ def main() -> int:
         "grids": grids,
         "start": start,
         "speed": speed,
+        "growth": growth,
         "audit": audit,
     }
     for name, make in tables.items():

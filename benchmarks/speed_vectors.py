@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from networks import multiplications
 from speed import Bench, Row, gigaflops, matrix_products, row
+from speed_heads import growth
 
 from ferembed import Embedder, Pipeline, load_image
 from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone
@@ -302,6 +303,36 @@ def warm_store(bench: Bench) -> Row:
             "read_mb_per_s": read,
             "share_of_page_cache_rate": read / page_cache_rate(bench.data),
         },
+    )
+
+
+@row("growth-embed")
+def growth_embed(bench: Bench) -> Row:
+    """Real faces, and beyond those copies of them whose lowest bits are changed."""
+    data = bench.faces.split("train")
+    real = [open_source(image).image()[:, :, 0] for image in data.images]
+    numbers = count()
+    filled: dict[int, Path] = {}
+
+    def fill(size: int, store: Path) -> None:
+        faces = (real[i % len(real)] ^ np.uint8(i // len(real)) for i in range(size))
+        for _ in Embedder("mini-vgg", store=store).fill(faces):
+            pass
+
+    def first(size: int) -> Callable[[], object]:
+        def action() -> None:
+            filled[size] = bench.scratch / f"{next(numbers)}.sqlite"
+            fill(size, filled[size])
+
+        return action
+
+    embedded = growth(first, patience=300)
+    again = growth(lambda size: partial(fill, size, filled[size]), list(filled))
+    return Row(
+        what="embed more and more faces with mini-vgg into a new store, and again out of it",
+        against="",
+        seconds_ours=list(embedded["seconds"].values()),
+        facts={"embed": embedded, "embed again": again},
     )
 
 
