@@ -15,6 +15,9 @@ from ferembed.faces import mtcnn
 from ferembed.faces.mtcnn import Cascade, Mtcnn
 from ferembed.images import load_image
 
+# The package unpacks its weights with joblib: on Python 3.13 that ends in complaints of lz4.
+theirs = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(scope="module")
 def fast():
@@ -52,6 +55,7 @@ def resized(photo, width, height):
     return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
 
 
+@theirs
 def test_the_same_boxes_and_points_as_the_package(fast, package, portrait):
     photo = load_image(portrait)
     for degrees in (0, -25, -10, 10, 25):
@@ -63,6 +67,7 @@ def test_the_same_boxes_and_points_as_the_package(fast, package, portrait):
     assert assert_same(fast, package, photo[120:, 185:]) == 1  # it reaches over the edges
 
 
+@theirs
 def test_the_same_where_there_is_no_face(fast, package):
     from sklearn.datasets import load_sample_images
 
@@ -85,6 +90,7 @@ def test_the_same_on_photos_of_many_people(fast, package):
     assert assert_same(fast, package, crowd) >= 6
 
 
+@theirs
 def test_without_openvino_the_package_itself_runs(monkeypatch, portrait):
     photo = load_image(portrait)
     found = importlib.util.find_spec
