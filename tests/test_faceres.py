@@ -24,6 +24,11 @@ def test_the_parameters_are_those_of_mobilenet():
     assert build().count_params() == first + blocks == SPEC.parameters
 
 
+def test_all_of_it_learns_unless_blocks_are_frozen():
+    assert len(build().trainable_weights) == len(build().weights) == 2 * (1 + 2 * len(WIDTHS))
+    assert build(frozen=len(WIDTHS)).trainable_weights == []
+
+
 def test_the_picture_is_halved_five_times():
     model = build()
     sides = [model.get_layer(f"conv_pw_{block}").output.shape[1:] for block in range(1, 14)]

@@ -35,11 +35,11 @@ def build(size: int = 224, frozen: int | None = None) -> Any:
     layers = keras.layers
 
     def activated(x: Any, kind: Any, *settings: Any, name: str, block: int, **more: Any) -> Any:
-        trained = frozen is not None and block > frozen
-        convolution = kind(*settings, **more, use_bias=not trained, name=name)
-        convolution.trainable = trained
+        normed = frozen is not None and block > frozen
+        convolution = kind(*settings, **more, use_bias=not normed, name=name)
+        convolution.trainable = frozen is None or normed
         x = convolution(x)
-        if trained:
+        if normed:
             from ferembed.backbones.layers import BatchNorm
 
             x = BatchNorm(momentum=0.9, epsilon=1e-3, name=f"{name}_norm")(x)
