@@ -37,11 +37,8 @@ from ferembed.weights import models_folder
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = {
     "fast": (["mini-vgg"], ["first", "second", "fourth"]),
-    "default": (["twin-vgg"], ["first", "second", "third", "fourth", "fifth"]),
-    "accurate": (
-        ["twin-vgg", "fer-mobilenet"],
-        ["first", "second", "third", "fourth", "fifth", "tuned"],
-    ),
+    "default": (["twin-vgg"], [stage for stage in RECIPES if stage != "tuned"]),
+    "accurate": (["twin-vgg", "fer-mobilenet"], list(RECIPES)),
 }
 SYMMETRIC = ("default",)  # by the mean of a face and its mirror image
 SEARCHED = 6_000  # faces on which cross-validation sets the parameters
@@ -81,11 +78,10 @@ class Making:
     def run(self, heads: list[str]) -> None:
         faces, targets = gray(self.data.split("train"))
         self.labels = np.array(EXPRESSIONS)[targets.argmax(axis=1)]
-        changed = STRONG.apply(faces, np.random.default_rng(7))
-        learned = {
-            "plain": self.vectors("plain", faces),
-            "augmented": self.vectors("augmented", changed),
-        }
+        learned = {"plain": self.vectors("plain", faces)}
+        if heads:
+            changed = STRONG.apply(faces, np.random.default_rng(7))
+            learned["augmented"] = self.vectors("augmented", changed)
         mirrored = faces[:, :, ::-1]
         faces, targets = gray(self.data.split("validation"))
         self.truth = np.array(EXPRESSIONS)[targets.argmax(axis=1)]

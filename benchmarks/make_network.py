@@ -35,7 +35,7 @@ from ferembed.audit import audit
 from ferembed.backbones import BACKBONES, LoadRequest, load_backbone, tuned, vgg
 from ferembed.backbones.engines import export_onnx, load_weights, save_weights
 from ferembed.images import load_image
-from ferembed.training import Augmentation, Faces, Recipe, train
+from ferembed.training import Augmentation, Faces, Recipe, _copy_weights, train
 from ferembed.weights import models_folder, read_weights, sha256_of
 
 STRONG = Augmentation(rotation=12, scale=0.2, shift=0.1, erasing=0.4)
@@ -149,11 +149,8 @@ def normed(faces: Faces) -> Any:
     import keras
 
     published = load_backbone(LoadRequest("vggface2-mobilenet", engine="keras")).model
-    arrays = {weight.path: weight.numpy() for weight in published.weights}
     model = tuned.build(frozen=FROZEN)
-    for weight in model.weights:
-        if weight.path in arrays:
-            weight.assign(arrays[weight.path])
+    _copy_weights(published, model)
     some = np.random.default_rng(0).choice(len(faces), SEEN, replace=False)
     preprocess = BACKBONES["fer-mobilenet"].preprocess
     seen = preprocess(np.repeat(face[:, :, None], 3, axis=2) for face in faces[some])
@@ -162,7 +159,8 @@ def normed(faces: Faces) -> Any:
             values = keras.Model(model.inputs[0], layer.input).predict(seen, verbose=0)
             mean, variance = values.mean(axis=(0, 1, 2)), values.var(axis=(0, 1, 2))
             layer.gamma.assign(np.sqrt(variance + layer.epsilon))
-            layer.beta.assign(mean + arrays[layer.name.removesuffix("_norm") + "/bias"])
+            bias = published.get_layer(layer.name.removesuffix("_norm")).bias
+            layer.beta.assign(mean + bias.numpy())
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
     return model

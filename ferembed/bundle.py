@@ -382,13 +382,13 @@ def _open_head(place: Path, content: bytes, trusted: Sequence[str]) -> Any:
 
 def _is_sound(thing: Any, features: int | None = None, seen: set[int] | None = None) -> bool:
     """Whether compiled code, which walks trees and support vectors unchecked, stays in bounds."""
-    from sklearn.svm._base import BaseLibSVM
-    from sklearn.tree._tree import Tree
-
     seen = set() if seen is None else seen
     if id(thing) in seen or isinstance(thing, (str, bytes, int, float, type(None))):
         return True
     seen.add(id(thing))
+    from sklearn.svm._base import BaseLibSVM
+    from sklearn.tree._tree import Tree
+
     if isinstance(thing, Tree):
         return _is_sound_tree(thing, features)
     if isinstance(thing, BaseLibSVM) and not _is_sound_machine(thing):

@@ -43,7 +43,7 @@ EXPECTED = {
     "Forest": {"check_sample_weight_equivalence_on_dense_data": _DRAWN},
     "BaggingClassifier": {"check_sample_weight_equivalence_on_dense_data": _DRAWN},
 }
-if version("scikit-learn") < "1.9":
+if tuple(map(int, version("scikit-learn").split(".")[:2])) < (1, 9):
     EXPECTED["Forest"]["check_class_weight_classifiers"] = "rows were not drawn by their weights"
 
 

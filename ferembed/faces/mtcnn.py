@@ -237,15 +237,16 @@ def _apart(rows: Boxes, limit: float, *, of_smaller: bool = False) -> Boxes:
 def _network(weights: Carried, shape: tuple[int, int, int]) -> Any:
     """The openvino.Model: pictures in; shifts of the box, points if it has them, and scores out."""
     import joblib
-    import lz4.frame
     import openvino
     from openvino import opset13 as ops
 
     path = weights.path()
     try:
+        import lz4.frame
+
         # joblib would unpack it, too, and on Python 3.13 its way of it ends in a complaint of lz4.
         arrays = iter(joblib.load(io.BytesIO(lz4.frame.decompress(path.read_bytes()))))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read: {error}.") from error
 
     def convolve(x: Any, *, bends: bool = True) -> Any:
