@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import random
 import re
 import shutil
@@ -37,7 +38,8 @@ def class_folders(tmp_path, faces, labels):
 def run(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path / "cache"))
     if (CACHE / "networks").exists():  # what other tests exported serves here, too
-        shutil.copytree(CACHE / "networks", tmp_path / "cache" / "networks")
+        networks = tmp_path / "cache" / "networks"
+        shutil.copytree(CACHE / "networks", networks, copy_function=os.symlink)
 
     def run(*arguments):
         code = main(list(map(str, arguments)))
