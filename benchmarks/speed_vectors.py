@@ -20,17 +20,14 @@ from speed import Bench, Row, gigaflops, matrix_products, row
 from speed_heads import growth
 
 from ferembed import Embedder, Pipeline, load_image
-from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone
-from ferembed.backbones.engines import _converted
+from ferembed.backbones import BACKBONES, LoadRequest, load_backbone
 from ferembed.demo import photo
 from ferembed.embedder import BATCH
-from ferembed.engines import compiled_for_batches
 from ferembed.heads import HEADS
 from ferembed.images import open_source
 from ferembed.store import EmbeddingStore
-from ferembed.weights import read_weights
 
-KINDS = {"openvino": "float32", "openvino-bf16": "bfloat16", "int8": "int8, which is no engine"}
+KINDS = {"openvino": "float32", "openvino-bf16": "bfloat16", "openvino-int8": "int8"}
 SCRIPT = """
 import sys
 import keras
@@ -96,13 +93,9 @@ def network(
         spec = BACKBONES[name]
         weights = None if spec.weights and spec.weights.find() else "random"
         layer = spec.layers[0][0]
-        ours: Any
-        if engine == "int8":
-            learned = bench.faces.split("train").images
-            some = [open_source(learned[i]).image() for i in range(0, len(learned), 448)]
-            ours = Int8(LoadRequest(name, weights=weights, engine="openvino"), some)
-        else:
-            ours = load_backbone(LoadRequest(name, weights=weights, engine=engine))
+        if engine == "openvino-int8":
+            Embedder(name, weights=weights).quantize(bench.faces.split("train").images)
+        ours = load_backbone(LoadRequest(name, weights=weights, engine=engine))
         exact: Any = load_backbone(LoadRequest(name, weights=weights, engine="keras"))
         model = keras.Model(exact.model.inputs[0], exact.model.get_layer(layer).output)
         data = bench.faces.split("validation")
@@ -162,30 +155,6 @@ def network(
     return measure
 
 
-class Int8(Backbone):
-    """The network in integers of 8 bits, by NNCF, with ranges measured on these faces.
-
-    It is measured here to see whether it is worth an engine.
-    """
-
-    def __init__(self, request: LoadRequest, faces: Sequence[Any]) -> None:
-        import nncf
-        import openvino
-
-        spec = request.spec
-        super().__init__(spec.preprocess, request.dim)
-        load_backbone(request)  # which converts it
-        whole = openvino.Core().read_model(_converted(request, spec.build, read_weights))
-        cut = openvino.Model([whole.output(spec.layers[0][0])], whole.get_parameters(), spec.name)
-        batches = nncf.Dataset([self.preprocess([face]) for face in faces])
-        mixed = nncf.QuantizationPreset.MIXED
-        quantized = nncf.quantize(cut, batches, subset_size=len(faces), preset=mixed)
-        self._forward = compiled_for_batches(quantized, "openvino-bf16")  # where not in integers
-
-    def forward(self, batch: Any) -> Any:
-        return self._forward(batch)[0]
-
-
 def _points_lost(exact: Any, rounded: Any, labels: Any) -> float:
     """By how much a head of the exact vectors, fitted on half of them, does worse on the others."""
     half = len(labels) // 2
@@ -210,9 +179,9 @@ for _name, _batches, _rounds, _faces, _times in (
     row(_name)(network(_name, "openvino", _batches, _exact, _rounds, _faces))
     row(f"{_name}-bf16")(network(_name, "openvino-bf16", _batches, _rounded, _rounds, _faces))
 
-if importlib.util.find_spec("nncf"):
-    _goals = ["ratio >= 8", "accuracy_points_lost <= 0.5"]
-    row("vggface2-resnet50-int8")(network("vggface2-resnet50", "int8", [32], _goals, 8, 128))
+    if importlib.util.find_spec("nncf"):
+        _small = ["accuracy_points_lost <= 0.5", *(["ratio >= 8"] if _faces == 128 else [])]
+        row(f"{_name}-int8")(network(_name, "openvino-int8", _batches, _small, _rounds, _faces))
 
 
 @row("stages")

@@ -216,15 +216,7 @@ def _embed(options: argparse.Namespace) -> int:
     from ferembed.embedder import Embedder
 
     embedder = Embedder(**_vector_settings(options))
-    images: Sequence[Any]
-    if len(options.data) == 1 and options.data[0].endswith((".zip", ".csv")):
-        from ferembed import datasets
-
-        images = datasets.open(options.data[0]).images
-    else:
-        from ferembed.readings import find_photos
-
-        images = find_photos(options.data)
+    images = _images(options)
     if options.output:
         import numpy as np
 
@@ -249,6 +241,34 @@ def _embed(options: argparse.Namespace) -> int:
         options, counts, ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in counts.items())
     )
     return SOME_FAILED if failures else 0
+
+
+def _images(options: argparse.Namespace) -> Sequence[Any]:
+    if len(options.data) == 1 and options.data[0].endswith((".zip", ".csv")):
+        from ferembed import datasets
+
+        return datasets.open(options.data[0]).images
+    from ferembed.readings import find_photos
+
+    return find_photos(options.data)
+
+
+def _quantize(options: argparse.Namespace) -> int:
+    from ferembed.embedder import Embedder
+    from ferembed.pipeline import Pipeline
+
+    if options.backbone:
+        embedder = Embedder(**_vector_settings(options))
+    else:
+        embedder = Pipeline.load(options.model).embedder
+    taken = embedder.quantize(_images(options))
+    names = [request.name for request in embedder.requests]
+    _print(
+        options,
+        {"backbones": names, "faces": taken},
+        f"{' and '.join(names)}: ready for --engine openvino-int8, by {taken} faces.",
+    )
+    return 0
 
 
 def _fit(options: argparse.Namespace) -> int:
@@ -819,7 +839,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_engine(added: argparse.ArgumentParser, store: str = "disk") -> None:
         added.add_argument(
-            "--engine", default="auto", help="auto, openvino, openvino-bf16 or keras"
+            "--engine",
+            default="auto",
+            help="auto, openvino, openvino-bf16, openvino-int8 (after: ferembed quantize) or keras",
         )
         add_store(added, store)
 
@@ -906,6 +928,16 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("data", nargs="+", help="faces: files, folders, globs, or one data set")
     embed.add_argument("--output", help="write them to this .npz, too")
     add_vectors(embed)
+
+    quantize = command(
+        "quantize",
+        _quantize,
+        "make networks ready for the engine openvino-int8, by faces like those that they will see",
+        "ferembed quantize faces/ --model default",
+    )
+    quantize.add_argument("data", nargs="+", help="faces: files, folders, globs, or one data set")
+    quantize.add_argument("--model", default="default", help="whose networks, without --backbone")
+    add_vectors(quantize)
 
     fit = command(
         "fit",

@@ -2,15 +2,19 @@
 
 The two give the same numbers within 1e-4. Where the CPU has bfloat16, OpenVINO runs with it about
 twice as fast, when it is asked to: numbers of 8 bits instead of 24 give vectors of a cosine of
-0.9999 and more to the exact ones. The choice is made here and nowhere else.
+0.9999 and more to the exact ones. Integers of 8 bits are faster still, on CPUs without bfloat16,
+too, once the ranges of a network's numbers were measured on faces. The choice is made here and
+nowhere else.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -20,8 +24,8 @@ from numpy.typing import NDArray
 from ferembed.errors import MissingExtra, UnknownName
 from ferembed.registry import unknown
 
-ENGINES = ("auto", "keras", "openvino", "openvino-bf16")
-_PRECISIONS = {"openvino-bf16": "bf16"}  # of engines that are not exact
+ENGINES = ("auto", "keras", "openvino", "openvino-bf16", "openvino-int8")
+_PRECISIONS = {"openvino-bf16": "bf16", "openvino-int8": "int8"}  # of engines that are not exact
 _AT_ONCE = 4  # rows that a core works on together: what they need stays near to it
 Floats: TypeAlias = NDArray[np.float32]
 Compiled: TypeAlias = Callable[[Floats], list[Floats]]
@@ -55,6 +59,29 @@ def choose_engine(engine: str, converted: bool = True) -> str:
 def precision(engine: str) -> str | None:
     """What the numbers of an engine are rounded to; None where it is exact."""
     return _PRECISIONS.get(engine)
+
+
+def quantized(network: Any, batches: Sequence[Floats]) -> Any:
+    """The openvino.Model in integers of 8 bits; their ranges are those that the batches bring."""
+    if importlib.util.find_spec("nncf") is None:
+        raise MissingExtra(
+            "Turning a network into 8-bit integers needs nncf. Run: pip install 'ferembed[int8]'"
+        )
+    with redirect_stdout(io.StringIO()):  # of its progress bars
+        import nncf
+        from openvino.passes import ConstantFolding, Manager
+
+        nncf.set_log_level(40)
+        folding = Manager()  # a kernel that is computed from halves must be one again
+        folding.register_pass(ConstantFolding())
+        folding.run_passes(network)
+        return nncf.quantize(
+            network,
+            nncf.Dataset(batches),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(batches),
+            fast_bias_correction=False,  # as soon done, and 99 instead of 97 % of answers agree
+        )
 
 
 def compiled(network: Any, cores: int = 0, engine: str = "openvino") -> Compiled:
@@ -126,7 +153,7 @@ def _compile(network: Any, settings: dict[str, str]) -> Any:
 
 
 def _precision_hint(engine: str) -> dict[str, str]:
-    return {"INFERENCE_PRECISION_HINT": precision(engine) or "f32"}
+    return {"INFERENCE_PRECISION_HINT": "bf16" if engine == "openvino-bf16" else "f32"}
 
 
 @cache

@@ -68,3 +68,16 @@ def test_what_ships_scores_what_its_results_say(model):
     assert report.accuracy == pytest.approx(measured["accuracy"], abs=0.001)
     assert report.calibration_error == pytest.approx(measured["calibration_error"], abs=0.002)
     assert np.abs(np.array(report.confusion) - measured["confusion"]).sum() <= 8
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("model", shipped())
+def test_in_integers_what_ships_loses_less_than_half_a_point(model):
+    measured = json.loads((RESULTS / f"{model}.json").read_text())["report"]
+    data = datasets.open(Path(os.environ["FEREMBED_DATA"]) / "fer2013.zip")
+    pipeline = Pipeline.load(model, store="none", engine="openvino-int8")
+    pipeline.embedder.quantize(data.split("train").images)
+    unseen = data.split("validation")
+    report, failures = pipeline.evaluate(unseen.images, unseen.labels)
+    assert not failures
+    assert report.accuracy > measured["accuracy"] - 0.005

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone
+from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone, quantize
 from ferembed.backbones.cnn import DESIGNS
 from ferembed.backbones.cnn import build as build_cnn
 from ferembed.backbones.engines import load_weights, save_weights
@@ -363,6 +363,19 @@ def test_bfloat16_turns_vectors_by_less_than_a_degree(name, faces):
     cosines = (exact * rounded).sum(axis=1) / norms
     assert 0.9999 <= cosines.min() <= cosines.max()
     assert (exact != rounded).any()
+
+
+def test_kernels_that_ship_as_halves_become_integers_too(faces, monkeypatch, tmp_path):
+    monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path))
+    quantize(LoadRequest("mini-vgg"), rgb(faces))
+    (numbers,) = (tmp_path / "networks").glob("mini-vgg-*-int8/network.bin")
+    assert BACKBONES["mini-vgg"].parameters < numbers.stat().st_size
+    assert numbers.stat().st_size < 1.1 * BACKBONES["mini-vgg"].parameters
+
+
+def test_what_is_no_network_has_no_integers(faces):
+    with pytest.raises(WeightsError, match="distances is no network that can run in 8-bit"):
+        quantize(LoadRequest("distances"), rgb(faces))
 
 
 def test_a_cpu_without_bfloat16_is_told_so(monkeypatch):

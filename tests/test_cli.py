@@ -239,6 +239,18 @@ def test_embed_fills_the_store_and_writes_vectors(run, class_folders, tmp_path):
         assert all(name.endswith(".png") for name in file["names"])
 
 
+def test_networks_are_made_ready_for_the_fastest_engine(run, class_folders, portrait):
+    code, _, err = run("predict", portrait, "--model", "fast", "--engine", "openvino-int8")
+    assert code == 2
+    assert "ferembed quantize FACES --backbone mini-vgg" in err
+    code, out, _ = run("quantize", class_folders, "--model", "fast")
+    assert (code, out) == (0, "mini-vgg: ready for --engine openvino-int8, by 24 faces.\n")
+    code, out, _ = run("predict", portrait, "--model", "fast", "--engine", "openvino-int8")
+    assert code == 0
+    assert "face 1 at" in out
+    assert run("quantize", class_folders, "--backbone", "cnn-a", "--weights", "random")[0] == 0
+
+
 def test_the_cache_is_shown_verified_pruned_and_cleared(run, class_folders, tmp_path):
     assert "No vectors are kept." in run("cache")[1]
     run("embed", class_folders, "--backbone", "cnn-a", "--weights", "random", "--quiet")

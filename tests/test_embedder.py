@@ -13,8 +13,15 @@ from sklearn.pipeline import make_pipeline
 
 from ferembed.backbones import LoadRequest, load_backbone
 from ferembed.embedder import BATCH, Embedder
-from ferembed.engines import _has_bfloat16
-from ferembed.errors import ImageError, ImageTooLarge, ModelError, StoreError, WeightsError
+from ferembed.engines import _has_bfloat16, quantized
+from ferembed.errors import (
+    ImageError,
+    ImageTooLarge,
+    MissingExtra,
+    ModelError,
+    StoreError,
+    WeightsError,
+)
 from ferembed.pipeline import Pipeline
 from ferembed.preprocess import Preprocess
 from ferembed.store import EmbeddingStore
@@ -143,6 +150,51 @@ def test_rounded_vectors_are_kept_apart_and_serve_the_same_heads(store, faces, l
     pipeline = Pipeline("cnn-a", "knn", weights="random", store=store)
     pipeline.set_params(head__n_neighbors=1).fit(faces, labels)
     assert pipeline.set_params(engine="openvino-bf16").score(faces, labels) == 1
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_network_in_integers_is_asked_for_first_and_kept_apart(store, faces, labels, cache):
+    quick = embedder(store, engine="openvino-int8")
+    with pytest.raises(WeightsError, match="quantize FACES --backbone cnn-a --weights random$"):
+        quick.transform(faces)
+    exact = embedder(store).transform(faces)
+    assert quick.quantize(faces) == 24
+    in_integers = quick.embed(faces)
+    assert (in_integers.hits, in_integers.computed) == (0, 24)
+    norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(in_integers.vectors, axis=1)
+    cosines = (exact * in_integers.vectors).sum(axis=1) / norms
+    assert cosines.min() > 0.99
+    assert (exact != in_integers.vectors).any()
+    assert quick.embed(faces).hits == 24
+    assert (embedder(store).transform(faces) == exact).all()
+    pipeline = Pipeline("cnn-a", "knn", weights="random", store=store)
+    pipeline.set_params(head__n_neighbors=1).fit(faces, labels)
+    assert pipeline.set_params(engine="openvino-int8").score(faces, labels) == 1
+
+
+def test_other_faces_give_a_network_in_integers_other_ranges(store, faces, cache):
+    quick = embedder(store, engine="openvino-int8")
+    quick.quantize(faces)
+    before = quick.transform(faces)
+    quick.quantize(faces // 2)
+    after = quick.embed(faces)
+    assert after.hits == 0
+    assert (after.vectors != before).any()
+
+
+def test_faces_that_cannot_tell_ranges_are_refused(store, faces, cache, tmp_path, monkeypatch):
+    (tmp_path / "letter.png").write_text("a letter")
+    images = [*faces[:19], tmp_path / "letter.png"]
+    with pytest.raises(WeightsError, match="19 faces do not tell the ranges .* Give at least 20"):
+        embedder(store).quantize(images)
+    assert embedder(store).quantize([*images, faces[19]]) == 20
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"needs nncf. Run: pip install 'ferembed\[int8\]'"):
+        quantized(None, [])
 
 
 def test_a_file_is_known_by_its_content_not_its_name(store, faces, tmp_path):

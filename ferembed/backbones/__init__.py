@@ -19,6 +19,7 @@ from ferembed.backbones.backbone import (
     fingerprint,
     load_backbone,
 )
+from ferembed.backbones.engines import quantize, rounding
 from ferembed.backbones.own import add_network
 
 __all__ = [
@@ -30,4 +31,6 @@ __all__ = [
     "fetch_weights",
     "fingerprint",
     "load_backbone",
+    "quantize",
+    "rounding",
 ]

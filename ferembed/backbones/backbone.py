@@ -185,6 +185,11 @@ def load_backbone(request: LoadRequest) -> Backbone:
     return _load(request, fingerprint(request.facts()))
 
 
+def forget_loaded() -> None:
+    """Let each backbone be loaded anew: a file that it is made of was replaced."""
+    _load.cache_clear()
+
+
 def fetch_weights(
     name: str,
     source: Path | None = None,

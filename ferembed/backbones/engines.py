@@ -1,13 +1,19 @@
-"""Network: a Keras graph, run by Keras, or converted for OpenVINO and run by that."""
+"""Network: a Keras graph, run by Keras, or converted for OpenVINO and run by that.
+
+For the engine "openvino-int8" a network is quantized once, with faces, and kept in the cache.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import tempfile
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,13 +21,22 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.backbones.backbone import Backbone, LoadRequest, Vectors, fingerprint
-from ferembed.engines import choose_engine, compiled, compiled_for_batches
+from ferembed.backbones.backbone import (
+    Backbone,
+    LoadRequest,
+    Vectors,
+    fingerprint,
+    forget_loaded,
+    load_backbone,
+)
+from ferembed.engines import choose_engine, compiled, compiled_for_batches, precision, quantized
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.files import replacing
-from ferembed.weights import cache_folder, read_weights
+from ferembed.images import Image
+from ferembed.weights import cache_folder, read_weights, sha256_of
 
 FEW = 4  # faces that all cores work on together
+FEWEST = 20  # faces that give a network's numbers their ranges
 NETWORK = "network.xml"  # of a folder that holds a network for OpenVINO; its numbers lie beside it
 Build: TypeAlias = Callable[[], Any]  # -> keras.Model
 Read: TypeAlias = Callable[[Path], dict[str, NDArray[Any]]]  # -> the arrays by variable
@@ -48,8 +63,9 @@ class Network(Backbone):
             self.model = _weighted(request, build, read)
             self._forward = keras_forward(self.model, layer)
         else:
-            network = _converted(request, build, read)
-            self._forward = openvino_forward(network, layer, self.engine)
+            int8 = self.engine == "openvino-int8"
+            self.file = _quantized(request) if int8 else _converted(request, build, read)
+            self._forward = openvino_forward(self.file, layer, self.engine)
 
     @classmethod
     def of(cls, request: LoadRequest, read: Read = read_weights) -> Network:
@@ -61,6 +77,35 @@ class Network(Backbone):
 
     def forward(self, batch: Vectors) -> Vectors:
         return self._forward(batch)
+
+
+def quantize(request: LoadRequest, faces: Iterable[Image]) -> None:
+    """Keep the network in integers of 8 bits, too, with the ranges that its numbers have here."""
+    exact = load_backbone(replace(request, engine="openvino"))
+    if not isinstance(exact, Network):
+        raise WeightsError(f"{request.name} is no network that can run in 8-bit integers.")
+    batches = [exact.preprocess([face]) for face in faces]
+    if len(batches) < FEWEST:
+        raise WeightsError(
+            f"{len(batches)} faces do not tell the ranges of the network's numbers. Give at least "
+            f"{FEWEST}, better some hundred, of the kind that it will see."
+        )
+    import openvino
+
+    network = quantized(openvino.Core().read_model(exact.file), batches)
+    folder = _kept(request, "-int8")
+    with _new_folder(folder) as whole:
+        openvino.save_model(network, whole / NETWORK, compress_to_fp16=False)
+        if folder.exists():
+            shutil.rmtree(folder)
+    forget_loaded()
+
+
+def rounding(request: LoadRequest) -> str | None:
+    """What its engine rounds numbers to, and to whose ranges; None where it is exact."""
+    if request.engine != "openvino-int8":
+        return precision(request.engine)
+    return f"int8 {sha256_of(_quantized(request).with_suffix('.bin'))}"
 
 
 def import_keras() -> Any:
@@ -111,21 +156,32 @@ def convert(model: Any, layers: list[str], folder: Path) -> None:
     import openvino
     import tensorflow as tf
 
+    with _new_folder(folder) as whole:
+        exported = whole.with_name("exported")
+        try:
+            _export(model, layers, str(exported), "tf_saved_model")
+        except tf.errors.OpError as error:
+            raise OSError from error
+        network = openvino.Core().read_model(exported)
+        for i, layer in enumerate(layers):
+            network.output(f"output_{i}").tensor.add_names({layer})
+        openvino.save_model(network, whole / NETWORK, compress_to_fp16=False)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A place to write what comes to lie at `folder` when it is whole."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as unfinished:
-            exported, whole = Path(unfinished) / "exported", Path(unfinished) / "network"
-            _export(model, layers, str(exported), "tf_saved_model")
-            network = openvino.Core().read_model(exported)
-            for i, layer in enumerate(layers):
-                network.output(f"output_{i}").tensor.add_names({layer})
-            openvino.save_model(network, whole / NETWORK, compress_to_fp16=False)
+            whole = Path(unfinished) / "network"
+            yield whole
             try:
                 whole.rename(folder)
             except OSError:
                 if not folder.exists():  # else another process was faster
                     raise
-    except (OSError, RuntimeError, tf.errors.OpError) as error:
+    except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "is the disk full?"
         raise WeightsError(
             f"The network for the fast engine cannot be kept at {folder}: {reason}. "
@@ -259,10 +315,29 @@ def _converted(request: LoadRequest, build: Build, read: Read) -> Path:
     spec = request.spec
     if request.weights is None and spec.network is not None:
         return spec.network.path()
-    facts = request.facts()
-    layers = [layer for layer, _ in spec.layers]
-    made_of = {key: facts[key] for key in ("backbone", "revision", "weights")} | {"layers": layers}
-    folder = cache_folder() / "networks" / f"{request.name}-{fingerprint(made_of)[:16]}"
+    folder = _kept(request)
     if not folder.exists():
-        convert(_weighted(request, build, read), layers, folder)
+        convert(_weighted(request, build, read), [layer for layer, _ in spec.layers], folder)
     return folder / NETWORK
+
+
+def _quantized(request: LoadRequest) -> Path:
+    """The network in integers, if it was made."""
+    file = _kept(request, "-int8") / NETWORK
+    if not file.exists():
+        which = f"--backbone {request.name}"
+        if request.weights is not None:
+            which += f" --weights {request.weights}"
+        raise WeightsError(
+            f"{request.name} is not ready for the engine 'openvino-int8': faces must tell the "
+            f"ranges of its numbers first. Run once: ferembed quantize FACES {which}"
+        )
+    return file
+
+
+def _kept(request: LoadRequest, form: str = "") -> Path:
+    """The folder of the cache for a network of these weights."""
+    facts = request.facts()
+    layers = [layer for layer, _ in request.spec.layers]
+    made_of = {key: facts[key] for key in ("backbone", "revision", "weights")} | {"layers": layers}
+    return cache_folder() / "networks" / f"{request.name}-{fingerprint(made_of)[:16]}{form}"
