@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -25,7 +26,6 @@ from ferembed.errors import MissingExtra, UnknownName
 from ferembed.registry import unknown
 
 ENGINES = ("auto", "keras", "openvino", "openvino-bf16", "openvino-int8")
-_PRECISIONS = {"openvino-bf16": "bf16", "openvino-int8": "int8"}  # of engines that are not exact
 _AT_ONCE = 4  # rows that a core works on together: what they need stays near to it
 Floats: TypeAlias = NDArray[np.float32]
 Compiled: TypeAlias = Callable[[Floats], list[Floats]]
@@ -56,18 +56,14 @@ def choose_engine(engine: str, converted: bool = True) -> str:
     return engine
 
 
-def precision(engine: str) -> str | None:
-    """What the numbers of an engine are rounded to; None where it is exact."""
-    return _PRECISIONS.get(engine)
-
-
 def quantized(network: Any, batches: Sequence[Floats]) -> Any:
     """The openvino.Model in integers of 8 bits; their ranges are those that the batches bring."""
     if importlib.util.find_spec("nncf") is None:
         raise MissingExtra(
             "Turning a network into 8-bit integers needs nncf. Run: pip install 'ferembed[int8]'"
         )
-    with redirect_stdout(io.StringIO()):  # of its progress bars
+    # It shows its progress on standard output, where answers belong.
+    with redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):
         import nncf
         from openvino.passes import ConstantFolding, Manager
 

@@ -29,7 +29,7 @@ from ferembed.backbones.backbone import (
     forget_loaded,
     load_backbone,
 )
-from ferembed.engines import choose_engine, compiled, compiled_for_batches, precision, quantized
+from ferembed.engines import choose_engine, compiled, compiled_for_batches, quantized
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.files import replacing
 from ferembed.images import Image
@@ -102,10 +102,10 @@ def quantize(request: LoadRequest, faces: Iterable[Image]) -> None:
 
 
 def rounding(request: LoadRequest) -> str | None:
-    """What its engine rounds numbers to, and to whose ranges; None where it is exact."""
-    if request.engine != "openvino-int8":
-        return precision(request.engine)
-    return f"int8 {sha256_of(_quantized(request).with_suffix('.bin'))}"
+    """What the engine rounds numbers to, and by which ranges; None where it is exact."""
+    if request.engine == "openvino-int8":
+        return f"int8 {sha256_of(_quantized(request).with_suffix('.bin'))}"
+    return "bf16" if request.engine == "openvino-bf16" else None
 
 
 def import_keras() -> Any:
