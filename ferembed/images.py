@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ def open_source(source: Source) -> Opened:
         source = Path(source)
     if _is_readable(source):
         try:
+            if isinstance(source, Path) and is_endless(source):
+                raise OSError("it is a pipe or a device, which may have no end")
             return Opened(name, source.read_bytes())
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist.") from None
@@ -87,6 +90,15 @@ def open_source(source: Source) -> Opened:
             f"A picture is given as a path, bytes, an array or a PIL image, not as {name}."
         )
     return Opened(name, np.asarray(source))
+
+
+def is_endless(path: Path) -> bool:
+    """Whether it is a pipe or a device, which may be waited for without end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def describe(source: Source) -> str:
@@ -184,6 +196,8 @@ def _decode(encoded: bytes, name: str, max_pixels: int) -> Image:
             finally:
                 PIL.Image.MAX_IMAGE_PIXELS = limit
         with picture:
+            if picture.format == "EPS":  # a program, which Pillow has Ghostscript run
+                raise ImageError(f"{name} is PostScript, not a picture of pixels.")
             return _from_pil(picture, name, max_pixels)
 
 

@@ -162,6 +162,16 @@ def test_what_is_no_picture_is_counted(tmp_path: Path) -> None:
     assert faces.provenance[-1]["skipped"]["hidden files"]["count"] == 3
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+    write_tree(tmp_path, TREE)
+    os.mkfifo(tmp_path / "labels.csv")
+    faces = datasets.open(tmp_path)
+    assert faces.provenance[-1]["skipped"]["pipes and devices"]["first"] == "labels.csv"
+    with pytest.raises(DataError, match=r"labels\.csv is a pipe or a device"):
+        datasets.open(tmp_path / "labels.csv")
+
+
 def test_a_link_that_leads_back_up_is_not_followed(tmp_path: Path) -> None:
     write_tree(tmp_path, TREE)
     (tmp_path / "train" / "again").symlink_to(tmp_path)

@@ -143,6 +143,22 @@ def test_what_is_no_picture_is_named_with_the_reason(source, message):
     assert message in str(error.value)
 
 
+def test_postscript_is_not_run():
+    written = io.BytesIO()
+    RED.save(written, "EPS")
+    with pytest.raises(ImageError, match="is PostScript, not a picture of pixels"):
+        load_image(written.getvalue())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
+def test_what_may_have_no_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    for name in ("pipe.png", "zero.png"):
+        with pytest.raises(ImageError, match=f"{name} cannot be read: it is a pipe or a device"):
+            load_image(tmp_path / name)
+
+
 def test_a_folder_and_a_forbidden_file(tmp_path, monkeypatch):
     with pytest.raises(ImageError, match="is a folder, not a picture"):
         load_image(tmp_path)

@@ -26,7 +26,7 @@ from ferembed.datasets.dataset import (
 )
 from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT, split_name
 from ferembed.errors import DataError
-from ferembed.images import EXTENSIONS
+from ferembed.images import EXTENSIONS, is_endless
 
 PROVENANCE = "provenance.json"
 """The file beside the pictures in which `write` says how they came about."""
@@ -140,6 +140,8 @@ class Storage:
                 if kind == "picture":
                     self._names.add(number, name)
                     pictures += 1
+                elif kind and is_endless(here / name):
+                    self.tray.skip("pipes and devices", prefix + name)
                 elif kind == "table":
                     self.tables[prefix + name] = here / name
                 elif kind == "provenance":

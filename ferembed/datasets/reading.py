@@ -36,6 +36,7 @@ from ferembed.datasets.tables import (
     pixel_rows,
 )
 from ferembed.errors import DataError
+from ferembed.images import is_endless
 from ferembed.labels import EXPRESSIONS, in_order
 from ferembed.registry import unknown
 
@@ -80,6 +81,8 @@ def open(
         _check_choice("split", split, (*SPLITS, UNSPLIT))
     if not where.exists():
         raise DataError(f"{where} does not exist.")
+    if is_endless(where):
+        raise DataError(f"{where} is a pipe or a device: copy what it gives to a file.")
     tray = Tray(str(where), on_bad == "skip", progress)
     try:
         found = _read(where, tray, table, columns or {}, votes)
