@@ -257,18 +257,23 @@ def _quantize(options: argparse.Namespace) -> int:
     from ferembed.embedder import Embedder
     from ferembed.pipeline import Pipeline
 
+    if options.weights and not options.backbone:
+        raise FerembedError("--weights goes with --backbone.")
+    if options.backbone and options.model:
+        raise FerembedError("Give --model or --backbone, not both.")
     if options.backbone:
-        embedder = Embedder(**_vector_settings(options))
+        embedder = Embedder(**_backbones(options))
     else:
-        embedder = Pipeline.load(options.model).embedder
-    taken = embedder.quantize(_images(options))
+        embedder = Pipeline.load(options.model or "default").embedder
+    failures = embedder.set_params(verbose=not options.quiet).quantize(_images(options))
+    _report_failures(failures)
     names = [request.name for request in embedder.requests]
     _print(
         options,
-        {"backbones": names, "faces": taken},
-        f"{' and '.join(names)}: ready for --engine openvino-int8, by {taken} faces.",
+        {"backbones": names, "failed": len(failures)},
+        f"{' and '.join(names)}: ready for --engine openvino-int8.",
     )
-    return 0
+    return SOME_FAILED if failures else 0
 
 
 def _fit(options: argparse.Namespace) -> int:
@@ -683,11 +688,16 @@ def _report_failures(failures: Sequence[Any]) -> None:
 
 def _vector_settings(options: argparse.Namespace) -> dict[str, Any]:
     settings = {name: getattr(options, name) for name in _OF_VECTORS}
+    return {**settings, **_backbones(options), "verbose": not options.quiet}
+
+
+def _backbones(options: argparse.Namespace) -> dict[str, Any]:
+    settings = {}
     for name in ("backbone", "layer", "weights"):
-        given = [value or None for value in getattr(options, name)]
+        given = [value or None for value in getattr(options, name, ())]
         if given:  # a list of one is one for all
             settings[name] = given if len(given) > 1 else given[0]
-    return {**settings, "verbose": not options.quiet}
+    return settings
 
 
 _OF_VECTORS = ("normalize", "symmetric", "store", "engine")
@@ -774,13 +784,18 @@ def _parser() -> argparse.ArgumentParser:
             "--lang", choices=("en", "es"), default="en", help="the language of the labels"
         )
 
+    of_backbones = {
+        "backbone": "see: ferembed models; several, each by its own --backbone, are joined",
+        "layer": "the layer that is the embedding; one for all, or one for each backbone",
+        "weights": "a file of weights, or 'random'; '' is what ships, where others differ",
+    }
+
+    def add_backbones(added: argparse.ArgumentParser, *names: str) -> None:
+        for name in names:
+            added.add_argument(f"--{name}", action="append", default=[], help=of_backbones[name])
+
     def add_vectors(added: argparse.ArgumentParser) -> None:
-        for name, meaning in (
-            ("backbone", "see: ferembed models; several, each by its own --backbone, are joined"),
-            ("layer", "the layer that is the embedding; one for all, or one for each backbone"),
-            ("weights", "a file of weights, or 'random'; '' is what ships, where others differ"),
-        ):
-            added.add_argument(f"--{name}", action="append", default=[], help=meaning)
+        add_backbones(added, *of_backbones)
         added.add_argument("--normalize", action="store_true", help="vectors of unit length")
         added.add_argument(
             "--symmetric", action="store_true", help="the mean of a face and its mirror image"
@@ -936,8 +951,8 @@ def _parser() -> argparse.ArgumentParser:
         "ferembed quantize faces/ --model default",
     )
     quantize.add_argument("data", nargs="+", help="faces: files, folders, globs, or one data set")
-    quantize.add_argument("--model", default="default", help="whose networks, without --backbone")
-    add_vectors(quantize)
+    quantize.add_argument("--model", help="whose networks, without --backbone: default, or a path")
+    add_backbones(quantize, "backbone", "weights")
 
     fit = command(
         "fit",

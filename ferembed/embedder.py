@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -15,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.ahead import ahead
-from ferembed.backbones import LoadRequest, fingerprint, load_backbone, quantize, rounding
-from ferembed.errors import ImageError, ModelError
+from ferembed.backbones import LoadRequest, fingerprint, load_backbone, quantize
+from ferembed.errors import ImageError, ModelError, WeightsError
 from ferembed.estimator import Estimator
 from ferembed.images import MAX_PIXELS, Image, Opened, Source, describe, open_source
 from ferembed.preprocess import Preprocess
@@ -161,19 +160,32 @@ class Embedder(Estimator):
         for part in self.stream(images):
             yield replace(part, vectors=part.vectors[:0])
 
-    def quantize(self, images: Sequence[Source]) -> int:
+    def quantize(self, images: Sequence[Source]) -> tuple[Failure, ...]:
         """Make the networks ready for the engine "openvino-int8", with up to 300 of these faces.
 
-        How many were taken is returned. Unreadable ones are passed over. What is made stays in the
-        user's cache.
+        What is made stays in the user's cache. Those of the faces that cannot be read are returned.
         """
-        faces = []
-        for i in dict.fromkeys(np.linspace(0, len(images) - 1, _ASKED).astype(int).tolist()):
-            with suppress(ImageError):
-                faces.append(open_source(images[i]).image(self.max_pixels))
-        for request in self.requests:
-            quantize(request, faces)
-        return len(faces)
+        _refuse_one_alone(images)
+        chosen = sorted({i * len(images) // _ASKED for i in range(_ASKED)}) if len(images) else []
+        failures: dict[int, Failure] = {}
+
+        def faces() -> Iterator[Image]:
+            for i in chosen:
+                try:
+                    yield open_source(images[i]).image(self.max_pixels)
+                except ImageError as error:
+                    failures[i] = Failure(i, describe(images[i]), str(error))
+
+        requests = dict.fromkeys(replace(request, layer=None) for request in self.requests)
+        networks = [request for request in requests if request.spec.build is not None]
+        try:
+            for request in networks or requests:
+                quantize(request, faces(), self.verbose)
+        except WeightsError as error:
+            for failure in list(failures.values())[:1]:
+                raise WeightsError(f"{error} Unusable: {failure.reason}") from None
+            raise
+        return tuple(failures.values())
 
     @property
     def recipe(self) -> Recipe:
@@ -219,7 +231,7 @@ class Embedder(Estimator):
 
     def _kept_under(self, request: LoadRequest) -> Recipe:
         """The recipe of the store: heads take rounded vectors, too, but they are kept apart."""
-        rounded = rounding(request)
+        rounded = request.rounding
         return self._recipe(request, precision=rounded) if rounded else self._recipe(request)
 
     def _embed_chunk(

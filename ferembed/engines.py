@@ -14,8 +14,8 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -56,21 +56,52 @@ def choose_engine(engine: str, converted: bool = True) -> str:
     return engine
 
 
-def quantized(network: Any, batches: Sequence[Floats]) -> Any:
-    """The openvino.Model in integers of 8 bits; their ranges are those that the batches bring."""
+@cache
+def import_openvino() -> Any:
+    """OpenVINO, which would report to its makers that it is in use, and asks nobody before."""
+    with _unreported():
+        import openvino
+    return openvino
+
+
+@cache
+def import_nncf() -> Any:
+    """What turns networks into 8-bit integers; it would report, too."""
     if importlib.util.find_spec("nncf") is None:
         raise MissingExtra(
             "Turning a network into 8-bit integers needs nncf. Run: pip install 'ferembed[int8]'"
         )
-    # It shows its progress on standard output, where answers belong.
-    with redirect_stdout(sys.stderr if sys.stderr.isatty() else io.StringIO()):
+    with _unreported():
         import nncf
-        from openvino.passes import ConstantFolding, Manager
+    nncf.set_log_level(40)
+    return nncf
 
-        nncf.set_log_level(40)
-        folding = Manager()  # a kernel that is computed from halves must be one again
-        folding.register_pass(ConstantFolding())
-        folding.run_passes(network)
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """Inside `with`, what is imported finds nothing to send reports with."""
+    name = "openvino_telemetry"
+    modules: dict[str, Any] = sys.modules
+    hidden = name not in modules
+    if hidden:
+        modules[name] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            modules.pop(name, None)
+
+
+def quantized(network: Any, batches: Sequence[Floats], verbose: bool = False) -> Any:
+    """The openvino.Model in integers of 8 bits; their ranges are those that the batches bring."""
+    nncf = import_nncf()
+    from openvino.passes import ConstantFolding, Manager
+
+    folding = Manager()  # a kernel computed from halves must be one again
+    folding.register_pass(ConstantFolding())
+    folding.run_passes(network)
+    # It shows its progress on standard output, where answers belong.
+    with redirect_stdout(sys.stderr if verbose and sys.stderr.isatty() else io.StringIO()):
         return nncf.quantize(
             network,
             nncf.Dataset(batches),
@@ -109,8 +140,7 @@ def compiled_for_batches(network: Any, engine: str = "openvino") -> Compiled:
 
     None waits for the others after each layer, as they do where they share one batch.
     """
-    import openvino
-
+    openvino = import_openvino()
     settings = {"PERFORMANCE_HINT": "THROUGHPUT", **_precision_hint(engine)}
     requests = openvino.AsyncInferQueue(_compile(network, settings))
     turn = threading.Lock()
@@ -141,8 +171,7 @@ def _compile(network: Any, settings: dict[str, str]) -> Any:
     OpenVINO makes ready for NumPy's arrays when it meets the first one. Two threads that both bring
     the first wait for each other for ever, so one brings it here.
     """
-    import openvino
-
+    openvino = import_openvino()
     with _FIRST_ARRAY:
         openvino.Tensor(np.zeros(1, np.float32)).data.sum()
     return openvino.Core().compile_model(network, "CPU", settings)
@@ -154,7 +183,5 @@ def _precision_hint(engine: str) -> dict[str, str]:
 
 @cache
 def _has_bfloat16() -> bool:
-    import openvino
-
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "BF16" in capabilities

@@ -49,6 +49,23 @@ EXTENSIONS = frozenset({
     ".tif", ".tiff", ".webp",
 })
 # fmt: on
+_FORMATS = (
+    "JPEG",
+    "PNG",
+    "GIF",
+    "BMP",
+    "PPM",
+    "DIB",
+    "TIFF",
+    "WEBP",
+    "AVIF",
+    "HEIF",
+    "JPEG2000",
+    "ICO",
+    "PCX",
+    "PSD",
+    "TGA",
+)  # fmt: skip
 _opening = threading.Lock()
 
 
@@ -188,7 +205,7 @@ def _decode(encoded: bytes, name: str, max_pixels: int) -> Image:
         with _opening:
             limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
             try:
-                picture = PIL.Image.open(io.BytesIO(encoded))
+                picture = _opened(encoded)
             except PIL.UnidentifiedImageError:
                 raise ImageError(
                     f"{name} is not a picture in a known format ({_looks_like(encoded)})."
@@ -196,9 +213,24 @@ def _decode(encoded: bytes, name: str, max_pixels: int) -> Image:
             finally:
                 PIL.Image.MAX_IMAGE_PIXELS = limit
         with picture:
-            if picture.format == "EPS":  # a program, which Pillow has Ghostscript run
-                raise ImageError(f"{name} is PostScript, not a picture of pixels.")
             return _from_pil(picture, name, max_pixels)
+
+
+def _opened(encoded: bytes) -> PIL.Image.Image:
+    """The picture, if it is in a format of pixels.
+
+    Others may be programs: Pillow has Ghostscript run what is PostScript, or holds some inside.
+    """
+    import PIL.Image
+
+    PIL.Image.preinit()
+    known = [name for name in _FORMATS if name in PIL.Image.OPEN]
+    try:
+        return PIL.Image.open(io.BytesIO(encoded), formats=known)
+    except PIL.UnidentifiedImageError:
+        PIL.Image.init()
+        more = [name for name in _FORMATS if name in PIL.Image.OPEN]
+        return PIL.Image.open(io.BytesIO(encoded), formats=more)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ferembed.engines import choose_engine, compiled
+from ferembed.engines import choose_engine, compiled, import_openvino
 from ferembed.images import Image
 from ferembed.weights import Carried
 
@@ -121,6 +121,4 @@ def _look(face: Image, middle: ArrayLike, side: float, angle: float) -> Landmark
 def _mesh() -> Callable[[Floats], list[Floats]]:
     path = MESH.path()
     choose_engine("openvino")
-    import openvino
-
-    return compiled(openvino.Core().read_model(path), cores=1)
+    return compiled(import_openvino().Core().read_model(path), cores=1)

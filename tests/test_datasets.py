@@ -168,6 +168,8 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "labels.csv")
     faces = datasets.open(tmp_path)
     assert faces.provenance[-1]["skipped"]["pipes and devices"]["first"] == "labels.csv"
+    os.mkfifo(tmp_path / "train" / "happy" / "pipe.png")
+    assert datasets.describe(datasets.open(tmp_path)).unreadable == 1
     with pytest.raises(DataError, match=r"labels\.csv is a pipe or a device"):
         datasets.open(tmp_path / "labels.csv")
 

@@ -12,8 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from ferembed.backbones import LoadRequest, load_backbone
+from ferembed.backbones.backbone import _load
 from ferembed.embedder import BATCH, Embedder
-from ferembed.engines import _has_bfloat16, quantized
+from ferembed.engines import _has_bfloat16, import_nncf
 from ferembed.errors import (
     ImageError,
     ImageTooLarge,
@@ -155,14 +156,17 @@ def test_rounded_vectors_are_kept_apart_and_serve_the_same_heads(store, faces, l
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path / "cache"))
+    _load.cache_clear()  # what is loaded lies in another cache
+    yield
+    _load.cache_clear()
 
 
 def test_a_network_in_integers_is_asked_for_first_and_kept_apart(store, faces, labels, cache):
     quick = embedder(store, engine="openvino-int8")
-    with pytest.raises(WeightsError, match="quantize FACES --backbone cnn-a --weights random$"):
+    with pytest.raises(WeightsError, match="quantize FACES --backbone cnn-a --weights random, or"):
         quick.transform(faces)
     exact = embedder(store).transform(faces)
-    assert quick.quantize(faces) == 24
+    assert quick.quantize(faces) == ()
     in_integers = quick.embed(faces)
     assert (in_integers.hits, in_integers.computed) == (0, 24)
     norms = np.linalg.norm(exact, axis=1) * np.linalg.norm(in_integers.vectors, axis=1)
@@ -184,6 +188,55 @@ def test_other_faces_give_a_network_in_integers_other_ranges(store, faces, cache
     after = quick.embed(faces)
     assert after.hits == 0
     assert (after.vectors != before).any()
+    quick.quantize(faces)  # as it was
+    assert quick.embed(faces).hits == 24
+    bright = embedder(store, engine="openvino-int8", preprocess=Preprocess("gray", 48, scale=1 / 9))
+    with pytest.raises(WeightsError, match="cnn-a is not ready"):  # its numbers are others
+        bright.transform(faces)
+
+
+def test_another_process_may_quantize_meanwhile(store, faces, cache):
+    quick = embedder(store, engine="openvino-int8")
+    quick.quantize(faces)
+    before = quick.transform(faces)
+    quantizing = (
+        "import sys, numpy as np; from ferembed import Embedder;"
+        "faces = np.load(sys.argv[1]); Embedder('cnn-a', weights='random').quantize(faces // 2)"
+    )
+    np.save(f"{store}.npy", faces)
+    assert run_python(quantizing, f"{store}.npy").returncode == 0
+    after = quick.transform(faces)
+    assert (after != before).any()
+    _load.cache_clear()
+    assert (embedder("none", engine="openvino-int8").transform(faces) == after).all()
+
+
+def test_a_damaged_network_in_integers_says_what_to_do(store, faces, cache, tmp_path):
+    quick = embedder(store, engine="openvino-int8")
+    quick.quantize(faces)
+    (numbers,) = (tmp_path / "cache" / "networks").glob("cnn-a-*-int8-*/network.bin")
+    numbers.unlink()
+    _load.cache_clear()
+    with pytest.raises(WeightsError, match="is damaged: delete the folder .*, and run ferembed qu"):
+        quick.transform(faces)
+
+
+def test_what_is_no_network_stays_exact_beside_one_in_integers(store, faces, cache):
+    names, weights = ["cnn-a", "distances"], ["random", None]
+    both = Embedder(names, engine="openvino-int8", weights=weights, store=store)
+    both.quantize(faces)
+    exact = Embedder("distances", store="none").transform(faces)
+    assert (both.transform(faces)[:, 64:] == exact).all()
+
+
+def test_nothing_is_reported_to_anybody():
+    code = (
+        "import sys, numpy as np; from ferembed import Embedder;"
+        "faces = np.random.default_rng(0).integers(0, 256, (20, 48, 48), dtype=np.uint8);"
+        "Embedder('mini-vgg', store='none').quantize(faces);"
+        "print([name for name in sys.modules if 'openvino_telemetry' in name])"
+    )
+    assert run_python(code).stdout == "[]\n"
 
 
 def test_faces_that_cannot_tell_ranges_are_refused(store, faces, cache, tmp_path, monkeypatch):
@@ -191,10 +244,15 @@ def test_faces_that_cannot_tell_ranges_are_refused(store, faces, cache, tmp_path
     images = [*faces[:19], tmp_path / "letter.png"]
     with pytest.raises(WeightsError, match="19 faces do not tell the ranges .* Give at least 20"):
         embedder(store).quantize(images)
-    assert embedder(store).quantize([*images, faces[19]]) == 20
+    (failure,) = embedder(store).quantize([*images, faces[19]])
+    assert "letter.png is not a picture" in failure.reason
+    with pytest.raises(ImageError, match="Images come as a list"):
+        embedder(store).quantize("faces/")
+    with pytest.raises(WeightsError, match="0 faces do not tell"):
+        embedder(store).quantize([])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"needs nncf. Run: pip install 'ferembed\[int8\]'"):
-        quantized(None, [])
+        import_nncf.__wrapped__()
 
 
 def test_a_file_is_known_by_its_content_not_its_name(store, faces, tmp_path):

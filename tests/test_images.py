@@ -143,11 +143,24 @@ def test_what_is_no_picture_is_named_with_the_reason(source, message):
     assert message in str(error.value)
 
 
+def iptc(content: bytes) -> bytes:
+    """A picture of the press's format, which Pillow would open once more to read it."""
+    fields = {(3, 60): b"\1\0", (3, 20): b"\0\10", (3, 30): b"\0\10", (3, 120): b"\5"}
+    fields[8, 10] = content
+    parts = [
+        bytes([28, *tag]) + len(data).to_bytes(2, "big") + data for tag, data in fields.items()
+    ]
+    return b"".join(parts)
+
+
 def test_postscript_is_not_run():
     written = io.BytesIO()
     RED.save(written, "EPS")
-    with pytest.raises(ImageError, match="is PostScript, not a picture of pixels"):
-        load_image(written.getvalue())
+    inside = iptc(written.getvalue())
+    assert PIL.Image.open(io.BytesIO(inside)).format == "IPTC"
+    for program in (written.getvalue(), inside):
+        with pytest.raises(ImageError, match="is not a picture in a known format"):
+            load_image(program)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")

@@ -19,7 +19,7 @@ from ferembed.backbones.backbone import (
     fingerprint,
     load_backbone,
 )
-from ferembed.backbones.engines import quantize, rounding
+from ferembed.backbones.engines import quantize
 from ferembed.backbones.own import add_network
 
 __all__ = [
@@ -32,5 +32,4 @@ __all__ = [
     "fingerprint",
     "load_backbone",
     "quantize",
-    "rounding",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,8 +21,16 @@ from ferembed.errors import UnknownName, WeightsError
 from ferembed.images import Image
 from ferembed.preprocess import Preprocess
 from ferembed.registry import Registry, unknown
-from ferembed.weights import Progress, Published, Weights, read_weights, sha256_of
+from ferembed.weights import (
+    Progress,
+    Published,
+    Weights,
+    cache_folder,
+    read_weights,
+    sha256_of,
+)
 
+NETWORK = "network.xml"  # of a folder that holds a network for OpenVINO; its numbers lie beside it
 Vectors: TypeAlias = NDArray[np.float32]
 
 
@@ -170,6 +180,40 @@ class LoadRequest:
             "preprocess": (self.preprocess or self.spec.preprocess).facts(),
         }
 
+    @property
+    def rounding(self) -> str | None:
+        """What the engine rounds numbers to, and by which ranges; None where it is exact."""
+        if self.engine == "openvino-int8" and self.spec.build is not None:
+            return self.quantized().name
+        return "bf16" if self.engine == "openvino-bf16" else None
+
+    def quantized(self) -> Path:
+        """The folder of the network in integers; of several the one that was made last."""
+        made = self.kept("*")
+        pattern = glob.escape(made.name[:-1]) + "*"
+        files = [folder / NETWORK for folder in made.parent.glob(pattern)]
+        whole = [file for file in files if file.exists()]
+        if not whole:
+            which = f"--backbone {self.name}"
+            if self.weights is not None:
+                which += f" --weights {shlex.quote(self.weights)}"
+            raise WeightsError(
+                f"{self.name} is not ready for the engine 'openvino-int8': faces must tell the "
+                f"ranges of its numbers first. Run once: ferembed quantize FACES {which}, or "
+                "--model MODEL for all networks of a model."
+            )
+        return max(whole, key=lambda file: file.stat().st_mtime_ns).parent
+
+    def kept(self, faces: str = "") -> Path:
+        """The cache's folder for the network as OpenVINO reads it, or quantized by those faces."""
+        facts = self.facts()
+        made_of = {key: facts[key] for key in ("backbone", "revision", "weights")}
+        made_of["layers"] = [layer for layer, _ in self.spec.layers]
+        if faces:
+            made_of["preprocess"] = facts["preprocess"]
+            faces = f"-int8-{faces}"
+        return cache_folder() / "networks" / f"{self.name}-{fingerprint(made_of)[:16]}{faces}"
+
 
 def fingerprint(facts: dict[str, object]) -> str:
     """A hash that two sets of facts share exactly when they are equal."""
@@ -181,13 +225,8 @@ BACKBONES: Registry[BackboneSpec] = Registry("backbone")
 
 
 def load_backbone(request: LoadRequest) -> Backbone:
-    """The backbone, loaded once per process and again when its weights have changed."""
-    return _load(request, fingerprint(request.facts()))
-
-
-def forget_loaded() -> None:
-    """Let each backbone be loaded anew: a file that it is made of was replaced."""
-    _load.cache_clear()
+    """The backbone, loaded once per process and again when its weights or ranges have changed."""
+    return _load(request, fingerprint({**request.facts(), "rounding": request.rounding}))
 
 
 def fetch_weights(

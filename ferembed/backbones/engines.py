@@ -5,9 +5,9 @@ For the engine "openvino-int8" a network is quantized once, with faces, and kept
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
-import shutil
 import tempfile
 import warnings
 import zlib
@@ -22,22 +22,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.backbones.backbone import (
+    NETWORK,
     Backbone,
     LoadRequest,
     Vectors,
-    fingerprint,
-    forget_loaded,
-    load_backbone,
 )
-from ferembed.engines import choose_engine, compiled, compiled_for_batches, quantized
+from ferembed.engines import (
+    choose_engine,
+    compiled,
+    compiled_for_batches,
+    import_nncf,
+    import_openvino,
+    quantized,
+)
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.files import replacing
 from ferembed.images import Image
-from ferembed.weights import cache_folder, read_weights, sha256_of
+from ferembed.weights import read_weights
 
 FEW = 4  # faces that all cores work on together
 FEWEST = 20  # faces that give a network's numbers their ranges
-NETWORK = "network.xml"  # of a folder that holds a network for OpenVINO; its numbers lie beside it
 Build: TypeAlias = Callable[[], Any]  # -> keras.Model
 Read: TypeAlias = Callable[[Path], dict[str, NDArray[Any]]]  # -> the arrays by variable
 
@@ -63,8 +67,10 @@ class Network(Backbone):
             self.model = _weighted(request, build, read)
             self._forward = keras_forward(self.model, layer)
         else:
-            int8 = self.engine == "openvino-int8"
-            self.file = _quantized(request) if int8 else _converted(request, build, read)
+            if self.engine == "openvino-int8":
+                self.file = request.quantized() / NETWORK
+            else:
+                self.file = _converted(request, build, read)
             self._forward = openvino_forward(self.file, layer, self.engine)
 
     @classmethod
@@ -79,9 +85,10 @@ class Network(Backbone):
         return self._forward(batch)
 
 
-def quantize(request: LoadRequest, faces: Iterable[Image]) -> None:
+def quantize(request: LoadRequest, faces: Iterable[Image], verbose: bool = False) -> None:
     """Keep the network in integers of 8 bits, too, with the ranges that its numbers have here."""
-    exact = load_backbone(replace(request, engine="openvino"))
+    import_nncf()  # which may be missing: better said before the work than after
+    exact = request.spec.load(replace(request, engine="openvino"))
     if not isinstance(exact, Network):
         raise WeightsError(f"{request.name} is no network that can run in 8-bit integers.")
     batches = [exact.preprocess([face]) for face in faces]
@@ -90,22 +97,14 @@ def quantize(request: LoadRequest, faces: Iterable[Image]) -> None:
             f"{len(batches)} faces do not tell the ranges of the network's numbers. Give at least "
             f"{FEWEST}, better some hundred, of the kind that it will see."
         )
-    import openvino
-
-    network = quantized(openvino.Core().read_model(exact.file), batches)
-    folder = _kept(request, "-int8")
-    with _new_folder(folder) as whole:
-        openvino.save_model(network, whole / NETWORK, compress_to_fp16=False)
-        if folder.exists():
-            shutil.rmtree(folder)
-    forget_loaded()
-
-
-def rounding(request: LoadRequest) -> str | None:
-    """What the engine rounds numbers to, and by which ranges; None where it is exact."""
-    if request.engine == "openvino-int8":
-        return f"int8 {sha256_of(_quantized(request).with_suffix('.bin'))}"
-    return "bf16" if request.engine == "openvino-bf16" else None
+    openvino = import_openvino()
+    content = hashlib.sha256(b"".join(batch.tobytes() for batch in batches)).hexdigest()
+    folder = request.kept(content[:16])
+    if not folder.exists():
+        network = quantized(openvino.Core().read_model(exact.file), batches, verbose)
+        with _new_folder(folder) as whole:
+            openvino.save_model(network, whole / NETWORK, compress_to_fp16=False)
+    os.utime(folder / NETWORK)  # it is the one that was asked for last
 
 
 def import_keras() -> Any:
@@ -128,13 +127,13 @@ def keras_forward(model: Any, layer: str) -> Callable[[Vectors], Vectors]:
 
 def openvino_forward(file: Path, layer: str, engine: str) -> Callable[[Vectors], Vectors]:
     """Few faces are waited for, and many are many: each way is compiled when it is first needed."""
-    import openvino
-
+    openvino = import_openvino()
     core = openvino.Core()
     try:
         network = core.read_model(file)
     except RuntimeError as error:
-        advice = f"is damaged: delete the folder {file.parent}, and it is made anew."
+        made = "run ferembed quantize" if "-int8-" in file.parent.name else "it is made anew"
+        advice = f"is damaged: delete the folder {file.parent}, and {made}."
         if file.name != NETWORK:  # it ships, and its sha256 was checked
             advice = (
                 f"cannot be read by OpenVINO {openvino.__version__}. Run: pip install --upgrade "
@@ -153,9 +152,9 @@ def convert(model: Any, layers: list[str], folder: Path) -> None:
     It reads TensorFlow's graphs itself. Through ONNX that takes four times as long and, for 24
     million parameters, 9 GB of memory.
     """
-    import openvino
     import tensorflow as tf
 
+    openvino = import_openvino()
     with _new_folder(folder) as whole:
         exported = whole.with_name("exported")
         try:
@@ -315,29 +314,7 @@ def _converted(request: LoadRequest, build: Build, read: Read) -> Path:
     spec = request.spec
     if request.weights is None and spec.network is not None:
         return spec.network.path()
-    folder = _kept(request)
+    folder = request.kept()
     if not folder.exists():
         convert(_weighted(request, build, read), [layer for layer, _ in spec.layers], folder)
     return folder / NETWORK
-
-
-def _quantized(request: LoadRequest) -> Path:
-    """The network in integers, if it was made."""
-    file = _kept(request, "-int8") / NETWORK
-    if not file.exists():
-        which = f"--backbone {request.name}"
-        if request.weights is not None:
-            which += f" --weights {request.weights}"
-        raise WeightsError(
-            f"{request.name} is not ready for the engine 'openvino-int8': faces must tell the "
-            f"ranges of its numbers first. Run once: ferembed quantize FACES {which}"
-        )
-    return file
-
-
-def _kept(request: LoadRequest, form: str = "") -> Path:
-    """The folder of the cache for a network of these weights."""
-    facts = request.facts()
-    layers = [layer for layer, _ in request.spec.layers]
-    made_of = {key: facts[key] for key in ("backbone", "revision", "weights")} | {"layers": layers}
-    return cache_folder() / "networks" / f"{request.name}-{fingerprint(made_of)[:16]}{form}"

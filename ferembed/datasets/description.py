@@ -15,7 +15,7 @@ from ferembed.datasets.archive import ZipMember
 from ferembed.datasets.dataset import Dataset, Progress, story, tell
 from ferembed.errors import ImageError
 from ferembed.fonts import font
-from ferembed.images import Source, load_image
+from ferembed.images import Source, is_endless, load_image
 from ferembed.labels import in_order
 
 SPLIT_COLOURS = {
@@ -145,6 +145,8 @@ def _size(source: Source) -> tuple[int, int]:
     import PIL.Image
 
     if isinstance(source, (str, ZipMember)):
+        if isinstance(source, str) and is_endless(Path(source)):
+            raise ImageError(f"{source} cannot be read: it is a pipe or a device.")
         try:
             content = source if isinstance(source, str) else io.BytesIO(source.read_bytes())
             with warnings.catch_warnings():

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.ahead import ahead
-from ferembed.engines import Floats, choose_engine, compiled
+from ferembed.engines import Floats, choose_engine, compiled, import_openvino
 from ferembed.errors import WeightsError
 from ferembed.faces.face import DETECTORS, Face
 from ferembed.faces.view import View
@@ -237,8 +237,9 @@ def _apart(rows: Boxes, limit: float, *, of_smaller: bool = False) -> Boxes:
 def _network(weights: Carried, shape: tuple[int, int, int]) -> Any:
     """The openvino.Model: pictures in; shifts of the box, points if it has them, and scores out."""
     import joblib
-    import openvino
-    from openvino import opset13 as ops
+
+    openvino = import_openvino()
+    ops = openvino.opset13
 
     path = weights.path()
     try:
