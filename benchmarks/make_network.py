@@ -8,14 +8,14 @@ face, and `mobilenet`, a small classifier on the vectors of vggface2-mobilenet, 
 tell people apart; it answers for faces that it has not learned from, by folds that keep copies
 together. `mobilenet-views` learns from and answers to changed copies of each face, too. (That of
 the networks which ship was one of two classifiers' mean, trained for 20 epochs, for `third` and
-`fourth`.) `second`
-starts at random, `third` and `fourth` go on from `first` and `second`; `fifth` goes on with the
-two of them side by side, joined at the embedding, as one network. `tuned` goes on with
-vggface2-mobilenet itself: it gives the later blocks their batch norms back, which the published
-file has folded into the convolutions, and trains those; the earlier blocks stay as they are.
-`ship` writes mini-vgg (the fourth), twin-vgg (the fifth) and fer-mobilenet (the tuned one). The
-validation split (PublicTest) is watched and chooses nothing. WORK keeps the checkpoints: run again,
-a stage goes on where it stopped.
+`fourth`.) `second` starts at random, `third` and `fourth` go on from `first` and `second`; `fifth`
+goes on with the two of them side by side, joined at the embedding, as one network. `tuned` goes on
+with vggface2-mobilenet itself: it gives the later blocks their batch norms back, which the
+published file has folded into the convolutions, and trains those; the earlier blocks stay as they
+are. `retuned` goes on with that and more of the blocks. `ship` writes mini-vgg (the fourth),
+twin-vgg (the fifth) and fer-mobilenet (the retuned one). The validation split (PublicTest) is
+watched and chooses nothing. WORK keeps the checkpoints: run again, a stage goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -40,6 +40,15 @@ from ferembed.weights import models_folder, read_weights, sha256_of
 
 STRONG = Augmentation(rotation=12, scale=0.2, shift=0.1, erasing=0.4)
 GENTLE = Augmentation(rotation=10, scale=0.12, shift=0.06, erasing=0.0)
+TUNING = Recipe(
+    epochs=14,
+    rate=0.02,
+    warmup_epochs=1,
+    label_smoothing=0.0,
+    averaging=0.998,
+    batch_size=64,
+    dtype="float32",
+)
 RECIPES = {
     "first": Recipe(epochs=45),
     "second": Recipe(
@@ -48,15 +57,8 @@ RECIPES = {
     "third": Recipe(epochs=28, rate=0.05, label_smoothing=0.0, averaging=0.998, seed=2),
     "fourth": Recipe(epochs=12, rate=0.02, label_smoothing=0.0, averaging=0.998, seed=3),
     "fifth": Recipe(epochs=34, rate=0.05, label_smoothing=0.0, averaging=0.998, seed=4),
-    "tuned": Recipe(
-        epochs=14,
-        rate=0.02,
-        warmup_epochs=1,
-        label_smoothing=0.0,
-        averaging=0.998,
-        batch_size=64,
-        dtype="float32",
-    ),
+    "tuned": TUNING,
+    "retuned": replace(TUNING, seed=1),
 }
 TEACHERS = {  # and the share of the labels themselves
     "first": ((), 1.0),
@@ -65,16 +67,18 @@ TEACHERS = {  # and the share of the labels themselves
     "fourth": (("first", "mobilenet"), 0.4),
     "fifth": (("fourth", "mobilenet-views"), 0.3),
     "tuned": (("fourth", "mobilenet-views"), 0.5),
+    "retuned": (("fifth", "mobilenet-views"), 0.4),
 }
 START = {
     "third": {"": "first"},
     "fourth": {"": "second"},
     "fifth": {"a_": "fourth", "b_": "third"},
     "tuned": {"": "vggface2-mobilenet"},
+    "retuned": {"": "tuned"},
 }
 VIEWS = 8
 FOLDS = 5
-FROZEN = 8  # blocks of vggface2-mobilenet that stay as they are
+FROZEN = {"tuned": 8, "retuned": 4}  # blocks of vggface2-mobilenet that stay as they are
 SEEN = 256  # faces that set the norms which it is given back
 
 
@@ -99,21 +103,24 @@ def make(stage: str, data: datasets.Dataset, work: Path) -> None:
             if name.startswith("mobilenet"):
                 np.save(kept, unseen_answers(data, targets, 4 if name.endswith("views") else 1))
             else:
-                np.save(kept, answers(work / f"{name}.npz", faces))
+                np.save(kept, answers(name, work, faces))
     if teachers:
         told = np.mean([np.load(work / f"{name}.answers.npy") for name in teachers], axis=0)
         targets = share * targets + (1 - share) * told
     start = {key: work / f"{part}.npz" for key, part in START.get(stage, {}).items()}
+    tuning = stage in FROZEN
+    before = work / f"{START[stage]['']}-normed.npz" if tuning else None  # of a stage of this kind
     model = train(
-        partial(normed, faces) if stage == "tuned" else partial(network, start),
-        BACKBONES["fer-mobilenet" if stage == "tuned" else "mini-vgg"].preprocess,
+        partial(normed, faces, FROZEN[stage], before) if tuning else partial(network, start),
+        BACKBONES["fer-mobilenet" if tuning else "mini-vgg"].preprocess,
         (faces, targets),
         gray(data.split("validation")),
         work / stage,
         RECIPES[stage],
         report=lambda row: print({k: round(v, 4) for k, v in row.items()}, flush=True),
     )
-    if stage == "tuned":
+    if tuning:
+        save_weights(model, work / f"{stage}-normed.npz", half=False)
         plain = tuned.build()
         arrays = tuned.folded(model)
         for variable in plain.weights:
@@ -144,12 +151,15 @@ def network(start: dict[str, Path]) -> Any:
     return model
 
 
-def normed(faces: Faces) -> Any:
-    """vggface2-mobilenet with norms, which at first change nothing, and a value per class."""
+def normed(faces: Faces, frozen: int, before: Path) -> Any:
+    """vggface2-mobilenet with norms, which at first change nothing, and a value per class.
+
+    Layers that were trained with theirs `before` go on from there.
+    """
     import keras
 
     published = load_backbone(LoadRequest("vggface2-mobilenet", engine="keras")).model
-    model = tuned.build(frozen=FROZEN)
+    model = tuned.build(frozen=frozen)
     _copy_weights(published, model)
     some = np.random.default_rng(0).choice(len(faces), SEEN, replace=False)
     preprocess = BACKBONES["fer-mobilenet"].preprocess
@@ -163,6 +173,10 @@ def normed(faces: Faces) -> Any:
             layer.beta.assign(mean + bias.numpy())
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
+    arrays = read_weights(before) if before.exists() else {}
+    for variable in model.weights:
+        if variable.path in arrays:
+            variable.assign(arrays[variable.path])
     return model
 
 
@@ -178,9 +192,10 @@ def joined(branches: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def answers(weights: Path, faces: np.ndarray) -> np.ndarray:
+def answers(stage: str, work: Path, faces: np.ndarray) -> np.ndarray:
     """What a network says of each face, averaged over augmented copies."""
-    embedder = Embedder("mini-vgg", layer="logits", weights=weights, store="none")
+    name = "twin-vgg" if stage == "fifth" else "mini-vgg"
+    embedder = Embedder(name, layer="logits", weights=work / f"{stage}.npz", store="none")
     rng = np.random.default_rng(0)
     total = np.zeros((len(faces), len(EXPRESSIONS)), np.float32)
     for _ in range(VIEWS):
@@ -239,7 +254,7 @@ def classifier(vectors: np.ndarray, targets: np.ndarray, seed: int) -> Any:
 def ship(work: Path) -> None:
     write("mini-vgg", vgg.build(), work / "fourth.npz")
     write("twin-vgg", vgg.build(branches=("a_", "b_")), work / "fifth.npz")
-    write("fer-mobilenet", tuned.build(), work / "tuned.npz", "joined")
+    write("fer-mobilenet", tuned.build(), work / "retuned.npz", "joined")
 
 
 def write(name: str, model: Any, weights: Path, *more: str) -> None:

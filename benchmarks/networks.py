@@ -76,7 +76,7 @@ def train_and_score(
         pipeline = Pipeline.of_network(name)
         stages = json.loads((RESULTS.parent / f"{SHIPPED[name]}.json").read_text())["stages"]
         if name == "fer-mobilenet":  # the other stages are those of its teachers
-            stages = {"tuned": stages["tuned"]}
+            stages = {stage: stages[stage] for stage in ("tuned", "retuned")}
         recipe = {stage: facts["recipe"] for stage, facts in stages.items()}
         epochs = [row for facts in stages.values() for row in facts["epochs"]]
     else:

@@ -59,12 +59,12 @@ BACKBONES.add(
         parameters=3_206_791,
         weights=Weights(
             "fer-mobilenet.npz",
-            "7839c0264634db5633c9bdf39017bf48347749cb9108bb2441ce7d648540464f",
+            "b8eb0d429c0bf54479b149cf9cf5df3b89eb23a9e57fa494d09635a37fa826e4",
             *_FACTS,
         ),
         network=Weights(
             "fer-mobilenet.onnx",
-            "60be3ca9b84c310be3f5cfa65d1fae1158ce98c323a10ebb25e3bf02403acd22",
+            "ee413dcd2254950a91a0ff837881f7f27f1525724151cfe2fc1320c9c4ae1134",
             *_FACTS,
         ),
     ),
