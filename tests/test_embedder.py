@@ -229,7 +229,7 @@ def test_what_is_no_network_stays_exact_beside_one_in_integers(store, faces, cac
     assert (both.transform(faces)[:, 64:] == exact).all()
 
 
-def test_nothing_is_reported_to_anybody():
+def test_nothing_is_reported_to_anybody(cache):
     code = (
         "import sys, numpy as np; from ferembed import Embedder;"
         "faces = np.random.default_rng(0).integers(0, 256, (20, 48, 48), dtype=np.uint8);"
