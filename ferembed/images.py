@@ -48,24 +48,11 @@ EXTENSIONS = frozenset({
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
     ".tif", ".tiff", ".webp",
 })
-# fmt: on
 _FORMATS = (
-    "JPEG",
-    "PNG",
-    "GIF",
-    "BMP",
-    "PPM",
-    "DIB",
-    "TIFF",
-    "WEBP",
-    "AVIF",
-    "HEIF",
-    "JPEG2000",
-    "ICO",
-    "PCX",
-    "PSD",
-    "TGA",
-)  # fmt: skip
+    "JPEG", "PNG", "GIF", "BMP", "PPM", "DIB", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "ICO",
+    "PCX", "PSD", "TGA",
+)
+# fmt: on
 _opening = threading.Lock()
 
 
