@@ -131,7 +131,7 @@ def svm_fit(dim: int) -> Callable[[Bench], Row]:
 
 @row("svm-fit-all")
 def svm_fit_all(bench: Bench) -> Row:
-    """Once each, which takes minutes."""
+    """Three times each, which takes minutes, and the whole head once."""
     vectors = Vectors(bench, 2048)
     X, y = vectors.X, vectors.y
     fitted: dict[str, Any] = {}
@@ -142,10 +142,10 @@ def svm_fit_all(bench: Bench) -> Row:
     def by_sklearn() -> None:
         fitted["theirs"] = SVC(cache_size=1000).fit(X, y)
 
-    def head() -> None:
-        fitted["head"] = HEADS["svm"].make().fit(X, y)
-
-    ours, theirs, whole = bench.rounds(by_us, by_sklearn, head, times=1, warm=0)
+    ours, theirs = bench.rounds(by_us, by_sklearn, times=3, warm=0)
+    started = time.perf_counter()
+    fitted["head"] = HEADS["svm"].make().fit(X, y)
+    whole = time.perf_counter() - started
     found = answers(fitted["ours"].decisions(vectors.unseen), fitted["theirs"].classes_)
     scores = {
         "ours": (found == vectors.truth).mean(),
@@ -153,13 +153,13 @@ def svm_fit_all(bench: Bench) -> Row:
         "head": fitted["head"].score(vectors.unseen, vectors.truth),
     }
     return Row(
-        what=f"fit a support vector machine on {len(X):,} x {X.shape[1]:,}, once",
+        what=f"fit a support vector machine on {len(X):,} x {X.shape[1]:,}",
         against="scikit-learn's SVC",
         seconds_ours=ours,
         seconds_theirs=theirs,
         goals=["ratio >= 10", "points_apart <= 0.1"],
         facts={
-            "seconds_of_the_head_with_its_folds": whole[0],
+            "seconds_of_the_head_with_its_folds": whole,
             **{f"accuracy_{name}": 100 * float(score) for name, score in scores.items()},
             "points_apart": 100 * abs(float(scores["ours"] - scores["theirs"])),
         },

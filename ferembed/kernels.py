@@ -6,6 +6,7 @@ all of it tens of times sooner, and libsvm's solver takes it from there.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -24,7 +25,7 @@ Rows = NDArray[np.intp]
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
 _BLOCK = 1 << 22  # kernel values at a time in a prediction: they stay in the processor's cache
 _TOGETHER = 512  # rows of a kernel that one thread works out at a time
-_LARGEST = 16_000  # rows of two classes whose kernel is held in memory, 8 bytes a value
+_HELD = 300_000_000  # values of kernels of two classes in memory at a time, 8 bytes each
 
 
 def squared_lengths(rows: Matrix) -> Matrix:
@@ -74,12 +75,8 @@ class Kernel:
             return np.asarray(rows.mean(axis=0))
         return np.zeros(rows.shape[1], np.float32)
 
-    def between(self, a: Matrix, b: Matrix, n_jobs: int) -> Matrix:
-        """(n, m): the kernel of each row of `a` and each of `b`."""
-        lengths = squared_lengths(b)
-        return in_parts(lambda rows: (self(rows, b, lengths),), a, _TOGETHER, n_jobs)[0]
-
     def __call__(self, a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Matrix:
+        """(n, m): of each row of `a` and each of `b`."""
         if self.name == "rbf":
             values = squared_distances(a, b, lengths)
             values *= -self.gamma
@@ -146,8 +143,8 @@ def fit_machines(
     """For each part of the rows the machine that scikit-learn's SVC would find on it.
 
     `codes` are the classes as numbers from 0; each part has rows of every class. The kernel of two
-    classes is worked out once for all parts, `n_jobs` of which are solved at a time, unless it is
-    too large for the memory.
+    classes is worked out once for all parts, unless it is too large for the memory. As many pairs
+    of classes are solved at a time as it has room for, by `n_jobs` threads in all.
     """
     center = kernel.center(X)
     X = X - center
@@ -159,23 +156,27 @@ def fit_machines(
         row[part] = True
     duals = np.zeros((len(parts), len(X), len(pairs)), np.float32)
     intercepts = np.zeros((len(parts), len(pairs)))
+    sizes = {pair: sum(len(members[one]) for one in pair) ** 2 for pair in pairs}
+    largest = max((size for size in sizes.values() if size <= _HELD), default=0)
+    at_once = min(n_jobs, len(pairs), _HELD // largest) if largest else 1
+    jobs = n_jobs // at_once
     within: dict[int, Matrix] = {}
-    held = [len(members[first]) + len(members[second]) for first, second in pairs]
-    # One room for all kernels: new memory takes as long as filling it.
-    room = np.empty(max((rows for rows in held if rows <= _LARGEST), default=0) ** 2)
-    for column, (first, second) in enumerate(pairs):
+    # Each thread keeps one room for all its kernels: new memory takes as long as filling it.
+    own = threading.local()
+
+    def solve(column: int, first: int, second: int) -> None:
         both = np.concatenate([members[first], members[second]])
         values = None
-        if len(both) <= _LARGEST:
-            for one in (first, second):
-                if one not in within:
-                    within[one] = kernel.between(X[members[one]], X[members[one]], n_jobs)
-            across = kernel.between(X[members[first]], X[members[second]], n_jobs)
-            values = room[: len(both) ** 2].reshape(len(both), len(both))
-            _join(values, within[first], across, within[second])
+        if len(both) ** 2 <= largest:
+            if not hasattr(own, "room"):
+                own.room = np.empty(largest)
+            n = len(members[first])
+            values = own.room[: len(both) ** 2].reshape(len(both), len(both))
+            values[:n, :n], values[n:, n:] = within[first], within[second]
+            _fill(values[:n, n:], values[n:, :n], kernel, X, members[first], members[second], jobs)
         solver = SVC if values is not None else _solver()
-        jobs = n_jobs if solver is SVC else 1  # the other has threads of its own
-        solved = Parallel(jobs, require="sharedmem")(
+        threads = jobs if solver is SVC else 1  # the other has some of its own
+        solved = Parallel(threads, require="sharedmem")(
             delayed(_solve)(
                 X, codes, weights, both, row[both], values, kernel, solver, C, cache_size
             )
@@ -184,6 +185,16 @@ def fit_machines(
         for number, (support, dual, intercept) in enumerate(solved):
             duals[number, support, column] = sign * dual
             intercepts[number, column] = sign * intercept
+
+    with threadpool_limits(1 if n_jobs > 1 else None, "blas"):
+        for one in {one for pair, size in sizes.items() if size <= _HELD for one in pair}:
+            rows = members[one]
+            within[one] = np.empty((len(rows), len(rows)), np.float32)
+            _fill(within[one], within[one], kernel, X, rows, rows, n_jobs)
+        Parallel(at_once, require="sharedmem")(
+            delayed(solve)(column, *pairs[column])
+            for column in sorted(range(len(pairs)), key=lambda column: -sizes[pairs[column]])
+        )
     used = np.asarray(duals.any(axis=2))
     return [
         Machine(kernel, center, X[row], squared_lengths(X[row]), dual[row], intercept)
@@ -203,11 +214,27 @@ def _solver() -> Any:
     return sklearnex.svm.SVC
 
 
-def _join(values: NDArray[np.float64], first: Matrix, across: Matrix, second: Matrix) -> None:
-    """Make `values` the kernel of two classes, in the precision that libsvm takes."""
-    n = len(first)
-    values[:n, :n], values[n:, n:] = first, second
-    values[:n, n:], values[n:, :n] = across, across.T
+def _fill(
+    values: NDArray[Any],
+    mirrored: NDArray[Any],
+    kernel: Kernel,
+    X: Matrix,
+    a: Rows,
+    b: Rows,
+    n_jobs: int,
+) -> None:
+    """Make `values` the kernel of the rows `a` and `b`, and `mirrored` that of `b` and `a`."""
+    first, second = X[a], X[b]
+    lengths = squared_lengths(second)
+
+    def fill(start: int) -> None:
+        rows = slice(start, start + _TOGETHER)
+        known = start if values is mirrored else 0  # columns that earlier rows have mirrored
+        part = kernel(first[rows], second[known:], lengths[known:])
+        values[rows, known:], mirrored[known:, rows] = part, part.T
+
+    starts = range(0, len(a), _TOGETHER)
+    Parallel(n_jobs, require="sharedmem")(delayed(fill)(start) for start in starts)
 
 
 def _solve(

@@ -249,7 +249,7 @@ def test_the_svm_decides_as_scikit_learns(data, kernel, classes):
 def test_a_kernel_that_is_too_large_for_the_memory_changes_no_answer(data, monkeypatch):
     X, unseen, y, _ = data
     expected = CalibratedSVC().fit(X, y).predict_proba(unseen)
-    monkeypatch.setattr("ferembed.kernels._LARGEST", 200)
+    monkeypatch.setattr("ferembed.kernels._HELD", 40_000)
     assert CalibratedSVC().fit(X, y).predict_proba(unseen) == pytest.approx(expected, abs=1e-3)
 
 

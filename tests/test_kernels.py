@@ -19,7 +19,7 @@ import skops.io
 import ferembed.kernels
 from ferembed.bundle import _open_head
 from ferembed.heads import HEADS
-ferembed.kernels._LARGEST = 10  # so that few rows are fitted as very many are
+ferembed.kernels._HELD = 100  # so that few rows are fitted as very many are
 rng = np.random.default_rng(0)
 labels = np.array(["happy", "sad", "angry"] * 50)
 vectors = rng.normal(size=(150, 8)) + 0.5 * rng.normal(size=(3, 8))[np.arange(150) % 3]
