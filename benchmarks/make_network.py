@@ -107,11 +107,15 @@ def make(stage: str, data: datasets.Dataset, work: Path) -> None:
     if teachers:
         told = np.mean([np.load(work / f"{name}.answers.npy") for name in teachers], axis=0)
         targets = share * targets + (1 - share) * told
-    start = {key: work / f"{part}.npz" for key, part in START.get(stage, {}).items()}
     tuning = stage in FROZEN
-    before = work / f"{START[stage]['']}-normed.npz" if tuning else None  # of a stage of this kind
+    if tuning:
+        before = work / f"{START[stage]['']}-normed.npz"  # of a stage of this kind
+        build = partial(normed, faces, FROZEN[stage], before)
+    else:
+        start = {key: work / f"{part}.npz" for key, part in START.get(stage, {}).items()}
+        build = partial(network, start)
     model = train(
-        partial(normed, faces, FROZEN[stage], before) if tuning else partial(network, start),
+        build,
         BACKBONES["fer-mobilenet" if tuning else "mini-vgg"].preprocess,
         (faces, targets),
         gray(data.split("validation")),
