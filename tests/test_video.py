@@ -198,9 +198,11 @@ def test_a_camera_that_is_back_soon_goes_on(blind, clip, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", camera(clip, breaks=[5]))
     with Video(0) as video:
         assert video.notes == ["camera 0 says that it has 0 frames a second; 30 are assumed."]
-        frames = watch(blind, video)
-        times = [(frame.index, frame.seconds) for frame, _ in zip(frames, range(15), strict=False)]
-        frames.close()
+        times = []
+        for frame in watch(blind, video):  # a busy machine misses some
+            times.append((frame.index, frame.seconds))
+            if frame.index >= 14:
+                break
     assert times[-1][0] >= 14
     assert times == sorted(times)
 
