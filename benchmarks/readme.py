@@ -243,7 +243,12 @@ def growth() -> str:
         if what in row
     }
     sizes = sorted({int(size) for part in parts.values() for size in part["seconds"]})
-    columns = "seconds to", *(f"{size:,}" for size in sizes), "grows as rows to the", "in an hour"
+    columns = (
+        "seconds to",
+        *(f"{size:,}" for size in sizes),
+        "grows in the end as rows to the",
+        "in an hour",
+    )
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     for name, part in parts.items():
         seconds = {int(size): taken for size, taken in part["seconds"].items()}
@@ -251,7 +256,7 @@ def growth() -> str:
         slope = math.log(last / sooner) / math.log(most / less)
         in_an_hour = most * (3600 / last) ** (1 / slope)
         cells = [name, *("" if size not in seconds else in_short(seconds[size]) for size in sizes)]
-        cells += [f"{part['exponent']:.2f}", f"about {float(f'{in_an_hour:.1g}'):,.0f}"]
+        cells += [f"{slope:.2f}", f"about {float(f'{in_an_hour:.1g}'):,.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -29,7 +29,7 @@ from ferembed.datasets.operations import pixel_digest
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import FaceRecipe
 from ferembed.fonts import font
-from ferembed.images import Image, load_image
+from ferembed.images import Image, load_image, save_picture
 from ferembed.registry import unknown
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Audit:
     def contact_sheet(self, path: str | os.PathLike[str], per_section: int = 24) -> Path:
         """Some findings of each kind, spread over all of them, as a picture to look at."""
         sheet = _ContactSheet(self, per_section).draw()
-        sheet.save(path)
+        save_picture(sheet, Path(path))
         return Path(path)
 
     def _of(self, kind: str, trait: str | None = None) -> list[Finding]:

@@ -35,13 +35,14 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ferembed import datasets, pages
 from ferembed.audit import audit
+from ferembed.backbones import BACKBONES
 from ferembed.comparison import Answers, face_digests
 from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.naming import UNSPLIT
 from ferembed.embedder import Embedder
 from ferembed.errors import DataError, FerembedError, ImageError
 from ferembed.evaluation import Evaluation, evaluate
-from ferembed.files import replacing
+from ferembed.files import alone_in, replacing
 from ferembed.grid import NETWORK, TRAINED, Cell, Grid, varying
 from ferembed.images import Source
 from ferembed.pipeline import Pipeline
@@ -248,7 +249,10 @@ class _Run:
     def run(self, refit: bool, test: bool, language: str) -> Outcome:
         if test and not self.data.mask("test").any():
             raise DataError("The data set has no test split to score: leave out --test.")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with alone_in(self.folder, DataError):
+            return self._run(refit, test, language)
+
+    def _run(self, refit: bool, test: bool, language: str) -> Outcome:
         for left in self.folder.glob(f"{_VECTORS}*"):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
         self._look_at_data()
@@ -334,6 +338,13 @@ class _Run:
             f"{best['name']} was chosen by {by}, the best of {count:,}: "
             "the score of the best of many is a little kind."
         ]
+        known = BACKBONES[cell.backbone].weights if cell.backbone in BACKBONES else None
+        if self.folds and known and cell.weights is None:
+            remarks.append(
+                f"{cell.backbone} learned from {known.trained_on}. Faces of that in the folds are "
+                "none that it has not seen: scores by folds are too high for those, and only a "
+                "validation split tells."
+            )
         mine = records[cell].get("scores", {})
         if mine.get("copies"):
             remarks.append(
@@ -368,7 +379,7 @@ class _Run:
         self.data_facts = {"sha256": content, "faces": used.counts()}
         kept = self.folder / f"copies-{content[:16]}.json"
         if kept.exists():
-            numbers = json.loads(kept.read_text())
+            numbers = json.loads(kept.read_text("utf-8"))
         else:
             with _bar(self.verbose, "looking for copies", len(used)) as bar:
 
@@ -695,7 +706,7 @@ def _digest(image: Source) -> str:
 def _read(file: Path) -> _Record:
     """What an earlier run wrote; {} if there is nothing, or only part of it."""
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -703,7 +714,9 @@ def _read(file: Path) -> _Record:
 
 def _write(file: Path, facts: Any) -> None:
     with replacing(file) as unfinished:
-        unfinished.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+        # Names of files need not be UTF-8.
+        unfinished.write_text(text, "utf-8", errors="backslashreplace")
 
 
 def _bar(verbose: bool, what: str, total: int, unit: str = "img") -> Any:

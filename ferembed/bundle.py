@@ -20,7 +20,6 @@ import re
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -104,7 +103,8 @@ def write(
             },
             "files": files,
         }
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        (folder / MANIFEST).write_text(text, "utf-8")
         if path.suffix == ".ferembed":
             zipped = Path(parent) / "zip"
             with zipfile.ZipFile(zipped, "w") as archive:
@@ -249,7 +249,9 @@ def _files_of_zip(path: Path) -> dict[str, bytes]:
             if sum(member.file_size for member in members) > _LARGEST:
                 raise ModelError(f"{path} claims more than {_LARGEST >> 30} GiB: it is no model.")
             return {member.filename: archive.read(member) for member in members}
-    except (zipfile.BadZipFile, OSError, RuntimeError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # zipfile meets damage in many ways
         raise ModelError(f"{path} is no readable .ferembed file: {error}.") from error
 
 
@@ -306,6 +308,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         "versions": dict,
         "files": dict,
         "fingerprint": str,
+        "head": str,
     }
     for key, kind in kinds.items():
         if not isinstance(manifest[key], kind):
@@ -328,7 +331,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
 def _check_version(place: Path, saved_by: Any) -> None:
     """scikit-learn opens what an older version saved, with a warning, but not a newer one's."""
     here = version("scikit-learn")
-    saved, found = (re.findall(r"\d+", str(text))[:2] for text in (saved_by, here))
+    saved, found = (re.findall(r"\d{1,9}", str(text))[:2] for text in (saved_by, here))
     if [*map(int, saved)] > [*map(int, found)]:
         raise ModelError(
             f"{place} was saved with scikit-learn {saved_by}, and here is {here}, which is older. "
@@ -346,7 +349,9 @@ def _of_arrays(place: Path, content: bytes) -> Softmax:
         classes, features = head.coef_.shape
         if head.intercept_.shape != (classes,) or head.classes_.shape != (classes,):
             raise ValueError("its arrays do not fit each other")
-    except (*_DAMAGE, zipfile.BadZipFile, zlib.error) as error:
+        if not np.isfinite(head.coef_).all() or not np.isfinite(head.intercept_).all():
+            raise ValueError("it holds numbers that are none")
+    except Exception as error:  # NumPy meets damage in many ways
         raise ModelError(f"The head in {place} cannot be opened: {error}.") from error
     head.n_features_in_ = features
     return head

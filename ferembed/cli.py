@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import gc
 import json
 import os
@@ -31,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if stream is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):  # names of files need not fit the terminal
-            stream.reconfigure(errors="backslashreplace")
+            codecs.register_error("ferembed", _escaped)
+            stream.reconfigure(errors="ferembed")
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
@@ -51,8 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ferembed: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        print("ferembed: stopped; what was embedded is kept.", file=sys.stderr)
+        print("ferembed: stopped; what was done and can be kept is kept.", file=sys.stderr)
         return STOPPED
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """What an encoding lacks, in the way of JSON."""
+    assert isinstance(error, UnicodeEncodeError)
+    part = error.object[error.start : error.end]
+    return json.dumps(part)[1:-1], error.end
 
 
 def run() -> NoReturn:
@@ -74,6 +83,7 @@ def _predict(options: argparse.Namespace) -> int:
     gc.disable()  # importing makes many objects and no garbage: looking for it costs 0.1 s
     from tqdm import tqdm
 
+    from ferembed.files import refuse_to_replace
     from ferembed.journal import keeping
     from ferembed.labels import in_order
     from ferembed.readings import find_photos, read_photos, writing
@@ -93,6 +103,7 @@ def _predict(options: argparse.Namespace) -> int:
     pipeline = _loaded(options)
     gc.enable()
     photos = find_photos(options.photos, options.annotate)
+    refuse_to_replace(photos, options.output)
     format = _format(options)
     annotated = Path(options.annotate) if options.annotate else None
     failed = 0
@@ -135,8 +146,10 @@ def _format(options: argparse.Namespace) -> str:
 
 
 def _predict_videos(options: argparse.Namespace, videos: list[str]) -> int:
+    from ferembed.files import refuse_to_replace
     from ferembed.recording import record_all
 
+    refuse_to_replace(videos, options.output, options.timeline)
     pipeline = _loaded(options)
     gc.enable()
     with _table(options, pipeline) as table, _bar(options, "frame") as progress:
@@ -155,8 +168,10 @@ def _predict_videos(options: argparse.Namespace, videos: list[str]) -> int:
 
 
 def _watch(options: argparse.Namespace) -> int:
+    from ferembed.files import refuse_to_replace
     from ferembed.recording import has_display, record
 
+    refuse_to_replace([options.source], options.output, options.annotate, options.timeline)
     written = options.output or options.annotate or options.timeline
     window = not options.no_window and (has_display() or not written)
     pipeline = _loaded(options)
@@ -214,17 +229,23 @@ def _tell(options: argparse.Namespace, recordings: Iterable[Recording]) -> int:
 
 def _embed(options: argparse.Namespace) -> int:
     from ferembed.embedder import Embedder
+    from ferembed.files import refuse_to_replace
 
     embedder = Embedder(**_vector_settings(options))
     images = _images(options)
     if options.output:
+        refuse_to_replace(options.data, options.output)
+        refuse_to_replace((image for image in images if isinstance(image, str)), options.output)
+        from pathlib import Path
+
         import numpy as np
 
+        from ferembed.files import replacing
         from ferembed.images import describe
 
         embedded = embedder.embed(images)
         names = np.array([describe(images[i]) for i in embedded.positions])
-        with open(options.output, "wb") as file:
+        with replacing(Path(options.output)) as unfinished, unfinished.open("wb") as file:
             np.savez(file, vectors=embedded.vectors, names=names)
         parts = [embedded]
     else:
@@ -325,7 +346,7 @@ def _train(options: argparse.Namespace) -> int:
     )
     pipeline.save(folder / "model")
     _report_failures(pipeline.failures_)
-    epochs = json.loads((folder / "history.json").read_text())["epochs"]
+    epochs = json.loads((folder / "history.json").read_text("utf-8"))["epochs"]
     facts = {
         "model": str(folder / "model"),
         "weights": pipeline.weights,
@@ -463,10 +484,12 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 def _describe(options: argparse.Namespace) -> int:
     from ferembed import datasets
+    from ferembed.files import refuse_to_replace
 
     with _bar(options) as progress:
         description = datasets.describe(_opened(options, progress), progress)
     if options.picture:
+        refuse_to_replace([options.data], options.picture)
         description.picture(options.picture)
     _print(options, json.loads(description.to_json()), description.table())
     return 0
@@ -477,13 +500,16 @@ def _audit(options: argparse.Namespace) -> int:
 
     from ferembed.audit import audit
     from ferembed.faces import DETECTORS
+    from ferembed.files import refuse_to_replace, replacing
 
+    refuse_to_replace([options.data], options.output, options.sheet)
     find_faces = DETECTORS[options.faces]() if options.faces else None
     with _bar(options) as progress:
         data = _opened(options, progress)
         found = audit(data, near=not options.no_near, find_faces=find_faces, progress=progress)
     if options.output:
-        Path(options.output).write_text(found.to_json(), encoding="utf-8")
+        with replacing(Path(options.output)) as unfinished:  # names of files need not be UTF-8
+            unfinished.write_text(found.to_json(), "utf-8", errors="backslashreplace")
     if options.sheet:
         found.contact_sheet(options.sheet)
     _print(options, found.summary(), found.table())
@@ -726,14 +752,14 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _seconds(text: str) -> float:
+def _from_zero(text: str) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0")
-    return seconds
+        number = -1
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
+    return number
 
 
 def _proportions(text: str) -> dict[str, float]:
@@ -873,7 +899,9 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_reading(added: argparse.ArgumentParser) -> None:
         added.add_argument("--model", default="default", help="a model that ships, or a path")
-        added.add_argument("--detector", help="mtcnn, haar, or none where the picture is the face")
+        added.add_argument(
+            "--detector", help="mtcnn, haar, yunet, dlib, or none where the picture is the face"
+        )
         added.add_argument(
             "--whole",
             action="store_true",
@@ -898,7 +926,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         added.add_argument(
             "--smoothing",
-            type=_seconds,
+            type=_from_zero,
             default=0.5,
             metavar="SECONDS",
             help="the time constant of a person's probabilities; 0 leaves them as they are",
@@ -935,7 +963,7 @@ def _parser() -> argparse.ArgumentParser:
     add_watching(watch)
     watch.add_argument("--no-window", action="store_true", help="show nothing")
     watch.add_argument("--frames", type=_positive, metavar="N", help="stop after so many frames")
-    watch.add_argument("--seconds", type=_seconds, help="stop after so many seconds")
+    watch.add_argument("--seconds", type=_from_zero, help="stop after so many seconds")
 
     embed = command(
         "embed", _embed, "compute the vectors of faces and keep them", "ferembed embed faces/"
@@ -1133,7 +1161,7 @@ def _parser() -> argparse.ArgumentParser:
         "action", nargs="?", default="show", choices=("show", "verify", "prune", "clear")
     )
     cache.add_argument("--recipe", help="prune the recipes whose fingerprint starts like this")
-    cache.add_argument("--days", type=float, help="prune what was not used for so many days")
+    cache.add_argument("--days", type=_from_zero, help="prune what was not used for so many days")
     add_store(cache)
     return parser
 

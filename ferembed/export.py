@@ -14,10 +14,18 @@ from ferembed.registry import Registry
 
 EXPORTS: Registry[Callable[[Any, Path], None]] = Registry("export format")
 
+_PICKLES = (".pkl", ".pickle", ".joblib", "")
+
 
 def _pickle(pipeline: Any, path: Path) -> None:
     import joblib
 
+    if path.suffix not in _PICKLES:
+        raise ModelError(
+            f"{path} would be a pickle. Give it a name that says so, with an ending out of "
+            f"{', '.join(filter(None, _PICKLES))}. Networks as ONNX lie in models/backbones, and "
+            "Pipeline.save writes models that are safe to open."
+        )
     with replacing(path) as unfinished:
         joblib.dump(pipeline, unfinished, compress=3)
         _require_equal(pipeline, joblib.load(unfinished))

@@ -1,20 +1,90 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, that spare what they are made from, and folders in use."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ferembed.errors import DataError, FerembedError
+
+LOCK = ".lock"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to: it takes the name when all went well, else it goes."""
+    """A path beside `path` to write to: it takes the name when all went well, else it goes.
+
+    A link stays one, a file keeps its rights, and a device or a pipe is written to as it is.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
+    if path.is_symlink():
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
+    unfinished = path.with_name(f".{os.getpid()}-{path.name[-40:]}")
     try:
         yield unfinished
+        if path.is_file():
+            shutil.copymode(path, unfinished)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def refuse_to_replace(
+    inputs: Iterable[str | os.PathLike[str]], *outputs: str | os.PathLike[str] | None
+) -> None:
+    """A DataError where an output would take the place of an input, or of another output."""
+    named = [os.fspath(output) for output in outputs if output is not None]
+    if len({os.path.realpath(name) for name in named}) < len(named):
+        raise DataError(f"Two outputs are called {named[0]}. Give them names of their own.")
+    there = {}
+    for name in named:
+        if os.path.isfile(name):
+            there[_identity(name)] = name
+    for path in inputs if there else ():
+        try:
+            name = there.get(_identity(path), "")
+        except (OSError, ValueError):
+            continue
+        if name:
+            raise DataError(
+                f"The output {name} would take the place of {os.fspath(path)}, which is to be "
+                "read. Give it another name."
+            )
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
+    stat = os.stat(path)
+    return stat.st_dev, stat.st_ino
+
+
+@contextmanager
+def alone_in(folder: Path, error: type[FerembedError]) -> Iterator[Path]:
+    """Inside `with`, no other process that asks for the folder gets it; an error if one has it.
+
+    What is given is the file in the folder that tells them so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / LOCK
+    if sys.platform == "win32":  # which has no such locks
+        yield lock
+        return
+    import fcntl
+
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise error(
+                f"{folder} is in use by another process. Wait until it is done, or give another "
+                "folder."
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield lock

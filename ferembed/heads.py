@@ -37,6 +37,7 @@ from ferembed.softmax import Softmax
 
 _WALKING = 256  # rows that go down the trees side by side
 _GROUP = 32  # neighbours of which the nearest is found first
+_EUCLIDEAN = ("minkowski", "euclidean")
 _ASKED = 256  # rows whose distances from all neighbours are held at a time
 
 
@@ -325,6 +326,11 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         if self.weights not in ("uniform", "distance"):
             raise ValueError(f"weights is {self.weights!r}; known: 'uniform', 'distance'.")
+        if not isinstance(self.n_neighbors, (int, np.integer)) or self.n_neighbors < 1:
+            raise ValueError(f"n_neighbors is {self.n_neighbors!r}; it is a whole number above 0.")
+        if self.metric not in _EUCLIDEAN:  # which a model must know that it is to be asked by
+            search = NearestNeighbors(n_neighbors=1, metric=self.metric, algorithm="brute")
+            search.fit(X[:2]).kneighbors(X[:1])
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.codes_ = codes.astype(np.min_scalar_type(len(self.classes_)))
         self.scale_ = float(2 ** np.ceil(np.log2(np.abs(X).max() or 1)))
@@ -372,7 +378,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"n_neighbors is {k} and there are {n} rows. Ask for 1 to {n}.")
         X = self._scaled(X).astype(self.rows_.dtype).astype(np.float32) - center
         rows, lengths = extended[:n, :-1], extended[:n, -1]
-        if self.metric not in ("minkowski", "euclidean"):
+        if self.metric not in _EUCLIDEAN:
             search = NearestNeighbors(
                 n_neighbors=k, metric=self.metric, algorithm="brute", n_jobs=_jobs(self.n_jobs)
             )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.errors import ImageError, ImageTooLarge
+from ferembed.files import replacing
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -94,6 +95,13 @@ def open_source(source: Source) -> Opened:
             f"A picture is given as a path, bytes, an array or a PIL image, not as {name}."
         )
     return Opened(name, np.asarray(source))
+
+
+def save_picture(picture: PIL.Image.Image, path: Path) -> None:
+    """Write it whole or not at all, in the format that the ending names; as PNG where none does."""
+    with replacing(path) as unfinished:
+        known = path.suffix.lower() in EXTENSIONS
+        picture.save(unfinished, format=None if known else "PNG")
 
 
 def is_endless(path: Path) -> bool:

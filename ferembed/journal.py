@@ -51,17 +51,20 @@ class Journal:
 
     def known(self, photo: str) -> Reading | None:
         """What was read of the photo, if it has not changed since."""
-        entry = self._known.get(photo)
-        if entry is None or entry["stamp"] != _stamp(photo):
+        entry = self._known.get(os.path.abspath(photo), {})
+        try:
+            if entry["stamp"] != _stamp(photo):
+                return None
+            return Reading(photo, tuple(_prediction(fields) for fields in entry["predictions"]))
+        except (KeyError, TypeError, ValueError):  # nothing is known, or somebody has edited it
             return None
-        return Reading(photo, tuple(_prediction(fields) for fields in entry["predictions"]))
 
     def add(self, reading: Reading) -> None:
         """Keep a reading."""
         if self._file is None:
             self._file = self._start()
         predictions = [asdict(prediction) for prediction in reading.predictions]
-        entry = {"photo": reading.photo, "stamp": _stamp(reading.photo)}
+        entry = {"photo": os.path.abspath(reading.photo), "stamp": _stamp(reading.photo)}
         self._file.write(json.dumps({**entry, "predictions": predictions}) + "\n")
         self._file.flush()
 
@@ -103,7 +106,7 @@ def _stamp(photo: str) -> list[int]:
         stat = os.stat(photo)
     except (OSError, ValueError):
         return []
-    return [stat.st_size, stat.st_mtime_ns]
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
 
 def _prediction(fields: dict[str, Any]) -> Prediction:

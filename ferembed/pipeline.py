@@ -201,7 +201,7 @@ class Pipeline(Classifier):
 
     def evaluate(self, images: Iterable[Source], labels: Any) -> tuple[Report, tuple[Failure, ...]]:
         """The scores on labelled faces, and which of them could not be read."""
-        labels = np.asarray(labels)
+        labels = _checked_labels(labels)
         embedded = _embed_labelled(self._checked_embedder(), images, labels)
         true = labels[embedded.positions]
         probabilities = self._probabilities(embedded.vectors)
@@ -262,9 +262,13 @@ class Pipeline(Classifier):
         try:
             facts["preprocess"] = _each(facts["preprocess"], lambda one: Preprocess(**one))
             facts["detector"] = FaceRecipe(**facts["detector"])
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{path} cannot be understood: {error}") from error
+        FaceRecipe.of(settings.get("detector"))  # refused here rather than as the model's fault
+        try:
             pipeline = cls.of(saved.head, **{**facts, **settings})
         except (TypeError, ValueError) as error:
-            raise ModelError(f"{path} cannot be understood: {error}.") from error
+            raise ModelError(f"{path} cannot be understood: {error}") from error
         facts_then = json.dumps(saved.facts, sort_keys=True)
         pipeline.recipe_ = Recipe(saved.fingerprint, facts_then, saved.head.n_features_in_)
         pipeline._checked_embedder()

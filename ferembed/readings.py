@@ -22,7 +22,7 @@ from ferembed.annotate import annotate
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.files import replacing
-from ferembed.images import EXTENSIONS, Image, load_image
+from ferembed.images import EXTENSIONS, Image, load_image, save_picture
 from ferembed.labels import EXPRESSIONS, display_name
 from ferembed.pipeline import Pipeline, Prediction
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ferembed.journal import Journal
 
 Write = Callable[["Reading"], None]
+_LONGEST = 240  # bytes of a name that every file system takes
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,34 @@ def read_photos(
     What the journal knows of a photo is not read again, and what is read goes into it. While one
     photo is read, the faces of the next are looked for.
     """
+    import PIL.Image
+
     taken: set[str] = set()
     for photo, reading, image, found in _found(pipeline, photos, journal):
         if reading is None:
             predictions = pipeline.read([crop for _, crop in found], [face for face, _ in found])
             reading = Reading(photo, tuple(predictions))
-        if annotated is not None and not reading.error:
-            names = (f"{Path(photo).stem}-{n}" if n else Path(photo).stem for n in count())
-            name = next(name for name in names if name not in taken)
-            taken.add(name)
-            if image is not None:
-                drawn = annotate(image, reading.predictions, language)
-                _save(drawn, annotated / f"{name}.png")
+        if annotated is not None:
+            copy = annotated / f"{_free(Path(photo).stem, taken)}.png"
+            if not reading.error and (image is not None or not copy.exists()):
+                shown = load_image(photo, pipeline.max_pixels) if image is None else image
+                drawn = annotate(shown, reading.predictions, language)
+                save_picture(PIL.Image.fromarray(drawn), copy)
         if journal is not None and image is not None:
             journal.add(reading)
         yield reading
+
+
+def _free(stem: str, taken: set[str]) -> str:
+    """A name like the photo's that no other has; those that fail have one, too.
+
+    So the others keep theirs when it can be read another time.
+    """
+    stem = os.fsdecode(os.fsencode(stem)[:_LONGEST])
+    names = (f"{stem}-{n}" if n else stem for n in count())
+    name = next(name for name in names if name not in taken)
+    taken.add(name)
+    return name
 
 
 _Found = tuple[str, "Reading | None", "Image | None", list[tuple[Face, Image]]]
@@ -131,14 +145,6 @@ def _found(pipeline: Pipeline, photos: Iterable[str], journal: Journal | None) -
         return photo, None, image, recipe(image)
 
     return ahead(find, photos, threads=1)  # a large photo takes 300 MB
-
-
-def _save(drawn: Image, path: Path) -> None:
-    import PIL.Image
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        PIL.Image.fromarray(drawn).save(unfinished, format="png")
 
 
 def as_json(reading: Reading, language: str = "en") -> dict[str, Any]:

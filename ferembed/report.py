@@ -73,7 +73,8 @@ class Report:
         if foreign:
             raise LabelError(
                 f"The data set has the labels {', '.join(foreign)}, which the model does not know: "
-                f"{', '.join(names)}. Choose the classes of the data set that it knows."
+                f"{', '.join(names)}. Choose the classes of the data set that it knows "
+                "(classes=[...], on the command line --classes)."
             )
         if not len(true):
             raise LabelError("There is no face to report on: the data set is empty.")

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.files import replacing
 from ferembed.fonts import font
-from ferembed.images import Image
+from ferembed.images import Image, save_picture
 from ferembed.labels import display_name
 from ferembed.video import Frame
 
@@ -115,11 +114,10 @@ class Timeline:
         return "\n".join(lines) or nobody
 
     def save(self, path: str | os.PathLike[str], language: str = "en", title: str = "") -> None:
-        """Write the picture as a PNG."""
+        """Write the picture, as PNG where the ending names no other format."""
         import PIL.Image
 
-        with replacing(Path(path)) as unfinished:
-            PIL.Image.fromarray(self.picture(language, title)).save(unfinished, format="png")
+        save_picture(PIL.Image.fromarray(self.picture(language, title)), Path(path))
 
     def picture(self, language: str = "en", title: str = "") -> Image:
         """A row for each person: the label over time, and below it the share of every label.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import cv2
 import numpy as np
@@ -21,7 +23,7 @@ from ferembed.backbones.engines import Network, save_weights
 from ferembed.datasets import Dataset
 from ferembed.embedder import Failure
 from ferembed.errors import ImageError, TrainingError, UnknownName
-from ferembed.files import replacing
+from ferembed.files import alone_in, replacing
 from ferembed.images import load_image
 from ferembed.pipeline import Pipeline
 from ferembed.preprocess import Preprocess
@@ -31,6 +33,14 @@ from ferembed.softmax import Softmax
 Faces = NDArray[np.uint8]  # (n, height, width) gray or (n, height, width, 3) RGB
 Shares = NDArray[np.float32]  # (n, classes): how far a face is of each class
 _AVERAGE_EVERY = 8  # steps
+# Of a recipe's numbers: at least the one, less than the other.
+_BOUNDS: tuple[tuple[str, type | tuple[type, ...], float, float], ...] = (
+    *((name, int, 1, np.inf) for name in ("epochs", "batch_size")),
+    *((name, int, 0, np.inf) for name in ("warmup_epochs", "patience", "stop_after", "seed")),
+    *((name, (int, float), 0, np.inf) for name in ("rate", "weight_decay", "body_rate", "mixup")),
+    *((name, (int, float), 0, 1) for name in ("momentum", "averaging")),
+    *((name, (int, float), 0, 1) for name in ("label_smoothing", "steady")),
+)
 
 
 @dataclass(frozen=True)
@@ -114,11 +124,25 @@ class Recipe:
         ):
             if getattr(self, name) not in known:
                 raise UnknownName(unknown(name, getattr(self, name), list(known)))
-        for name in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise TrainingError(f"{name} is {getattr(self, name)!r}; it is a whole number > 0.")
+        for name, kind, least, below in _BOUNDS:
+            value = getattr(self, name)
+            fits = isinstance(value, kind) and not isinstance(value, bool)
+            if not (fits and least <= value < below):
+                what = "a whole number" if kind is int else "a number"
+                bound = f" and less than {below:g}" if below < np.inf else ""
+                raise TrainingError(
+                    f"{name} is {value!r}; it is {what} of at least {least}{bound}."
+                )
         if isinstance(self.augmentation, dict):  # as JSON has it
-            object.__setattr__(self, "augmentation", Augmentation(**self.augmentation))
+            try:
+                object.__setattr__(self, "augmentation", Augmentation(**self.augmentation))
+            except TypeError as error:
+                raise TrainingError(f"augmentation is {self.augmentation!r}: {error}.") from None
+        if not isinstance(self.augmentation, (Augmentation, type(None))):
+            raise TrainingError(
+                f"augmentation is {self.augmentation!r}; it is an Augmentation, as JSON "
+                f"{json.dumps(asdict(Augmentation()))}, or null."
+            )
 
     def rate_after(self, accuracies: list[float]) -> float:
         """The learning rate of the epoch that follows those of these validation accuracies."""
@@ -207,21 +231,30 @@ def train_backbone(
         for split in (training, validation)
     ]
     classes = list(data.classes)
-    model = train(
-        partial(_network, spec, len(classes), source),
-        spec.preprocess,
-        parts[0],
-        parts[1],
-        folder,
-        chosen,
-        report,
-        verbose,
-    )
-    draw_curves(json.loads((folder / "history.json").read_text())["epochs"], folder / "curves.png")
-    path = folder / f"{backbone}.npz"
-    whole = spec.build(len(classes)) if spec.classifier else spec.build()
-    _copy_weights(model, whole)
-    save_weights(whole, path)
+    with alone_in(folder, TrainingError):
+        model = train(
+            partial(_network, spec, len(classes), source),
+            spec.preprocess,
+            parts[0],
+            parts[1],
+            folder,
+            chosen,
+            report,
+            verbose,
+            {
+                "backbone": backbone,
+                "classes": classes,
+                "weights": source and _digest(source.get_weights()),
+            },
+        )
+        draw_curves(
+            json.loads((folder / "history.json").read_text("utf-8"))["epochs"],
+            folder / "curves.png",
+        )
+        path = folder / f"{backbone}.npz"
+        whole = spec.build(len(classes)) if spec.classifier else spec.build()
+        _copy_weights(model, whole)
+        save_weights(whole, path)
     if spec.classifier:
         _copy_weights(whole, model)  # what was saved is rounded
     layer, last = _seam(model, spec)
@@ -303,6 +336,15 @@ def _seam(model: Any, spec: BackboneSpec) -> tuple[str, Any]:
     raise TrainingError(f"The last layer of {spec.name} reads none of its embedding layers.")
 
 
+def _digest(arrays: Iterable[NDArray[Any]]) -> str:
+    """What stands for the arrays."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
 def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
     """Accuracy and loss by epoch, of the training and of the validation faces."""
     from matplotlib.figure import Figure
@@ -328,20 +370,26 @@ def train(
     recipe: Recipe = Recipe(),
     report: Callable[[dict[str, Any]], None] = lambda row: None,
     verbose: bool = False,
+    facts: dict[str, Any] | None = None,
 ) -> Any:
     """The trained Keras model. Called again with the same folder it goes on where it stopped.
 
     `build` returns a network that ends in softmax or in logits. Targets are shares of each class:
     one-hot rows, votes, or what a larger network answers. Each batch draws from its own seed, so a
-    resumed run sees the pictures an unbroken one would.
+    resumed run sees the pictures an unbroken one would. A run of other `facts`, faces or recipe
+    does not go on.
     """
     import keras
     from tqdm import tqdm
 
     _check(training, validation, recipe)
     folder.mkdir(parents=True, exist_ok=True)
+    facts = {**(facts or {}), "faces": _digest([*training, *validation])}
     keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.dtype)
+    try:
+        keras.config.set_dtype_policy(recipe.dtype)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"dtype is {recipe.dtype!r}, which Keras does not know.") from error
     try:
         model = build()
     finally:
@@ -353,7 +401,7 @@ def train(
         optimizer, loss, metrics=["accuracy"], jit_compile=False if on_tensorflow else "auto"
     )
     optimizer.build(model.trainable_variables)
-    state = _State(folder, recipe, model, optimizer)
+    state = _State(folder, recipe, facts, model, optimizer)
     batches = _Batches(preprocess, *training, recipe)
     accuracies = [row["validation_accuracy"] for row in state.history]
     with tqdm(
@@ -502,8 +550,10 @@ class _Batches:
 class _State:
     """What a run has come to, kept in its folder after each epoch."""
 
-    def __init__(self, folder: Path, recipe: Recipe, model: Any, optimizer: Any) -> None:
-        self.recipe, self.model = recipe, model
+    def __init__(
+        self, folder: Path, recipe: Recipe, facts: dict[str, Any], model: Any, optimizer: Any
+    ) -> None:
+        self.recipe, self.facts, self.model = recipe, facts, model
         self.log, self.state, self.best = (
             folder / name for name in ("history.json", "state.npz", "best.npz")
         )
@@ -512,19 +562,29 @@ class _State:
         self.averages = [np.asarray(w, np.float32).copy() for w in model.get_weights()]
         if not self.state.exists():
             return
-        written = json.loads(self.log.read_text())
-        if written["recipe"] != json.loads(json.dumps(asdict(recipe))):
-            raise TrainingError(
-                f"{folder} holds a run of another recipe. Go on with the same settings, or give "
-                "another folder."
-            )
-        with np.load(self.state) as saved:
-            # The log is written first: a kill between the two leaves one epoch more in it.
-            self.history = written["epochs"][: int(saved["epoch"])]
-            for i, variable in enumerate(self.variables):
-                variable.assign(saved[f"v{i}"])
-            if recipe.averaging:
-                self.averages = [saved[f"a{i}"] for i in range(len(self.averages))]
+        damaged = f"The run in {folder} is damaged. Give another folder."
+        try:
+            written = json.loads(self.log.read_text("utf-8"))
+            before = {"recipe": written["recipe"], **written.get("of", facts)}  # older runs lack it
+            now = {"recipe": json.loads(json.dumps(asdict(recipe))), **facts}
+            for name, value in now.items():
+                if before.get(name) != value:
+                    other = f"other {name}" if name.endswith("s") else f"another {name}"
+                    raise TrainingError(
+                        f"{folder} holds a run of {other}. Go on with the same, or give another "
+                        "folder."
+                    )
+            with np.load(self.state) as saved:
+                # The log is written first: a kill between the two leaves one epoch more in it.
+                self.history = written["epochs"][: int(saved["epoch"])]
+                for i, variable in enumerate(self.variables):
+                    variable.assign(saved[f"v{i}"])
+                if recipe.averaging:
+                    self.averages = [saved[f"a{i}"] for i in range(len(self.averages))]
+        except TrainingError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, BadZipFile) as error:
+            raise TrainingError(damaged) from error
 
     def average(self, step: int) -> None:
         """Move the averages towards the weights; at first faster, to forget the random start."""
@@ -544,7 +604,8 @@ class _State:
 
     def save(self, row: dict[str, Any]) -> None:
         self.history.append(row)
-        text = json.dumps({"recipe": asdict(self.recipe), "epochs": self.history}, indent=1)
+        written = {"recipe": asdict(self.recipe), "of": self.facts, "epochs": self.history}
+        text = json.dumps(written, indent=1)
         arrays: dict[str, Any] = {f"v{i}": v.numpy() for i, v in enumerate(self.variables)}
         if self.recipe.averaging:
             arrays |= {f"a{i}": average for i, average in enumerate(self.averages)}
@@ -553,7 +614,7 @@ class _State:
             with self.averaged(), replacing(self.best) as unfinished:
                 np.savez(unfinished, *self.model.get_weights())
         with replacing(self.log) as unfinished:
-            unfinished.write_text(text)
+            unfinished.write_text(text, "utf-8")
         with replacing(self.state) as unfinished:
             np.savez(unfinished, **arrays, epoch=np.array(len(self.history)))
 

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "ahead": set(),
     "errors": set(),
     "estimator": set(),
-    "files": set(),
+    "files": {"errors"},
     "registry": {"errors"},
     "engines": {"errors", "registry"},
     "labels": _ROOTS,

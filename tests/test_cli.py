@@ -57,6 +57,35 @@ def test_predict_prints_the_face_and_its_shares(run, model, portrait):
     assert err == ""
 
 
+def test_outputs_spare_what_is_read(run, model, portrait, class_folders, tmp_path):
+    photo = tmp_path / "p.jpg"
+    shutil.copy(portrait, photo)
+    before = photo.read_bytes()
+    for command in (
+        ["predict", photo, "--output", photo],
+        ["predict", tmp_path, "--output", photo],
+        ["embed", photo, "--output", photo],
+        ["data", "audit", class_folders, "--output", tmp_path / "x", "--sheet", tmp_path / "x"],
+    ):
+        code, _, error = run(*command)
+        assert code == 2, command
+        assert "Give" in error
+    assert photo.read_bytes() == before
+
+
+def test_what_a_terminal_cannot_show_is_written_as_json_does(model, portrait, tmp_path):
+    odd = tmp_path / "é😀.jpg"
+    shutil.copy(portrait, odd)
+    program = f"""
+import sys
+from ferembed.cli import main
+sys.stdout.reconfigure(encoding="ascii")
+main(["predict", {str(odd)!r}, "--model", {model!r}, "--json"])
+"""
+    [found] = json.loads(run_python(program).stdout)
+    assert found["photo"] == str(odd)
+
+
 def test_predict_writes_json_csv_and_drawn_copies(run, model, portrait, tmp_path):
     for name in ("a.json", "a.csv"):
         code, out, _ = run("predict", portrait, "--model", model, "--output", tmp_path / name)
@@ -334,6 +363,10 @@ def test_a_network_is_trained_goes_on_and_predicts(run, class_folders, tmp_path)
     assert json.loads(out) == facts  # it was done
     code, _, error = run(*command, *settings(3))
     assert (code, "a run of another recipe" in error) == (2, True)
+    code, _, error = run(*command, *settings(2), "--classes", "happy", "sad")
+    assert (code, "a run of other classes" in error) == (2, True)
+    code, _, error = run(*command, *settings(2), "--set", "dtype=foo")
+    assert (code, "dtype is 'foo'" in error) == (2, True)
     code, _, error = run(*command, "--set", "epoch=3")
     assert "No setting of a recipe is called 'epoch'. Did you mean 'epochs'?" in error
     code, out, _ = run("evaluate", facts["model"], class_folders, "--json")

@@ -569,3 +569,11 @@ def test_the_real_sets_open_as_they_are() -> None:
     both = datasets.merge(fer, photos)
     assert len(both) == 32_298 + 1056
     assert load_image(both.images[-1]).shape == load_image(photos.images[-1]).shape
+
+
+def test_a_picture_of_another_folder_is_not_taken_for_one_that_is_missing(tmp_path: Path) -> None:
+    text = "image,label\ntrain/1.jpg,sad\ntest/1.jpg,happy\ntrain/2,happy\n"
+    path = names_csv(tmp_path / "set", text, ["test/1.jpg", "train/2.jpg"])
+    with pytest.raises(DataError, match=r"there is no picture 'train/1.jpg'"):
+        datasets.open(path)
+    assert len(datasets.open(path, on_bad="skip")) == 2

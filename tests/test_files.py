@@ -1,8 +1,13 @@
 import os
+import stat
+import sys
+import threading
 
 import pytest
 
-from ferembed.files import replacing
+from ferembed.errors import DataError, TrainingError
+from ferembed.files import alone_in, refuse_to_replace, replacing
+from tests.conftest import run_python
 
 
 def test_a_file_is_there_when_all_of_it_is(tmp_path):
@@ -27,3 +32,57 @@ def test_what_was_there_stays_when_something_goes_wrong(tmp_path):
         write_half()
     assert target.read_text() == "before"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def write(path, text):
+    with replacing(path) as unfinished:
+        unfinished.write_text(text)
+
+
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path):
+    write(tmp_path / ("é" * 125 + ".txt"), "all")
+    assert len(os.listdir(tmp_path)) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links, rights and pipes of POSIX")
+def test_links_rights_and_pipes_stay_what_they_are(tmp_path):
+    target, link, pipe = (tmp_path / name for name in ("a.txt", "link.txt", "pipe"))
+    target.write_text("before")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    write(link, "after")
+    assert (link.is_symlink(), target.read_text()) == (True, "after")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    write(pipe, "through")
+    reader.join(10)
+    assert (read, stat.S_ISFIFO(pipe.stat().st_mode)) == (["through"], True)
+
+
+def test_no_output_takes_the_place_of_an_input_or_of_another(tmp_path):
+    photo, link = tmp_path / "p.jpg", tmp_path / "link.jpg"
+    photo.write_text("a photo")
+    link.symlink_to(photo)
+    for output in (photo, link, f"{tmp_path}/./p.jpg"):
+        with pytest.raises(DataError, match="would take the place of .*p.jpg"):
+            refuse_to_replace([tmp_path / "other", photo], None, output)
+    with pytest.raises(DataError, match="Two outputs are called"):
+        refuse_to_replace([photo], tmp_path / "x", tmp_path / "x")
+    refuse_to_replace([photo], tmp_path / "x", tmp_path / "y")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
+def test_one_process_at_a_time_has_a_folder(tmp_path):
+    program = f"""
+from pathlib import Path
+from ferembed.errors import DataError
+from ferembed.files import alone_in
+with alone_in(Path({str(tmp_path)!r}), DataError):
+    pass
+"""
+    with alone_in(tmp_path, TrainingError):
+        assert "is in use by another process" in run_python(program).stderr
+    assert run_python(program).returncode == 0

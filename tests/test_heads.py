@@ -265,6 +265,15 @@ def test_weights_of_rows_count_as_in_scikit_learn(data):
     )
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [{"n_neighbors": 0}, {"n_neighbors": 1.5}, {"metric": "foo"}, {"metric": "precomputed"}],
+)
+def test_neighbours_that_could_never_be_asked_are_not_fitted(parameters, data):
+    with pytest.raises(ValueError, match="n_neighbors|metric|Negative"):
+        Neighbors(**parameters).fit(data[0], data[2])
+
+
 def test_an_svm_without_a_kernel_names_those_that_are_known(data):
     with pytest.raises(ValueError, match="kernel is 'rfb'; known: linear, poly, rbf, sigmoid"):
         CalibratedSVC(kernel="rfb").fit(data[0], data[2])

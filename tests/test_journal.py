@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import numpy as np
 import PIL.Image
@@ -68,6 +69,37 @@ def test_photos_that_changed_or_failed_are_read_again(pipeline, photos, tmp_path
     assert readings[-1].error.endswith("(it starts like text: 'a letter').")
 
 
+def test_photos_of_another_folder_are_no_known_ones(pipeline, photos, tmp_path, monkeypatch):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photos[0], tmp_path / folder / "x.jpg")
+        os.utime(tmp_path / folder / "x.jpg", (1, 1))
+    monkeypatch.chdir(tmp_path / "one")
+    read(pipeline, ["x.jpg"], tmp_path / "faces.csv", stop_after=1)
+    assert read(pipeline, ["x.jpg"], tmp_path / "faces.csv", stop_after=1)[1] == 1
+    monkeypatch.chdir(tmp_path / "two")
+    assert read(pipeline, ["x.jpg"], tmp_path / "faces.csv")[1] == 0
+
+
+def test_drawn_copies_keep_their_names_and_are_drawn_again(pipeline, photos, tmp_path):
+    first = tmp_path / "a" / "b.jpg"
+    first.parent.mkdir()
+    first.write_text("damaged")
+    drawn, both = tmp_path / "drawn", [str(first), photos[1]]
+
+    def go():
+        with suppress(InterruptedError), keeping(str(tmp_path / "x.csv"), pipeline) as journal:
+            for _ in read_photos(pipeline, both, drawn, "en", journal):
+                pass
+            raise InterruptedError
+        return sorted(os.listdir(drawn))
+
+    assert go() == ["b-1.png"]
+    shutil.copy(photos[0], first)
+    (drawn / "b-1.png").unlink()
+    assert go() == ["b-1.png", "b.png"]
+
+
 @pytest.mark.parametrize("change", ["detector", "language", "head"])
 def test_a_run_of_other_settings_starts_anew(pipeline, photos, tmp_path, faces, labels, change):
     output = tmp_path / "faces.csv"
@@ -86,10 +118,13 @@ def test_half_a_line_costs_one_photo(pipeline, photos, tmp_path):
     output = tmp_path / "faces.csv"
     whole, _ = read(pipeline, photos, output, stop_after=4)
     part = tmp_path / "faces.csv.part"
+    head = part.read_text().splitlines()[0]
     part.write_bytes(part.read_bytes()[:-20])
     _, reused = read(pipeline, photos, output, stop_after=4)
     assert reused == 3
     assert read(pipeline, photos, output)[1] == 4
+    part.write_text("\n".join([head, json.dumps({"photo": photos[0]}), "[]", "7"]))
+    assert read(pipeline, photos, output, stop_after=1)[1] == 0
     part.write_bytes(os.urandom(300))
     assert len(Journal(output, pipeline)) == 0
     assert read(pipeline, photos, output)[0][:4] == whole

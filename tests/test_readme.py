@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ BLOCKS = [(match[1], match[2]) for match in BLOCK.finditer(README)]
 def folder(tmp_path_factory, faces, labels, portrait):
     """What the README speaks of: portrait.jpg, clip.mp4 and faces/."""
     folder = tmp_path_factory.mktemp("readme")
-    PIL.Image.open(portrait).save(folder / "portrait.jpg", quality="keep")
+    shutil.copy(portrait, folder / "portrait.jpg")
     clips.write(folder / "clip.mp4", clips.walk(8))
     for i, (face, label) in enumerate(zip(faces, labels, strict=True)):
         home = folder / "faces" / ("train" if i < 18 else "validation") / label

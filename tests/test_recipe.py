@@ -149,7 +149,7 @@ def test_a_name_stands_for_a_recipe():
         ({"margin": -0.1}, "margin is -0.1; it is a number from 0 to 10"),
         ({"margin": "x"}, "margin is 'x'"),
         ({"margin": True}, "margin is True"),
-        ({"width": 3}, "width is 3; it is None or 16 pixels or more"),
+        ({"width": 3}, "width is 3; it is None or 16 to 10,000 pixels"),
         ({"align": "eye"}, "No alignment is called 'eye'. Did you mean 'eyes'"),
         ({"border": "blak"}, "No border is called 'blak'. Did you mean 'black'"),
         ({"detector": "har"}, "No detector is called 'har'. Did you mean 'haar'"),

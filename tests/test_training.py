@@ -171,6 +171,23 @@ def test_a_run_of_another_recipe_is_not_continued(faces, tmp_path):
     run(faces, tmp_path)
     with pytest.raises(TrainingError, match="a run of another recipe"):
         run(faces, tmp_path, replace(QUICK, rate=0.01))
+    with pytest.raises(TrainingError, match="a run of other faces"):
+        run(faces[::-1], tmp_path)
+    (tmp_path / "state.npz").write_bytes(b"PK")
+    with pytest.raises(TrainingError, match="is damaged"):
+        run(faces, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rate", "abc"), ("rate", float("nan")), ("seed", -1), ("batch_size", True),
+        ("momentum", 7), ("warmup_epochs", "x"), ("augmentation", 5), ("augmentation", {"foo": 1}),
+    ],
+)  # fmt: skip
+def test_a_recipe_says_what_its_numbers_may_be(name, value):
+    with pytest.raises(TrainingError, match=f"{name} is "):
+        Recipe(**{name: value})
 
 
 def test_the_best_epoch_is_restored(faces, tmp_path):

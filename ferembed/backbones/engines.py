@@ -35,7 +35,7 @@ from ferembed.engines import (
     import_openvino,
     quantized,
 )
-from ferembed.errors import MissingExtra, WeightsError
+from ferembed.errors import MissingExtra, ModelError, WeightsError
 from ferembed.files import replacing
 from ferembed.images import Image
 from ferembed.weights import read_weights
@@ -118,8 +118,14 @@ def import_keras() -> Any:
 def keras_forward(model: Any, layer: str) -> Callable[[Vectors], Vectors]:
     keras = import_keras()
     cut = keras.Model(model.inputs[0], model.get_layer(layer).output)
+    loaded_in = os.getpid()
 
     def forward(batch: Vectors) -> Vectors:
+        if os.getpid() != loaded_in:
+            raise ModelError(
+                "Keras would wait for ever in a process that was forked after it ran. Start "
+                "processes by multiprocessing.get_context('spawn'), or take engine='openvino'."
+            )
         return np.asarray(keras.ops.convert_to_numpy(cut(batch, training=False)), np.float32)
 
     return forward
@@ -143,7 +149,13 @@ def openvino_forward(file: Path, layer: str, engine: str) -> Callable[[Vectors],
     cut = openvino.Model([network.output(layer)], network.get_parameters(), layer)
     few = cache(lambda: compiled(cut, engine=engine))
     many = cache(lambda: compiled_for_batches(cut, engine))
-    return lambda batch: (few() if len(batch) <= FEW else many())(batch)[0]
+    loaded_in = os.getpid()
+
+    def forward(batch: Vectors) -> Vectors:
+        forked = os.getpid() != loaded_in  # which has none of the threads that `many` waits for
+        return (few() if len(batch) <= FEW or forked else many())(batch)[0]
+
+    return forward
 
 
 def convert(model: Any, layers: list[str], folder: Path) -> None:

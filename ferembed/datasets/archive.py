@@ -63,7 +63,10 @@ class ZipMember:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         left, crc, packed, pending = self.size, 0, self.packed, b""
         with open(self.archive, "rb", buffering=0) as file:
-            file.seek(self.offset)
+            try:
+                file.seek(self.offset)
+            except OverflowError:
+                raise OSError("it lies beyond the end of the zip, which is damaged") from None
             header = file.read(_LOCAL.size)
             if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
                 raise OSError("the zip changed after it was listed, or is damaged")
@@ -122,23 +125,30 @@ def entries(path: Path) -> Iterator[Entry]:
     archive = str(path)
     damaged = DataError(f"{path} is no whole zip: its directory is damaged. Download it again.")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        position, count = _directory(data, damaged)
-        for _ in range(count):
-            if data[position : position + 4] != b"PK\1\2":
-                raise damaged
-            fields = _ENTRY.unpack_from(data, position)
-            flags, method = fields[5], fields[6]
-            crc, packed, size = fields[9:12]
-            name_length, extra_length, comment_length = fields[12:15]
-            offset = fields[18]
-            start = position + _ENTRY.size
-            name = data[start : start + name_length]
-            if 0xFFFFFFFF in (packed, size, offset):
-                extra = data[start + name_length : start + name_length + extra_length]
-                size, packed, offset = _wide(extra, size, packed, offset, damaged)
-            position = start + name_length + extra_length + comment_length
-            member = ZipMember(archive, _decode(name), offset, packed, size, crc, method)
-            yield Entry(member, bool(flags & 1))
+        try:
+            yield from _listed(archive, data, damaged)
+        except struct.error:
+            raise damaged from None
+
+
+def _listed(archive: str, data: mmap.mmap, damaged: DataError) -> Iterator[Entry]:
+    position, count = _directory(data, damaged)
+    for _ in range(count):
+        if data[position : position + 4] != b"PK\1\2":
+            raise damaged
+        fields = _ENTRY.unpack_from(data, position)
+        flags, method = fields[5], fields[6]
+        crc, packed, size = fields[9:12]
+        name_length, extra_length, comment_length = fields[12:15]
+        offset = fields[18]
+        start = position + _ENTRY.size
+        name = data[start : start + name_length]
+        if 0xFFFFFFFF in (packed, size, offset):
+            extra = data[start + name_length : start + name_length + extra_length]
+            size, packed, offset = _wide(extra, size, packed, offset, damaged)
+        position = start + name_length + extra_length + comment_length
+        member = ZipMember(archive, _decode(name), offset, packed, size, crc, method)
+        yield Entry(member, bool(flags & 1))
 
 
 def _directory(data: mmap.mmap, damaged: DataError) -> tuple[int, int]:

@@ -397,7 +397,7 @@ class Dataset:
             has = ", ".join(f"{split} {sum(of.values()):,}" for split, of in self.counts().items())
             raise DataError(
                 f"The data set has no {name} split; it has {has or 'no pictures'}. "
-                "datasets.split makes splits."
+                "datasets.split makes splits, and so does ferembed data build --split."
             )
         kept = np.flatnonzero(chosen)
         step = {"step": "select", "split": name, "kept": len(kept), "of": len(self)}

@@ -15,7 +15,7 @@ from ferembed.datasets.archive import ZipMember
 from ferembed.datasets.dataset import Dataset, Progress, story, tell
 from ferembed.errors import ImageError
 from ferembed.fonts import font
-from ferembed.images import Source, is_endless, load_image
+from ferembed.images import Source, is_endless, load_image, save_picture
 from ferembed.labels import in_order
 
 SPLIT_COLOURS = {
@@ -90,7 +90,7 @@ class Description:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
     def picture(self, path: str | os.PathLike[str]) -> Path:
-        """A bar for each class and split, written as the ending of `path` says."""
+        """A bar for each class and split, in the format of the ending of `path`, or as PNG."""
         import PIL.Image
         import PIL.ImageDraw
 
@@ -121,7 +121,7 @@ class Description:
                     (left, low + 1, max(end, left + 1), low + bar - 2), SPLIT_COLOURS[split]
                 )
                 draw.text((end + 8, low + bar / 2), f"{count:,}", PALE, small, anchor="lm")
-        canvas.save(path)
+        save_picture(canvas, Path(path))
         return Path(path)
 
 

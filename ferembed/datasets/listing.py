@@ -248,15 +248,16 @@ def read_steps(content: Path | ZipMember) -> Sequence[Step]:
     """The steps that `write` left, or none if the file is something else."""
     try:
         steps = json.loads(content.read_bytes())
-    except (OSError, ValueError):
+        return steps if _are_steps(steps) else ()
+    except (OSError, ValueError, RecursionError):
         return ()
-    return steps if _are_steps(steps) else ()
 
 
 def _are_steps(steps: object) -> bool:
     return isinstance(steps, list) and all(
         isinstance(step, dict)
         and isinstance(step.get("step"), str)
+        and all(isinstance(step.get(apart, {}), dict) for apart in ("skipped", "noted"))
         and isinstance(step.get("sets", []), list)
         and all(_are_steps(one) for one in step.get("sets", []))
         for step in steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -268,10 +269,12 @@ def _meanings(
     strange = []
     for (word, place), count in zip(found.words.items(), counts.tolist(), strict=True):
         meaning = expression(word)
-        if found.numbered and word.isdigit() and int(word) < len(EXPRESSIONS):
+        if found.numbered and re.fullmatch("[0-9]{1,9}", word) and int(word) < len(EXPRESSIONS):
             meaning = EXPRESSIONS[int(word)]
         if plain(word) in mapped:
             target = mapped[plain(word)]
+            if not isinstance(target, (str, type(None))):
+                raise DataError(f"labels says that {word!r} means {target!r}, which is no word.")
             meaning = target and (expression(target) or target)
         elif meaning is None and count:
             strange.append(f"{word!r} ({count:,}, first {place})")
@@ -286,7 +289,8 @@ def _meanings(
             f"{tray.path} has labels that are none of the seven expressions "
             f"({', '.join(EXPRESSIONS)}): {'; '.join(strange)}. Say what they mean with "
             f"labels={{{example}: 'neutral'}}, drop one with labels={{{example}: None}}, or all "
-            'with on_unknown="drop".'
+            f'with on_unknown="drop"; on the command line with --label {example[1:-1]}=neutral, '
+            f"--label {example[1:-1]}= or --drop-unknown."
         )
     return meanings
 

@@ -247,10 +247,18 @@ class _Lookup:
             lambda name: name == full,
             lambda name: f"/{name}".endswith(f"/{wanted}"),
             lambda name: f"/{name}".casefold().endswith(f"/{wanted}".casefold()),
-            lambda name: name.rpartition("/")[2] == file,
-            lambda name: name.rpartition("/")[2].casefold() == file.casefold(),
-            lambda name: _stem(name) == file.casefold(),
+            lambda name: f"/{os.path.splitext(name)[0]}".casefold().endswith(
+                f"/{wanted}".casefold()
+            ),
+            lambda name: f"/{wanted}".casefold().endswith(f"/{name}".casefold()),
         ]
+        # Of another machine's path only the file's name counts; one from here means its folder.
+        if file == wanted or wanted.startswith("/") or wanted[1:2] == ":":
+            tests += [
+                lambda name: name.rpartition("/")[2] == file,
+                lambda name: name.rpartition("/")[2].casefold() == file.casefold(),
+                lambda name: _stem(name) == file.casefold(),
+            ]
         for test in tests:
             fitting = [(name, index) for name, index in there if test(name)]
             if len(fitting) > 1:

@@ -20,6 +20,7 @@ from ferembed.datasets.dataset import Dataset, Progress, tell
 from ferembed.datasets.listing import PROVENANCE, provenance_of
 from ferembed.datasets.naming import UNSPLIT
 from ferembed.errors import DataError, ImageError
+from ferembed.files import LOCK, alone_in
 from ferembed.images import EXTENSIONS, Source, load_image
 from ferembed.labels import EXPRESSIONS
 
@@ -48,6 +49,8 @@ def write(
         raise DataError(f"The data set has no pictures; there is nothing to write to {out}.")
     as_csv = out.suffix.lower() == ".csv"
     strange = [label for label in dataset.classes if label not in EXPRESSIONS]
+    if as_csv and size < 1:
+        raise DataError(f"size is {size}; pictures of a CSV have a side of at least 1.")
     if as_csv and strange:
         raise DataError(
             f"A FER2013 CSV has numbers for the seven expressions, and none for "
@@ -59,23 +62,33 @@ def write(
                 f"The label {label!r} cannot be the name of a folder. Map it to another."
             )
     part = out.with_name(f"{out.name}.part")
-    _begin(part, _plan(dataset, size if as_csv else 0), out)
+    with alone_in(part, DataError) as lock:
+        _write(dataset, out, part, size if as_csv else 0, lock, progress)
+    return out
+
+
+def _write(
+    dataset: Dataset, out: Path, part: Path, size: int, lock: Path, progress: Progress | None
+) -> None:
+    as_csv = bool(size)
+    _begin(part, _plan(dataset, size), out)
     if as_csv:
         _write_rows(dataset, part / "rows.csv", size, progress)
     else:
         _write_folders(dataset, part, progress)
     steps = json.dumps(list(dataset.provenance), indent=1, ensure_ascii=False)
+    written = steps.encode("utf-8", "backslashreplace")  # names of files need not be UTF-8
     if as_csv:
-        _write_whole(provenance_of(out), steps.encode())
+        _write_whole(provenance_of(out), written)
         os.replace(part / "rows.csv", out)
         shutil.rmtree(part)
     else:
-        _write_whole(part / PROVENANCE, steps.encode())
+        _write_whole(part / PROVENANCE, written)
         (part / _PLAN).unlink()
+        lock.unlink(missing_ok=True)
         if out.exists():
             out.rmdir()
         os.replace(part, out)
-    return out
 
 
 def _plan(dataset: Dataset, size: int) -> str:
@@ -93,7 +106,7 @@ def _begin(part: Path, plan: str, out: Path) -> None:
         known = part / _PLAN
         if known.exists() and known.read_text() == plan:
             return
-        if any(part.iterdir()):
+        if any(path.name != LOCK for path in part.iterdir()):
             raise DataError(
                 f"{part} holds another data set, half written. Delete it, or write to a name other "
                 f"than {out.name}."

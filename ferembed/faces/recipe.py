@@ -15,6 +15,7 @@ from ferembed.registry import Registry, unknown
 
 Align = Literal["none", "eyes"]
 Border = Literal["repeat", "mirror", "black"]
+_WIDEST = 10_000  # pixels
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,10 @@ class FaceRecipe:
             raise ValueError(f"margin is {self.margin!r}; it is a number from 0 to 10.")
         if not 0 <= self.margin <= 10:
             raise ValueError(f"margin is {self.margin!r}; it is a number from 0 to 10.")
-        if self.width is not None and (not isinstance(self.width, int) or self.width < 16):
-            raise ValueError(f"width is {self.width!r}; it is None or 16 pixels or more.")
+        if self.width is not None and not (
+            isinstance(self.width, int) and 16 <= self.width <= _WIDEST
+        ):
+            raise ValueError(f"width is {self.width!r}; it is None or 16 to {_WIDEST:,} pixels.")
 
     @classmethod
     def of(cls, given: str | FaceRecipe | None) -> FaceRecipe:
