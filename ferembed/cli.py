@@ -308,7 +308,11 @@ def _fit(options: argparse.Namespace) -> int:
     try:
         pipeline.set_params(**dict(options.set))
         pipeline.fit(training.images, training.labels, skip_unreadable=True)
-    except (TypeError, ValueError) as error:  # scikit-learn's, of parameters that do not fit
+    except (
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:  # scikit-learn's, of parameters that do not fit
         raise FerembedError(str(error)) from error
     pipeline.save(options.output)
     _report_failures(pipeline.failures_)
@@ -399,7 +403,8 @@ def _evaluate(options: argparse.Namespace) -> int:
         return _report(options, pipeline, data, training)
     report, failures = pipeline.evaluate(data.images, data.labels)
     _report_failures(failures)
-    _print(options, {**report.to_dict(), "split": data.split_of(0)}, report.table())
+    facts = {**report.to_dict(), "split": data.split_of(0)}
+    _print(options, facts, f"{report.table()}\n\n{_scored_on(data.split_of(0))}")
     return SOME_FAILED if failures else 0
 
 
@@ -420,7 +425,7 @@ def _report(
         )
     report = evaluation.report()
     facts = {**report.to_dict(), "split": evaluation.split}
-    lines = [report.table()]
+    lines = [report.table(), "", _scored_on(evaluation.split)]
     if evaluation.copies is not None:
         copies, count = int(evaluation.copies.sum()), report.count
         line = f"{copies:,} of {count:,} faces have a copy in the training data"
@@ -429,7 +434,7 @@ def _report(
             alone = evaluation.report(without_copies=True)
             facts["without_copies"] = alone.to_dict()
             line += f"; without them: accuracy {alone.accuracy:.2%}, macro F1 {alone.macro_f1:.3f}"
-        lines += ["", f"{line}."]
+        lines += [f"{line[0].upper()}{line[1:]}."]
     if options.output:
         facts["page"] = str(write_report(options.output, evaluation, options.lang))
         lines += ["", f"Written: {facts['page']}, and report.md and report.json beside it."]
@@ -437,6 +442,15 @@ def _report(
         print(f"ferembed: left out: {reason}", file=sys.stderr)
     _print(options, facts, "\n".join(lines))
     return SOME_FAILED if evaluation.failures else 0
+
+
+def _scored_on(split: str) -> str:
+    if split == "unsplit":
+        return (
+            "Scored on all faces, since the data set has no splits: if the model learned from "
+            "them, they flatter it."
+        )
+    return f"Scored on the {split} split."
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -683,7 +697,7 @@ def _cache(options: argparse.Namespace) -> int:
         since = None if options.days is None else time.time() - options.days * 86400
         before = store.size()
         removed = store.prune(options.recipe if options.action == "prune" else None, since)
-        freed = before - store.size()
+        freed = max(0, before - store.size())
         _print(
             options,
             {"removed": removed, "freed_bytes": freed},
@@ -749,6 +763,12 @@ def _renaming(text: str) -> tuple[str, str | None]:
 def _positive(text: str) -> int:
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
 
 
@@ -1091,7 +1111,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="leave out faces with copies in the training data (from evaluate --training)",
     )
-    compare.add_argument("--seed", type=int, default=0, help="the same seed, the same intervals")
+    compare.add_argument("--seed", type=_whole, default=0, help="the same seed, the same intervals")
 
     data = commands.add_parser(
         "data",
@@ -1140,7 +1160,7 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument("--balance", type=int, metavar="N", help="training pictures of each class")
     build.add_argument("--mirror", action="store_true", help="add mirror images in training")
     build.add_argument("--size", type=int, default=48, help="the side of pictures in a .csv")
-    build.add_argument("--seed", type=int, default=0, help="the same seed, the same data set")
+    build.add_argument("--seed", type=_whole, default=0, help="the same seed, the same data set")
 
     models = command(
         "models",

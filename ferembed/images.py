@@ -255,7 +255,7 @@ def _from_pil(picture: PIL.Image.Image, name: str, max_pixels: int) -> Image:
     _check_size(picture.height, picture.width, name, max_pixels)
     if picture.mode.startswith("I") or picture.mode == "F":
         pixels = np.asarray(PIL.ImageOps.exif_transpose(picture))
-        if picture.mode != "F":
+        if picture.mode != "F" and not (picture.mode == "I" and pixels.max(initial=0) <= 255):
             pixels = np.clip(pixels, 0, 65535).astype(np.uint16)
         return _from_array(pixels, name, max_pixels)
     turned = PIL.ImageOps.exif_transpose(picture)

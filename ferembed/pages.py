@@ -753,12 +753,17 @@ def _markdown(block: _Block) -> str:
     if isinstance(block, _Sheet):
         say = block.say
         return "\n".join(
-            f"- {_plain(one.name)}: {say('true')} {say.label(one.truth)}, "
-            + say(
-                "answered", answer=say.label(one.answer), confidence=say.percent(one.confidence, 0)
+            "- "
+            + _plain(
+                f"{one.name}: {say('true')} {say.label(one.truth)}, "
+                + say(
+                    "answered",
+                    answer=say.label(one.answer),
+                    confidence=say.percent(one.confidence, 0),
+                )
+                + (f"; {say('nearest')}: " if one.neighbours else "")
+                + ", ".join(f"{say.label(n.label)} ({n.distance:.2f})" for n in one.neighbours)
             )
-            + (f"; {say('nearest')}: " if one.neighbours else "")
-            + ", ".join(f"{say.label(n.label)} ({n.distance:.2f})" for n in one.neighbours)
             for one in block.mistakes
         )
     return ""

@@ -195,7 +195,7 @@ class Video:
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when it is first used
         if isinstance(self._source, int):
             with quietly():
-                capture = cv2.VideoCapture(self._source)
+                capture = cv2.VideoCapture(min(self._source, 2**31 - 1))  # what C holds
             if capture.isOpened():
                 return capture
             raise VideoError(

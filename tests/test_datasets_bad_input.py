@@ -88,7 +88,8 @@ def test_a_label_9_is_named_with_its_row(tmp_path: Path) -> None:
         f"{path} has labels that are none of the seven expressions (angry, disgust, fear, happy, "
         f"sad, surprise, neutral): '9' (1, first {path}, row 4). Say what they mean with "
         "labels={'9': 'neutral'}, drop one with labels={'9': None}, or all with "
-        'on_unknown="drop".',
+        'on_unknown="drop"; on the command line with --label 9=neutral, --label 9= or '
+        "--drop-unknown.",
     )
     assert len(datasets.open(path, on_unknown="drop")) == 2
     assert datasets.open(path, labels={"9": "fear"}).labels.tolist()[-1] == "fear"

@@ -484,3 +484,22 @@ def test_a_killed_run_loses_at_most_the_batch_in_flight(store, batches):
     again = run_python(PRINTING, store)
     assert again.stdout.split()[-1] == str(3000 - kept)
     assert EmbeddingStore(Path(store)).verify() == (3000, 0)
+
+
+FORKED = """
+import os, sys
+import numpy as np
+from ferembed import Embedder
+faces = np.random.default_rng(0).integers(0, 256, (40, 48, 48), dtype=np.uint8)
+embedder = Embedder("mini-vgg", store="none")
+before = embedder.transform(faces)
+child = os.fork()
+if not child:
+    os._exit(0 if np.allclose(embedder.transform(faces), before, atol=1e-4) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+def test_a_forked_process_computes_too():
+    assert run_python(FORKED).returncode == 0

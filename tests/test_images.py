@@ -230,3 +230,9 @@ def test_a_digest_stands_for_the_content(tmp_path):
     gray = np.zeros((4, 6), np.uint8)
     assert open_source(gray).digest() == open_source(gray[:, :, None].copy()).digest()
     assert open_source(gray).digest() != open_source(gray.T).digest()
+
+
+def test_whole_numbers_up_to_255_are_8_bits_however_wide_they_are_stored(tmp_path):
+    gray = np.arange(64, dtype=np.int32).reshape(8, 8) * 4
+    PIL.Image.fromarray(gray).save(tmp_path / "wide.tif")
+    assert (load_image(tmp_path / "wide.tif")[:, :, 0] == gray).all()
