@@ -99,12 +99,12 @@ class Evaluation:
     model: str
     split: str
     labels: tuple[str, ...]
-    names: tuple[str, ...]
-    faces: tuple[str, ...]
-    truth: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    copies: NDArray[np.bool_] | None = None
-    mistakes: tuple[Mistake, ...] = ()
+    names: tuple[str, ...] = field(repr=False)
+    faces: tuple[str, ...] = field(repr=False)
+    truth: NDArray[np.int64] = field(repr=False)
+    probabilities: NDArray[np.float64] = field(repr=False)
+    copies: NDArray[np.bool_] | None = field(default=None, repr=False)
+    mistakes: tuple[Mistake, ...] = field(default=(), repr=False)
     costs: Costs = Costs()
     failures: tuple[str, ...] = ()
     data: tuple[str, ...] = field(default=(), repr=False)

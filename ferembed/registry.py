@@ -41,6 +41,9 @@ class Registry(Generic[T]):
         others = {entry.name for entry in entry_points(group=self.group)}
         return [*self._things, *sorted(others - self._things.keys())]
 
+    def __repr__(self) -> str:
+        return f"<{self.kind} registry: {', '.join(self.names())}>"
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (name in self._things or name in self.names())
 

@@ -355,6 +355,7 @@ def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
         axes.plot(numbers, [row[what] for row in epochs], label="training")
         axes.plot(numbers, [row[f"validation_{what}"] for row in epochs], label="validation")
         axes.set(xlabel="epoch", title=what)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     axes.legend()
     with replacing(path) as unfinished:

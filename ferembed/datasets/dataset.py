@@ -261,6 +261,9 @@ class Images(Sequence[Source]):
         self._starts = list(accumulate(map(len, self._parts), initial=0))
         self._rows = np.arange(self._starts[-1]) if rows is None else rows
 
+    def __repr__(self) -> str:
+        return f"<{len(self):,} pictures>"
+
     def __len__(self) -> int:
         return len(self._rows)
 
