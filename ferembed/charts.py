@@ -98,7 +98,7 @@ def calibration(
     title: str, bins: Sequence[tuple[float, float, int]], axes: tuple[str, str], tips: Sequence[str]
 ) -> str:
     """Accuracy by confidence, the counts of answers as bars beneath, and the ideal as a line."""
-    box = _Box(48, 12, 332, 226)
+    box = _Box(56, 12, 324, 226)
     parts = [*box.frame(_SHARES, _SHARES, axes)]
     most = max(count for _, _, count in bins)
     for confidence, _, count in bins:
@@ -119,7 +119,7 @@ def curve(
     lowest, _, _ = _ticks([*(y for _, y in points), 1.0])
     lowest = min(lowest, 0.9)
     _, _, ticks = _ticks([lowest, 1.0])
-    box = _Box(48, 12, 332, 226, low_y=lowest)
+    box = _Box(56, 12, 324, 226, low_y=lowest)
     places = [(box.x(x), box.y(y)) for x, y in points]
     frame = box.frame(_SHARES, _as_shares(ticks), axes)
     return _svg(title, _WIDTH, 284, [*frame, _path("line", places), *_marks(places, tips)])
@@ -148,7 +148,7 @@ def scatter(
     xs = [math.log10(dot.x) if logarithmic else dot.x for dot in dots]
     low_x, high_x, ticks_x = _log_ticks(xs) if logarithmic else _ticks(xs)
     low_y, high_y, steps = _ticks([dot.y for dot in dots])
-    box = _Box(48, 12, 332, 226, low_x, high_x, low_y, high_y)
+    box = _Box(56, 12, 324, 226, low_x, high_x, low_y, high_y)
     places = [(box.x(x), box.y(dot.y)) for x, dot in zip(xs, dots, strict=True)]
     parts = [*box.frame(ticks_x, _as_shares(steps), axes)]
     if line:
