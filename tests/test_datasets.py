@@ -200,7 +200,8 @@ def test_unknown_labels_are_listed_all_at_once(tmp_path: Path) -> None:
         f"{tmp_path} has labels that are none of the seven expressions (angry, disgust, fear, "
         "happy, sad, surprise, neutral): 'bored' (1, first bored/c.png); 'contempt' (2, first "
         "contempt/a.png). Say what they mean with labels={'bored': 'neutral'}, drop one with "
-        "labels={'bored': None}, or all with on_unknown=\"drop\"."
+        "labels={'bored': None}, or all with on_unknown=\"drop\"; on the command "
+        "line with --label bored=neutral, --label bored= or --drop-unknown."
     )
     dropped = datasets.open(tmp_path, on_unknown="drop")
     assert dropped.labels.tolist() == ["sad"]
@@ -223,7 +224,8 @@ def test_one_split_is_one_argument(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         datasets.open(tmp_path, split="validation")
     assert str(error.value) == (
-        "The data set has no validation split; it has train 2, test 1. datasets.split makes splits."
+        "The data set has no validation split; it has train 2, test 1. datasets.split makes "
+        "splits, and so does ferembed data build --split."
     )
     with pytest.raises(DataError, match="No split is called 'tset'. Did you mean 'test'?"):
         datasets.open(tmp_path, split="tset")
