@@ -39,6 +39,7 @@ class ArrayLike(Protocol):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
 
 
+# A path, the bytes of a file, an array in RGB order (OpenCV's are BGR), or a PIL image.
 Source: TypeAlias = (
     "str | os.PathLike[str] | bytes | NDArray[Any] | Readable | ArrayLike | PIL.Image.Image"
 )

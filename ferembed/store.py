@@ -113,6 +113,7 @@ class EmbeddingStore:
 
     @classmethod
     def at(cls, place: str | os.PathLike[str]) -> EmbeddingStore:
+        """The store of "disk", "memory" or "none", or of a file; one object for each file."""
         if place == "none":
             return _NoStore(None)
         if place == "memory":
