@@ -338,12 +338,11 @@ class _Run:
             f"{best['name']} was chosen by {by}, the best of {count:,}: "
             "the score of the best of many is a little kind."
         ]
-        known = BACKBONES[cell.backbone].weights if cell.backbone in BACKBONES else None
+        known = BACKBONES[cell.backbone].weights
         if self.folds and known and cell.weights is None:
             remarks.append(
-                f"{cell.backbone} learned from {known.trained_on}. Faces of that in the folds are "
-                "none that it has not seen: scores by folds are too high for those, and only a "
-                "validation split tells."
+                f"{cell.backbone} learned from {known.trained_on}. For faces of that, scores by "
+                "folds are too high: it has seen those of every fold. A validation split tells."
             )
         mine = records[cell].get("scores", {})
         if mine.get("copies"):

@@ -228,19 +228,20 @@ def _tell(options: argparse.Namespace, recordings: Iterable[Recording]) -> int:
 
 
 def _embed(options: argparse.Namespace) -> int:
+    from itertools import chain
+
     from ferembed.embedder import Embedder
-    from ferembed.files import refuse_to_replace
+    from ferembed.files import refuse_to_replace, replacing
 
     embedder = Embedder(**_vector_settings(options))
     images = _images(options)
+    files = (image for image in images if isinstance(image, str))
+    refuse_to_replace(chain(options.data, files), options.output)
     if options.output:
-        refuse_to_replace(options.data, options.output)
-        refuse_to_replace((image for image in images if isinstance(image, str)), options.output)
         from pathlib import Path
 
         import numpy as np
 
-        from ferembed.files import replacing
         from ferembed.images import describe
 
         embedded = embedder.embed(images)
@@ -308,11 +309,7 @@ def _fit(options: argparse.Namespace) -> int:
     try:
         pipeline.set_params(**dict(options.set))
         pipeline.fit(training.images, training.labels, skip_unreadable=True)
-    except (
-        AttributeError,
-        TypeError,
-        ValueError,
-    ) as error:  # scikit-learn's, of parameters that do not fit
+    except (TypeError, ValueError) as error:  # scikit-learn's, of parameters that do not fit
         raise FerembedError(str(error)) from error
     pipeline.save(options.output)
     _report_failures(pipeline.failures_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,13 +15,22 @@ from ferembed.errors import DataError, FerembedError
 LOCK = ".lock"
 
 
+def is_endless(path: Path) -> bool:
+    """Whether it is a pipe or a device, which may be waited for without end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to: it takes the name when all went well, else it goes.
 
     A link stays one, a file keeps its rights, and a device or a pipe is written to as it is.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if is_endless(path):
         yield path
         return
     if path.is_symlink():
@@ -60,24 +70,23 @@ def refuse_to_replace(
 
 
 def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
-    stat = os.stat(path)
-    return stat.st_dev, stat.st_ino
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
-def alone_in(folder: Path, error: type[FerembedError]) -> Iterator[Path]:
+def alone_in(folder: Path, error: type[FerembedError]) -> Iterator[None]:
     """Inside `with`, no other process that asks for the folder gets it; an error if one has it.
 
-    What is given is the file in the folder that tells them so.
+    The folder is made, and its file LOCK tells them so.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / LOCK
     if sys.platform == "win32":  # which has no such locks
-        yield lock
+        yield
         return
     import fcntl
 
-    with lock.open("w") as file:
+    with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -87,4 +96,4 @@ def alone_in(folder: Path, error: type[FerembedError]) -> Iterator[Path]:
             ) from None
         except OSError:  # a file system without locks
             pass
-        yield lock
+        yield

@@ -328,7 +328,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"weights is {self.weights!r}; known: 'uniform', 'distance'.")
         if not isinstance(self.n_neighbors, (int, np.integer)) or self.n_neighbors < 1:
             raise ValueError(f"n_neighbors is {self.n_neighbors!r}; it is a whole number above 0.")
-        if self.metric not in _EUCLIDEAN:  # which a model must know that it is to be asked by
+        if self.metric not in _EUCLIDEAN:  # one that fails does so now, not when it is asked
             search = NearestNeighbors(n_neighbors=1, metric=self.metric, algorithm="brute")
             search.fit(X[:2]).kneighbors(X[:1])
         self.classes_, codes = np.unique(y, return_inverse=True)

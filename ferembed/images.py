@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.errors import ImageError, ImageTooLarge
-from ferembed.files import replacing
+from ferembed.files import is_endless, replacing
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -103,15 +102,6 @@ def save_picture(picture: PIL.Image.Image, path: Path) -> None:
     with replacing(path) as unfinished:
         known = path.suffix.lower() in EXTENSIONS
         picture.save(unfinished, format=None if known else "PNG")
-
-
-def is_endless(path: Path) -> bool:
-    """Whether it is a pipe or a device, which may be waited for without end."""
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def describe(source: Source) -> str:

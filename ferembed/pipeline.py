@@ -257,15 +257,12 @@ class Pipeline(Classifier):
                 raise ModelError(f"{path} holds a {type(pipeline).__name__}, not a Pipeline.")
             pipeline.set_params(**settings)._checked_embedder()
             return pipeline
+        FaceRecipe.of(settings.get("detector"))  # refused here rather than as the model's fault
         saved = bundle.read(path, trusted)
         facts = saved.pipeline
         try:
             facts["preprocess"] = _each(facts["preprocess"], lambda one: Preprocess(**one))
             facts["detector"] = FaceRecipe(**facts["detector"])
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"{path} cannot be understood: {error}") from error
-        FaceRecipe.of(settings.get("detector"))  # refused here rather than as the model's fault
-        try:
             pipeline = cls.of(saved.head, **{**facts, **settings})
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be understood: {error}") from error

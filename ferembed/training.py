@@ -38,8 +38,7 @@ _BOUNDS: tuple[tuple[str, type | tuple[type, ...], float, float], ...] = (
     *((name, int, 1, np.inf) for name in ("epochs", "batch_size")),
     *((name, int, 0, np.inf) for name in ("warmup_epochs", "patience", "stop_after", "seed")),
     *((name, (int, float), 0, np.inf) for name in ("rate", "weight_decay", "body_rate", "mixup")),
-    *((name, (int, float), 0, 1) for name in ("momentum", "averaging")),
-    *((name, (int, float), 0, 1) for name in ("label_smoothing", "steady")),
+    *((n, (int, float), 0, 1) for n in ("momentum", "averaging", "label_smoothing", "steady")),
 )
 
 
@@ -244,7 +243,7 @@ def train_backbone(
             {
                 "backbone": backbone,
                 "classes": classes,
-                "weights": source and _digest(source.get_weights()),
+                "weights": None if source is None else _digest(source.get_weights()),
             },
         )
         draw_curves(
@@ -563,29 +562,26 @@ class _State:
         self.averages = [np.asarray(w, np.float32).copy() for w in model.get_weights()]
         if not self.state.exists():
             return
-        damaged = f"The run in {folder} is damaged. Give another folder."
         try:
             written = json.loads(self.log.read_text("utf-8"))
             before = {"recipe": written["recipe"], **written.get("of", facts)}  # older runs lack it
             now = {"recipe": json.loads(json.dumps(asdict(recipe))), **facts}
-            for name, value in now.items():
-                if before.get(name) != value:
-                    other = f"other {name}" if name.endswith("s") else f"another {name}"
-                    raise TrainingError(
-                        f"{folder} holds a run of {other}. Go on with the same, or give another "
-                        "folder."
-                    )
-            with np.load(self.state) as saved:
-                # The log is written first: a kill between the two leaves one epoch more in it.
-                self.history = written["epochs"][: int(saved["epoch"])]
-                for i, variable in enumerate(self.variables):
-                    variable.assign(saved[f"v{i}"])
-                if recipe.averaging:
-                    self.averages = [saved[f"a{i}"] for i in range(len(self.averages))]
-        except TrainingError:
-            raise
+            changed = [name for name, value in now.items() if before.get(name) != value]
+            if not changed:
+                with np.load(self.state) as saved:
+                    # The log is written first: a kill between the two leaves one epoch more in it.
+                    self.history = written["epochs"][: int(saved["epoch"])]
+                    for i, variable in enumerate(self.variables):
+                        variable.assign(saved[f"v{i}"])
+                    if recipe.averaging:
+                        self.averages = [saved[f"a{i}"] for i in range(len(self.averages))]
         except (ValueError, KeyError, TypeError, AttributeError, OSError, BadZipFile) as error:
-            raise TrainingError(damaged) from error
+            raise TrainingError(f"The run in {folder} is damaged. Give another folder.") from error
+        for name in changed[:1]:
+            other = f"other {name}" if name.endswith("s") else f"another {name}"
+            raise TrainingError(
+                f"{folder} holds a run of {other}. Go on with the same, or give another folder."
+            )
 
     def average(self, step: int) -> None:
         """Move the averages towards the weights; at first faster, to forget the random start."""

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.errors import UnknownName, WeightsError
+from ferembed.errors import ModelError, UnknownName, WeightsError
 from ferembed.images import Image
 from ferembed.preprocess import Preprocess
 from ferembed.registry import Registry, unknown
@@ -112,6 +112,10 @@ class LoadRequest:
     weights: str | None = None
     preprocess: Preprocess | None = None
     engine: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.preprocess, (Preprocess, type(None))):
+            raise ModelError(f"preprocess is {self.preprocess!r}; it is a Preprocess, or None.")
 
     @property
     def spec(self) -> BackboneSpec:

@@ -14,8 +14,9 @@ from pathlib import Path
 from ferembed.datasets.archive import ZipMember
 from ferembed.datasets.dataset import Dataset, Progress, story, tell
 from ferembed.errors import ImageError
+from ferembed.files import is_endless
 from ferembed.fonts import font
-from ferembed.images import Source, is_endless, load_image, save_picture
+from ferembed.images import Source, load_image, save_picture
 from ferembed.labels import in_order
 
 SPLIT_COLOURS = {

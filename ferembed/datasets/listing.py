@@ -26,7 +26,8 @@ from ferembed.datasets.dataset import (
 )
 from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT, split_name
 from ferembed.errors import DataError
-from ferembed.images import EXTENSIONS, is_endless
+from ferembed.files import is_endless
+from ferembed.images import EXTENSIONS
 
 PROVENANCE = "provenance.json"
 """The file beside the pictures in which `write` says how they came about."""

@@ -37,7 +37,7 @@ from ferembed.datasets.tables import (
     pixel_rows,
 )
 from ferembed.errors import DataError
-from ferembed.images import is_endless
+from ferembed.files import is_endless
 from ferembed.labels import EXPRESSIONS, in_order
 from ferembed.registry import unknown
 

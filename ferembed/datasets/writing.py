@@ -62,14 +62,12 @@ def write(
                 f"The label {label!r} cannot be the name of a folder. Map it to another."
             )
     part = out.with_name(f"{out.name}.part")
-    with alone_in(part, DataError) as lock:
-        _write(dataset, out, part, size if as_csv else 0, lock, progress)
+    with alone_in(part, DataError):
+        _write(dataset, out, part, size if as_csv else 0, progress)
     return out
 
 
-def _write(
-    dataset: Dataset, out: Path, part: Path, size: int, lock: Path, progress: Progress | None
-) -> None:
+def _write(dataset: Dataset, out: Path, part: Path, size: int, progress: Progress | None) -> None:
     as_csv = bool(size)
     _begin(part, _plan(dataset, size), out)
     if as_csv:
@@ -85,7 +83,7 @@ def _write(
     else:
         _write_whole(part / PROVENANCE, written)
         (part / _PLAN).unlink()
-        lock.unlink(missing_ok=True)
+        (part / LOCK).unlink(missing_ok=True)
         if out.exists():
             out.rmdir()
         os.replace(part, out)
@@ -102,17 +100,15 @@ def _plan(dataset: Dataset, size: int) -> str:
 
 
 def _begin(part: Path, plan: str, out: Path) -> None:
-    if part.exists():
-        known = part / _PLAN
-        if known.exists() and known.read_text() == plan:
-            return
-        if any(path.name != LOCK for path in part.iterdir()):
-            raise DataError(
-                f"{part} holds another data set, half written. Delete it, or write to a name other "
-                f"than {out.name}."
-            )
-    part.mkdir(parents=True, exist_ok=True)
-    _write_whole(part / _PLAN, plan.encode())
+    known = part / _PLAN
+    if known.exists() and known.read_text() == plan:
+        return
+    if any(path.name != LOCK for path in part.iterdir()):
+        raise DataError(
+            f"{part} holds another data set, half written. Delete it, or write to a name other "
+            f"than {out.name}."
+        )
+    _write_whole(known, plan.encode())
 
 
 def _write_whole(path: Path, content: bytes) -> None:
