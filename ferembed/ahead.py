@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 THREADS = min(4, os.cpu_count() or 1)
+_SLOW = 0.005  # seconds; for less, threads that wait for each other take longer than they save
 
 
 def ahead(work: Callable[[T], R], tasks: Iterable[T], threads: int = THREADS) -> Iterator[R]:
@@ -38,3 +40,16 @@ def ahead(work: Callable[[T], R], tasks: Iterable[T], threads: int = THREADS) ->
         finally:
             for one in under_way:
                 one.cancel()
+
+
+def ahead_once_slow(work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    """The same, but by the thread that asks until a task is slow: most files are in memory."""
+    tasks = iter(tasks)
+    for task in tasks:
+        started = time.perf_counter()
+        done = work(task)
+        slow = time.perf_counter() - started > _SLOW
+        yield done
+        if slow:
+            break
+    yield from ahead(work, tasks)

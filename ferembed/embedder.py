@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.ahead import ahead
+from ferembed.ahead import ahead, ahead_once_slow
 from ferembed.backbones import LoadRequest, fingerprint, load_backbone, quantize
 from ferembed.errors import ImageError, ModelError, WeightsError
 from ferembed.estimator import Estimator
@@ -279,15 +279,13 @@ class Embedder(Estimator):
             for request in self.requests
         ]
         present = np.logical_and.reduce([one.present for one in fetched])
-        kept = []
-        for image, is_present in zip(chunk, present, strict=True):
-            if is_present:
-                kept.append(image.position)
-            else:
-                failures.append(Failure(image.position, image.content.name, broken[image.key]))
+        vectors = np.concatenate([one.vectors for one in fetched], axis=1)
+        positions = np.array([image.position for image in chunk], np.intp)
+        for i in np.flatnonzero(~present):
+            failures.append(Failure(chunk[i].position, chunk[i].content.name, broken[keys[i]]))
         return Embedded(
-            np.concatenate([one.vectors[present] for one in fetched], axis=1),
-            np.array(kept, np.intp),
+            vectors[present],
+            positions[present],
             tuple(sorted(failures, key=lambda failure: failure.position)),
             sum(one.hits for one in fetched),
             sum(one.computed for one in fetched),
@@ -337,7 +335,7 @@ def raise_failures(embedded: Embedded) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Readable:
     """An image whose content is in memory, and the digest of that."""
 
@@ -365,7 +363,8 @@ def _chunks(
     chunk: list[_Readable] = []
     failures: list[Failure] = []
     size = 0
-    for image in chain.from_iterable(ahead(read, iter(lambda: list(islice(numbered, _READ)), []))):
+    some = iter(lambda: list(islice(numbered, _READ)), [])
+    for image in chain.from_iterable(ahead_once_slow(read, some)):
         if isinstance(image, Failure):
             failures.append(image)
             continue

@@ -106,14 +106,14 @@ def save_picture(picture: PIL.Image.Image, path: Path) -> None:
 
 def describe(source: Source) -> str:
     """How messages call a source."""
-    if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
+    if isinstance(source, str) or _is_readable(source):
+        return str(source)
     if isinstance(source, bytes):
         return f"<{len(source)} bytes>"
     if isinstance(source, np.ndarray):
         return f"<array {'x'.join(map(str, source.shape))} {source.dtype}>"
-    if _is_readable(source):
-        return str(source)
+    if isinstance(source, os.PathLike):
+        return os.fspath(source)
     return f"<{type(source).__name__}>"
 
 

@@ -50,7 +50,7 @@ CREATE TABLE vectors (
 );
 CREATE UNIQUE INDEX vectors_by_key ON vectors (recipe, key);
 """
-_LOOKUP = 500  # keys in one SELECT
+_LOOKUP = 512  # keys in one SELECT
 _PATIENCE = 60  # seconds to wait for another writer
 
 
@@ -142,9 +142,10 @@ class EmbeddingStore:
         found, damaged = self._lookup(recipe, list(places))
         if found:
             rows = [i for key in found for i in places[key]]
-            copies = [len(places[key]) for key in found]
             values = np.frombuffer(b"".join(found.values()), "<f4").reshape(-1, recipe.dim)
-            vectors[rows] = values.repeat(copies, axis=0)
+            if len(rows) > len(found):
+                values = values.repeat([len(places[key]) for key in found], axis=0)
+            vectors[rows] = values
             present[rows] = True
         hits = int(present.sum())
         missing = [positions[0] for key, positions in places.items() if key not in found]

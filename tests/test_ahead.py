@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from ferembed.ahead import THREADS, ahead
+from ferembed.ahead import THREADS, ahead, ahead_once_slow
 
 
 def test_results_come_in_the_order_of_the_tasks():
@@ -76,3 +76,17 @@ def test_errors_arrive_where_they_belong_and_no_thread_is_left():
     with pytest.raises(KeyboardInterrupt):
         list(ahead(work, tasks()))
     assert threading.active_count() == before
+
+
+def test_threads_come_in_only_once_a_task_is_slow():
+    worked = []
+
+    def work(i):
+        worked.append(threading.current_thread())
+        time.sleep(0.02 * (i == 4))
+        return i
+
+    assert list(ahead_once_slow(work, range(9))) == list(range(9))
+    here = [thread is threading.current_thread() for thread in worked]
+    assert here == [True] * 5 + [False] * 4
+    assert list(ahead_once_slow(work, [])) == []

@@ -280,6 +280,29 @@ def test_members_are_read_from_threads_and_processes(tmp_path: Path) -> None:
     assert [int(image[0, 0, 0]) for image in images] == [0, 1, 2, 3]
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's list of open files")
+def test_a_zip_is_open_while_its_data_set_is_in_use(tmp_path: Path) -> None:
+    def times_open() -> int:
+        links = Path("/proc/self/fd").iterdir()
+        return sum(link.is_symlink() and os.readlink(link) == str(path) for link in links)
+
+    path = zip_tree(tmp_path / "x.zip", ["sad/a.png", "sad/b.png", "sad/c.png"])
+    faces = datasets.open(path)
+    assert times_open() == 0
+    assert [value(image) for image in faces.images] == [0, 1, 2]
+    assert times_open() == 1
+    del faces
+    assert times_open() == 0
+
+
+def test_a_member_behind_a_long_header(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        member = zipfile.ZipInfo("sad/a.png")
+        member.extra = b"\xff\xff" + (300).to_bytes(2, "little") + bytes(300)
+        file.writestr(member, png(3))
+    assert [value(image) for image in datasets.open(tmp_path / "x.zip").images] == [3]
+
+
 def test_a_data_set_travels_by_pickle(tmp_path: Path) -> None:
     faces = pickle.loads(pickle.dumps(datasets.open(write_tree(tmp_path, TREE))))
     assert [value(image) for image in faces.images] == [2, 0, 1]

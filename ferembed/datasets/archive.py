@@ -10,10 +10,12 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ferembed.errors import DataError
 
@@ -21,19 +23,48 @@ MAX_PICTURE = 256 * 2**20
 """No picture in a zip may unpack to more bytes than this."""
 
 _CHUNK = 2**20
+_SPARE = 64  # bytes that a member's header may have beyond its name
 _STORED, _DEFLATED = 0, 8
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
+_opening = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(unsafe_hash=True)
+class Archive:
+    """A zip on disk, kept open from the first read for as long as one of its members is in use.
+
+    To open it would take longer than to read a face. Threads share it; another process opens it
+    for itself.
+    """
+
+    path: str
+    _file: int | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Archive, (self.path,)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """At most so many bytes from there on, of the file that was found at the first call."""
+        if self._file is None:
+            with _opening:
+                if self._file is None:
+                    self._file = os.open(self.path, os.O_RDONLY)
+        return os.pread(self._file, length, offset)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+
+@dataclass(slots=True, unsafe_hash=True)  # frozen it would take longer to make than to read
 class ZipMember:
-    """One file in a zip; holds no open file, so threads and processes may share it."""
+    """One file in a zip; threads and processes may share it."""
 
-    archive: str
+    archive: Archive
     name: str
     offset: int
     packed: int
@@ -42,7 +73,7 @@ class ZipMember:
     method: int
 
     def __str__(self) -> str:
-        return f"{self.archive}/{self.name}"
+        return f"{self.archive.path}/{self.name}"
 
     def read_bytes(self) -> bytes:
         """The member unpacked; an OSError where it is damaged or larger than it says."""
@@ -51,7 +82,22 @@ class ZipMember:
                 f"it unpacks to {self.size / 2**20:,.0f} MiB, the limit is "
                 f"{MAX_PICTURE / 2**20:,.0f} MiB"
             )
-        return b"".join(self.chunks())
+        small = self.packed <= _CHUNK >= self.size
+        whole = self._at_once() if small and hasattr(os, "pread") else None
+        return b"".join(self.chunks()) if whole is None else whole
+
+    def _at_once(self) -> bytes | None:
+        """The member by one read; None if that is not the whole of it, `chunks` then says why."""
+        length = _LOCAL.size + 2 * len(self.name) + _SPARE + self.packed
+        try:
+            held = self.archive.read(self.offset, length)
+            start = _LOCAL.size + sum(_LOCAL.unpack_from(held)[-2:])
+            whole = held[start : start + self.packed]
+            if self.method != _STORED:
+                whole = zlib.decompressobj(-zlib.MAX_WBITS).decompress(whole, self.size + 1)
+        except (OverflowError, struct.error, zlib.error):
+            return None
+        return whole if len(whole) == self.size and zlib.crc32(whole) == self.crc else None
 
     def chunks(self) -> Iterator[bytes]:
         """The member in pieces of at most a mebibyte; stops at the size that the zip declares."""
@@ -62,7 +108,7 @@ class ZipMember:
             )
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         left, crc, packed, pending = self.size, 0, self.packed, b""
-        with open(self.archive, "rb", buffering=0) as file:
+        with open(self.archive.path, "rb", buffering=0) as file:
             try:
                 file.seek(self.offset)
             except OverflowError:
@@ -122,7 +168,7 @@ def is_zip(path: Path) -> bool:
 
 def entries(path: Path) -> Iterator[Entry]:
     """Every member of the zip, in its order; the name of a folder ends in a slash."""
-    archive = str(path)
+    archive = Archive(str(path))
     damaged = DataError(f"{path} is no whole zip: its directory is damaged. Download it again.")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
@@ -131,7 +177,7 @@ def entries(path: Path) -> Iterator[Entry]:
             raise damaged from None
 
 
-def _listed(archive: str, data: mmap.mmap, damaged: DataError) -> Iterator[Entry]:
+def _listed(archive: Archive, data: mmap.mmap, damaged: DataError) -> Iterator[Entry]:
     position, count = _directory(data, damaged)
     for _ in range(count):
         if data[position : position + 4] != b"PK\1\2":

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ferembed.datasets.archive import ZipMember
+from ferembed.datasets.archive import Archive, ZipMember
 from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT
 from ferembed.errors import DataError, ImageError, LabelError
 from ferembed.images import Image, Source, describe, load_image
@@ -92,7 +92,7 @@ class Files:
 class Members:
     """Pictures in a zip: a name and five numbers each."""
 
-    archive: str
+    archive: Archive
     names: Names
     numbers: NDArray[np.uint64]
 
@@ -274,12 +274,16 @@ class Images(Sequence[Source]):
     def __getitem__(self, index: int | slice) -> Source | Images:
         if isinstance(index, slice):
             return Images(self._parts, self._rows[index])
-        part, row = self._find(index)
+        part, row = self._find(int(self._rows[index]))
         return part[row]
+
+    def __iter__(self) -> Iterator[Source]:
+        for part, row in map(self._find, map(int, self._rows)):
+            yield part[row]
 
     def name(self, index: int) -> str:
         """What the picture is called inside its data set."""
-        part, row = self._find(index)
+        part, row = self._find(int(self._rows[index]))
         return part.name(row)
 
     def take(self, rows: NDArray[np.int64]) -> Images:
@@ -289,8 +293,7 @@ class Images(Sequence[Source]):
         moved = other._rows + self._starts[-1]
         return Images(self._parts + other._parts, np.concatenate([self._rows, moved]))
 
-    def _find(self, index: int) -> tuple[Part, int]:
-        row = int(self._rows[index])
+    def _find(self, row: int) -> tuple[Part, int]:
         part = bisect_right(self._starts, row) - 1
         return self._parts[part], row - self._starts[part]
 

@@ -110,7 +110,7 @@ class Storage:
             self.part: Part = Files(str(path), self._names)
         else:
             numbers = np.frombuffer(self._numbers, np.uint64).reshape(-1, 5)
-            self.part = Members(str(path), self._names, numbers)
+            self.part = Members(archive.Archive(str(path)), self._names, numbers)
         self._note_twins()
 
     def _list_folder(self) -> None:
