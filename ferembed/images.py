@@ -54,6 +54,7 @@ _FORMATS = (
     "PCX", "PSD", "TGA",
 )
 # fmt: on
+_DIGEST = hashlib.blake2b(digest_size=32, person=b"file")
 _opening = threading.Lock()
 
 
@@ -132,7 +133,9 @@ class Opened:
     def digest(self, max_pixels: int = MAX_PIXELS) -> bytes:
         """32 bytes that stand for the content; encoded bytes are not decoded for it."""
         if isinstance(self._content, bytes):
-            return hashlib.blake2b(self._content, digest_size=32, person=b"file").digest()
+            started = _DIGEST.copy()
+            started.update(self._content)
+            return started.digest()
         pixels = np.ascontiguousarray(self.image(max_pixels))
         shape = repr(pixels.shape).encode()
         return hashlib.blake2b(shape + pixels.tobytes(), digest_size=32, person=b"pixels").digest()

@@ -50,6 +50,7 @@ CREATE TABLE vectors (
 );
 CREATE UNIQUE INDEX vectors_by_key ON vectors (recipe, key);
 """
+_PAGE = 16384  # bytes; one of SQLite's usual 4,096 is half empty with a vector of 512 in it
 _LOOKUP = 512  # keys in one SELECT
 _PATIENCE = 60  # seconds to wait for another writer
 
@@ -316,6 +317,7 @@ class EmbeddingStore:
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            db.execute(f"PRAGMA page_size = {_PAGE}")
             _use_write_ahead(db)
             with self._writing(db):  # two processes may meet a new file at once
                 if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
