@@ -5,6 +5,8 @@ twice as fast, when it is asked to: numbers of 8 bits instead of 24 give vectors
 0.9999 and more to the exact ones. Integers of 8 bits are faster still, on CPUs without bfloat16,
 too, once the ranges of a network's numbers were measured on faces. The choice is made here and
 nowhere else.
+
+OpenVINO multiplies matrices, too, where NumPy would take longer.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +34,8 @@ Floats: TypeAlias = NDArray[np.float32]
 Compiled: TypeAlias = Callable[[Floats], list[Floats]]
 
 _FIRST_ARRAY = threading.Lock()
+_LARGE = 1 << 29  # multiplications in a product, for which NumPy takes some hundredths of a second
+_PROCESS = os.getpid()
 
 
 def choose_engine(engine: str, converted: bool = True) -> str:
@@ -163,6 +168,44 @@ def compiled_for_batches(network: Any, engine: str = "openvino") -> Compiled:
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
     return forward
+
+
+def product(a: Floats, b: Floats) -> Floats:
+    """(n, m): the inner product of each row of `a` with each of `b`.
+
+    Large ones are OpenVINO's where it is installed. NumPy's own wheels take twice as long on
+    processors that their BLAS does not know, as are AMD's with bfloat16.
+    """
+    if len(a) * b.size < _LARGE or not _multiplies() or os.getpid() != _PROCESS:
+        return np.asarray(a @ b.T)
+    openvino = import_openvino()
+    # It works on these arrays themselves: they live until it is done, and a new request no longer.
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    values = np.empty((len(a), len(b)), np.float32)
+    first, second, made = (openvino.Tensor(one, shared_memory=True) for one in (a, b, values))
+    request = _products().create_infer_request()
+    request.set_input_tensor(0, first)
+    request.set_input_tensor(1, second)
+    request.set_output_tensor(made)
+    request.infer()
+    return values
+
+
+@cache
+def _multiplies() -> bool:
+    """Whether OpenVINO is at its best here; a Mac's NumPy has units that it does not use."""
+    here = platform.machine().lower() in ("x86_64", "amd64")
+    return here and importlib.util.find_spec("openvino") is not None
+
+
+@cache
+def _products() -> Any:
+    openvino = import_openvino()
+    from openvino import opset13 as ops
+
+    given = [ops.parameter([-1, -1], np.float32) for _ in range(2)]
+    network = openvino.Model([ops.matmul(*given, False, True)], given, "product")
+    return _compile(network, {"PERFORMANCE_HINT": "LATENCY", **_precision_hint("openvino")})
 
 
 def _compile(network: Any, settings: dict[str, str]) -> Any:

@@ -23,6 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from ferembed.engines import product
 from ferembed.kernels import (
     KERNELS,
     Kernel,
@@ -388,7 +389,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         asked = np.concatenate([-2 * X, np.ones_like(own)], axis=1)
 
         def find(asked: Matrix) -> tuple[Matrix, NDArray[np.intp]]:
-            apart = asked @ extended.T
+            apart = product(asked, extended)
             nearest = _lowest(apart, k)
             return np.take_along_axis(apart, nearest, axis=1), nearest
 

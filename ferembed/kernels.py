@@ -19,6 +19,8 @@ from sklearn.svm import SVC
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from ferembed.engines import product
+
 Matrix = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
@@ -38,7 +40,7 @@ def squared_distances(a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Ma
 
     They are off by some millionths of the squared lengths, not of themselves.
     """
-    distances = a @ b.T
+    distances = product(a, b)
     distances *= -2
     distances += squared_lengths(b) if lengths is None else lengths
     distances += squared_lengths(a)[:, None]
@@ -81,9 +83,9 @@ class Kernel:
             values = squared_distances(a, b, lengths)
             values *= -self.gamma
             return np.asarray(np.exp(values, out=values))
-        values = a @ b.T
+        values = product(a, b)
         if self.name == "linear":
-            return np.asarray(values)
+            return values
         values *= self.gamma
         return np.asarray(values**3 if self.name == "poly" else np.tanh(values))
 
@@ -160,6 +162,7 @@ def fit_machines(
     largest = max((size for size in sizes.values() if size <= _HELD), default=0)
     at_once = min(n_jobs, len(pairs), _HELD // largest) if largest else 1
     jobs = n_jobs // at_once
+    solver_of_many = _solver() if max(sizes.values()) > _HELD else SVC
     within: dict[int, Matrix] = {}
     # Each thread keeps one room for all its kernels: new memory takes as long as filling it.
     own = threading.local()
@@ -174,7 +177,7 @@ def fit_machines(
             values = own.room[: len(both) ** 2].reshape(len(both), len(both))
             values[:n, :n], values[n:, n:] = within[first], within[second]
             _fill(values[:n, n:], values[n:, :n], kernel, X, members[first], members[second], jobs)
-        solver = SVC if values is not None else _solver()
+        solver = SVC if values is not None else solver_of_many
         threads = jobs if solver is SVC else 1  # the other has some of its own
         solved = Parallel(threads, require="sharedmem")(
             delayed(_solve)(

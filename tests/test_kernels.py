@@ -1,10 +1,14 @@
-"""Heads with scikit-learn-intelex and without it, in processes of their own."""
+"""What heads are fitted with: products by OpenVINO, and scikit-learn-intelex, where installed."""
 
 import importlib.util
+import multiprocessing
+import os
 
 import numpy as np
 import pytest
 
+from ferembed import engines
+from ferembed.engines import product
 from ferembed.heads import HEADS
 from tests.conftest import run_python
 
@@ -56,3 +60,58 @@ def test_scikit_learn_intelex_changes_no_answer_and_models_open_without_it(tmp_p
             assert shares[saved, "with"] == expected, head
         expected = pytest.approx(shares["without", "without"], abs=0.01)
         assert shares["with", "without"] == expected, head
+
+
+def rows(count, dim, seed):
+    return np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Products of few rows are large here."""
+    monkeypatch.setattr(engines, "_LARGE", 1)
+
+
+def test_a_large_product_is_openvinos_and_the_same(large, monkeypatch):
+    pytest.importorskip("openvino")
+    a, b = rows(33, 64, 0), rows(70, 128, 1)[:, ::2]
+    assert not b.flags.c_contiguous
+    made = []
+    monkeypatch.setattr(engines, "_products", lambda of=engines._products: made.append(1) or of())
+    if engines._multiplies():
+        assert product(a, b) == pytest.approx(a @ b.T, abs=1e-4)
+        assert made
+    monkeypatch.setattr(engines, "_LARGE", 33 * 70 * 64 + 1)
+    made.clear()
+    assert (product(a, b) == a @ b.T).all()
+    assert not made
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_process_multiplies_by_itself(large):
+    pytest.importorskip("openvino")
+    a, b = rows(40, 32, 0), rows(50, 32, 1)
+    here = product(a, b)
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: sender.send(product(a, b)))
+    process.start()
+    assert receiver.poll(30)
+    assert receiver.recv() == pytest.approx(here, abs=1e-4)
+    process.join(30)
+    assert process.exitcode == 0
+
+
+def test_heads_answer_alike_whoever_multiplies(large, monkeypatch):
+    pytest.importorskip("openvino")
+    X, unseen = rows(300, 16, 0), rows(50, 16, 1)
+    labels = np.where(X[:, 0] > 0, "happy", "sad")
+    answers = {}
+    for by_openvino in (True, False):
+        monkeypatch.setattr(engines, "_multiplies", lambda answer=by_openvino: answer)
+        for name in ("svm", "knn", "bagged-svm"):
+            head = HEADS[name].make().fit(X, labels)
+            answers[name, by_openvino] = head.predict_proba(unseen)
+    for name in ("svm", "knn", "bagged-svm"):
+        assert answers[name, True] == pytest.approx(answers[name, False], abs=1e-4), name
