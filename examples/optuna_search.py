@@ -11,6 +11,9 @@ from sklearn.model_selection import cross_val_score
 
 from ferembed import Pipeline, datasets
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+
 faces = datasets.open(sys.argv[1]).split("train")
 
 

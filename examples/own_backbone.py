@@ -10,6 +10,9 @@ from sklearn.model_selection import cross_val_score
 from ferembed import BACKBONES, Pipeline, Preprocess, datasets
 from ferembed.backbones import Backbone, BackboneSpec
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+
 
 class Thumbnail(Backbone):
     def forward(self, batch):

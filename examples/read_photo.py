@@ -4,6 +4,9 @@ import sys
 
 from ferembed import Pipeline
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+
 pipeline = Pipeline.load("default")
 faces = pipeline.analyze(sys.argv[1])
 if not faces:

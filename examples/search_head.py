@@ -10,6 +10,9 @@ from sklearn.model_selection import GridSearchCV
 
 from ferembed import HEADS, Pipeline, datasets
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
+
 training = datasets.open(sys.argv[1]).split("train")
 grid = {"head__C": HEADS["softmax"].grid["C"]}
 search = GridSearchCV(Pipeline(head="softmax"), grid, cv=2)

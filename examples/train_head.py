@@ -7,6 +7,9 @@ import sys
 
 from ferembed import Pipeline, datasets
 
+if len(sys.argv) != 3:
+    sys.exit(__doc__)
+
 source, target = sys.argv[1:]
 data = datasets.open(source)
 training, validation = data.split("train"), data.split("validation")

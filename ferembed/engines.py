@@ -180,10 +180,10 @@ def product(a: Floats, b: Floats) -> Floats:
         return np.asarray(a @ b.T)
     openvino = import_openvino()
     # It works on these arrays themselves: they live until it is done, and a new request no longer.
+    request = _products().create_infer_request()
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
     values = np.empty((len(a), len(b)), np.float32)
     first, second, made = (openvino.Tensor(one, shared_memory=True) for one in (a, b, values))
-    request = _products().create_infer_request()
     request.set_input_tensor(0, first)
     request.set_input_tensor(1, second)
     request.set_output_tensor(made)

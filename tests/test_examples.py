@@ -48,3 +48,13 @@ def test_an_example_runs(name, folder):
     )
     assert result.returncode == 0, result.stderr
     assert expected in result.stdout
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"video.py"}))
+def test_an_example_without_arguments_says_how_it_is_run(name, folder):
+    result = subprocess.run(
+        [sys.executable, ROOT / "examples" / name], capture_output=True, text=True, cwd=folder
+    )
+    assert result.returncode == 1
+    assert f"python examples/{name} " in result.stderr
+    assert "Traceback" not in result.stderr
