@@ -43,7 +43,10 @@ def ahead(work: Callable[[T], R], tasks: Iterable[T], threads: int = THREADS) ->
 
 
 def ahead_once_slow(work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-    """The same, but by the thread that asks until a task is slow: most files are in memory."""
+    """The same, but by the thread that asks until a task is slow.
+
+    It is for reading files: most often the system has them in memory.
+    """
     tasks = iter(tasks)
     for task in tasks:
         started = time.perf_counter()

@@ -341,8 +341,8 @@ class _Run:
         known = BACKBONES[cell.backbone].weights
         if self.folds and known and cell.weights is None:
             remarks.append(
-                f"{cell.backbone} learned from {known.trained_on}. For faces of that, scores by "
-                "folds are too high: it has seen those of every fold. A validation split tells."
+                f"{cell.backbone} learned from {known.trained_on}. Scores by folds are too "
+                "high for such faces: it has seen those of every fold. A validation split tells."
             )
         mine = records[cell].get("scores", {})
         if mine.get("copies"):

@@ -34,7 +34,9 @@ Floats: TypeAlias = NDArray[np.float32]
 Compiled: TypeAlias = Callable[[Floats], list[Floats]]
 
 _FIRST_ARRAY = threading.Lock()
-_LARGE = 1 << 29  # multiplications in a product, for which NumPy takes some hundredths of a second
+_LARGE = 1 << 29  # multiplications in a product, for which NumPy takes some milliseconds
+_TILE = 256, 1024  # rows of both sides that are multiplied at a time
+_side_by_side: list[None] = []  # an entry for each `a_core_each` that is entered
 _PROCESS = os.getpid()
 
 
@@ -170,32 +172,48 @@ def compiled_for_batches(network: Any, engine: str = "openvino") -> Compiled:
     return forward
 
 
+@contextmanager
+def a_core_each() -> Iterator[None]:
+    """Inside `with`, each thread has one core for its products, and OpenVINO may make them."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        _side_by_side.append(None)
+        try:
+            yield
+        finally:
+            _side_by_side.pop()
+
+
 def product(a: Floats, b: Floats) -> Floats:
     """(n, m): the inner product of each row of `a` with each of `b`.
 
-    Large ones are OpenVINO's where it is installed. NumPy's own wheels take twice as long on
-    processors that their BLAS does not know, as are AMD's with bfloat16.
+    Large ones of `a_core_each` are OpenVINO's where it is installed. NumPy's own wheels take twice
+    as long on processors that their BLAS does not know, as are AMD's with bfloat16.
     """
-    if len(a) * b.size < _LARGE or not _multiplies() or os.getpid() != _PROCESS:
+    rows, columns = _TILE
+    fits = len(a) >= rows and len(b) >= columns and len(a) * b.size >= _LARGE
+    if not (fits and _side_by_side and os.getpid() == _PROCESS and _multiplies()):
         return np.asarray(a @ b.T)
-    openvino = import_openvino()
-    # It works on these arrays themselves: they live until it is done, and a new request no longer.
-    request = _products().create_infer_request()
-    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    # All of one shape, as OpenVINO keeps what it has made ready for each. The last ones overlap.
     values = np.empty((len(a), len(b)), np.float32)
-    first, second, made = (openvino.Tensor(one, shared_memory=True) for one in (a, b, values))
-    request.set_input_tensor(0, first)
-    request.set_input_tensor(1, second)
-    request.set_output_tensor(made)
-    request.infer()
+    request = _products().create_infer_request()
+    a, b = (np.require(one, np.float32, ["C", "W"]) for one in (a, b))
+    for i in (min(i, len(a) - rows) for i in range(0, len(a), rows)):
+        for j in (min(j, len(b) - columns) for j in range(0, len(b), columns)):
+            request.infer([a[i : i + rows], b[j : j + columns]], share_inputs=True)
+            values[i : i + rows, j : j + columns] = request.get_output_tensor().data
     return values
 
 
-@cache
 def _multiplies() -> bool:
-    """Whether OpenVINO is at its best here; a Mac's NumPy has units that it does not use."""
+    """Whether OpenVINO may multiply here, and is at its best.
+
+    A Mac's NumPy has units that it does not use. scikit-learn-intelex cannot be loaded after it.
+    """
     here = platform.machine().lower() in ("x86_64", "amd64")
-    return here and importlib.util.find_spec("openvino") is not None
+    intel = "sklearnex" in sys.modules or importlib.util.find_spec("sklearnex") is None
+    return here and intel and importlib.util.find_spec("openvino") is not None
 
 
 @cache
@@ -203,12 +221,13 @@ def _products() -> Any:
     openvino = import_openvino()
     from openvino import opset13 as ops
 
-    given = [ops.parameter([-1, -1], np.float32) for _ in range(2)]
+    given = [ops.parameter([rows, -1], np.float32) for rows in _TILE]
     network = openvino.Model([ops.matmul(*given, False, True)], given, "product")
-    return _compile(network, {"PERFORMANCE_HINT": "LATENCY", **_precision_hint("openvino")})
+    cores = {"NUM_STREAMS": os.cpu_count() or 1, "INFERENCE_NUM_THREADS": os.cpu_count() or 1}
+    return _compile(network, {**cores, **_precision_hint("openvino")})
 
 
-def _compile(network: Any, settings: dict[str, str]) -> Any:
+def _compile(network: Any, settings: dict[str, Any]) -> Any:
     """A compiled network that several threads may ask at once.
 
     OpenVINO makes ready for NumPy's arrays when it meets the first one. Two threads that both bring

@@ -43,6 +43,11 @@ class Estimator:
         """Change parameters, head__C being one of the head's; the estimator itself."""
         from sklearn.base import BaseEstimator
 
+        own = {**self.get_params(deep=False), **params}
+        for name in params:
+            part, nested, _ = name.partition("__")
+            if nested and part in own and not hasattr(own[part], "set_params"):
+                raise ValueError(f"{name} cannot be set: {part} has no parameters of its own.")
         return BaseEstimator.set_params(self, **params)
 
     def __repr__(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -17,9 +18,8 @@ from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.svm import SVC
 from sklearn.utils.parallel import Parallel, delayed
-from threadpoolctl import threadpool_limits
 
-from ferembed.engines import product
+from ferembed.engines import a_core_each, product
 
 Matrix = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -59,7 +59,7 @@ def in_parts(
     if n_jobs == 1 or len(parts) == 1:
         made = [work(part) for part in parts]
     else:
-        with threadpool_limits(1, "blas"):
+        with a_core_each():
             made = Parallel(n_jobs, require="sharedmem")(delayed(work)(part) for part in parts)
     return [np.concatenate(arrays) for arrays in zip(*made, strict=True)]
 
@@ -189,7 +189,7 @@ def fit_machines(
             duals[number, support, column] = sign * dual
             intercepts[number, column] = sign * intercept
 
-    with threadpool_limits(1 if n_jobs > 1 else None, "blas"):
+    with a_core_each() if n_jobs > 1 else nullcontext():
         for one in {one for pair, size in sizes.items() if size <= _HELD for one in pair}:
             rows = members[one]
             within[one] = np.empty((len(rows), len(rows)), np.float32)

@@ -148,7 +148,7 @@ class Report:
     def table(self) -> str:
         """The scores as text, for a terminal or a Markdown file."""
         occurring = sum(score.support > 0 for score in self.classes.values())
-        of = f" of the {occurring} that occur" if occurring < len(self.labels) else ""
+        of = f" over the {occurring} classes that occur" if occurring < len(self.labels) else ""
         lines = [
             f"{self.count} faces: accuracy {self.accuracy:.2%}, macro F1 {self.macro_f1:.3f}{of}, "
             f"calibration error {self.calibration_error:.3f}",

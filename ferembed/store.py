@@ -50,7 +50,9 @@ CREATE TABLE vectors (
 );
 CREATE UNIQUE INDEX vectors_by_key ON vectors (recipe, key);
 """
-_PAGE = 16384  # bytes; one of SQLite's usual 4,096 is half empty with a vector of 512 in it
+_PAGE = 16384  # bytes; of SQLite's own 4,096 half would be empty beside a vector of 512
+_SHORT = 800  # numbers in a vector; longer ones need less room in SQLite's own pages
+_LOG = 4 << 20  # bytes beside the file that are moved into it
 _LOOKUP = 512  # keys in one SELECT
 _PATIENCE = 60  # seconds to wait for another writer
 
@@ -250,7 +252,7 @@ class EmbeddingStore:
 
     def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
         blobs = [np.asarray(vector, "<f4").tobytes() for vector in vectors]
-        with self._connection() as db, self._writing(db):
+        with self._connection(recipe.dim) as db, self._writing(db):
             db.execute(
                 "INSERT INTO recipes (fingerprint, facts, dim, used) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (fingerprint) DO UPDATE SET used = excluded.used",
@@ -281,11 +283,14 @@ class EmbeddingStore:
         return row[0] if row else None
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """This thread's connection in this process, with SQLite's errors put into words."""
+    def _connection(self, dim: int = 0) -> Iterator[sqlite3.Connection]:
+        """This thread's connection in this process, with SQLite's errors put into words.
+
+        A new file is laid out for vectors of `dim` numbers.
+        """
         try:
             if not self._exists() or getattr(self._local, "owner", None) != self._owner():
-                self._local.held = _Held(self._open())
+                self._local.held = _Held(self._open(dim))
                 self._local.owner = self._owner()
             yield self._local.held.db
         except sqlite3.Error as error:
@@ -296,7 +301,7 @@ class EmbeddingStore:
         assert self.path is not None
         return os.getpid(), self.path.stat().st_ino
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, dim: int) -> sqlite3.Connection:
         assert self.path is not None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -309,15 +314,16 @@ class EmbeddingStore:
             self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
         )
         try:
-            self._prepare(db)
+            self._prepare(db, dim)
         except BaseException:
             db.close()
             raise
         return db
 
-    def _prepare(self, db: sqlite3.Connection) -> None:
+    def _prepare(self, db: sqlite3.Connection, dim: int) -> None:
         if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            db.execute(f"PRAGMA page_size = {_PAGE}")
+            if dim <= _SHORT:
+                db.execute(f"PRAGMA page_size = {_PAGE}")
             _use_write_ahead(db)
             with self._writing(db):  # two processes may meet a new file at once
                 if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -335,6 +341,8 @@ class EmbeddingStore:
                 "store=PATH: vectors are computed anew."
             )
         db.execute("PRAGMA synchronous = NORMAL")
+        page = db.execute("PRAGMA page_size").fetchone()[0]
+        db.execute(f"PRAGMA wal_autocheckpoint = {_LOG // page}")
 
     @contextmanager
     def _writing(self, db: sqlite3.Connection) -> Iterator[None]:

@@ -241,6 +241,7 @@ def test_a_folder_without_splits_is_taken_whole(run, class_folders, tmp_path):
         ("foo=1", "foo"),
         ("head__foo=1", "foo"),
         ("head__C=-1", "'C'"),
+        ("preprocess__size=3", "preprocess__size cannot be set: preprocess has no parameters"),
         ("detector=har", "Did you mean 'haar'"),
     ],
 )

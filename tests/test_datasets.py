@@ -291,7 +291,12 @@ def test_a_zip_is_open_while_its_data_set_is_in_use(tmp_path: Path) -> None:
     assert times_open() == 0
     assert [value(image) for image in faces.images] == [0, 1, 2]
     assert times_open() == 1
+    travelled = [pickle.loads(pickle.dumps(image)) for image in faces.images]
     del faces
+    assert times_open() == 0
+    assert [value(image) for image in travelled] == [0, 1, 2]
+    assert times_open() == 1
+    del travelled
     assert times_open() == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ferembed import engines
-from ferembed.engines import product
+from ferembed.engines import a_core_each, product
 from ferembed.heads import HEADS
 from tests.conftest import run_python
 
@@ -67,51 +67,68 @@ def rows(count, dim, seed):
 
 
 @pytest.fixture
-def large(monkeypatch):
-    """Products of few rows are large here."""
-    monkeypatch.setattr(engines, "_LARGE", 1)
-
-
-def test_a_large_product_is_openvinos_and_the_same(large, monkeypatch):
+def made(monkeypatch):
+    """Products of few rows are large here; a list of those that OpenVINO was asked for."""
     pytest.importorskip("openvino")
+    found = []
+
+    def products(made_by=engines._products):
+        found.append(1)
+        return made_by()
+
+    monkeypatch.setattr(engines, "_LARGE", 1)
+    monkeypatch.setattr(engines, "_TILE", (8, 16))
+    monkeypatch.setattr(engines, "_products", products)
+    monkeypatch.setattr(engines, "_multiplies", lambda: True)
+    made_by = engines._products.__defaults__[0]
+    made_by.cache_clear()
+    yield found
+    made_by.cache_clear()
+
+
+def test_a_large_product_is_openvinos_and_the_same(made, monkeypatch):
     a, b = rows(33, 64, 0), rows(70, 128, 1)[:, ::2]
+    b.flags.writeable = False
     assert not b.flags.c_contiguous
-    made = []
-    monkeypatch.setattr(engines, "_products", lambda of=engines._products: made.append(1) or of())
-    if engines._multiplies():
+    with a_core_each():
         assert product(a, b) == pytest.approx(a @ b.T, abs=1e-4)
-        assert made
-    monkeypatch.setattr(engines, "_LARGE", 33 * 70 * 64 + 1)
-    made.clear()
-    assert (product(a, b) == a @ b.T).all()
-    assert not made
+        assert len(made) == 1
+        for few, others in ((a[:7], b), (a, b[:15])):
+            assert (product(few, others) == few @ others.T).all()
+        monkeypatch.setattr(engines, "_LARGE", 33 * 70 * 64 + 1)
+        assert (product(a, b) == a @ b.T).all()
+    monkeypatch.setattr(engines, "_LARGE", 1)
+    assert (product(a, b) == a @ b.T).all()  # NumPy has all cores
+    assert len(made) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_process_multiplies_by_itself(large):
-    pytest.importorskip("openvino")
+def test_a_forked_process_multiplies_by_numpy(made):
     a, b = rows(40, 32, 0), rows(50, 32, 1)
-    here = product(a, b)
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=lambda: sender.send(product(a, b)))
-    process.start()
+    with a_core_each():
+        here = product(a, b)
+        context = multiprocessing.get_context("fork")
+        receiver, sender = context.Pipe(duplex=False)
+        answer = lambda: sender.send((product(a, b), len(made)))  # noqa: E731
+        context.Process(target=answer, daemon=True).start()
     assert receiver.poll(30)
-    assert receiver.recv() == pytest.approx(here, abs=1e-4)
-    process.join(30)
-    assert process.exitcode == 0
+    there, count = receiver.recv()
+    assert there == pytest.approx(here, abs=1e-4)
+    assert count == len(made) == 1
 
 
-def test_heads_answer_alike_whoever_multiplies(large, monkeypatch):
-    pytest.importorskip("openvino")
-    X, unseen = rows(300, 16, 0), rows(50, 16, 1)
+def test_heads_answer_alike_whoever_multiplies(made, monkeypatch):
+    X, unseen = rows(300, 16, 0), rows(600, 16, 1)
     labels = np.where(X[:, 0] > 0, "happy", "sad")
     answers = {}
     for by_openvino in (True, False):
         monkeypatch.setattr(engines, "_multiplies", lambda answer=by_openvino: answer)
         for name in ("svm", "knn", "bagged-svm"):
-            head = HEADS[name].make().fit(X, labels)
+            head = HEADS[name].make()
+            parts = {key for key in head.get_params() if key.split("__")[-1] == "n_jobs"}
+            head.set_params(**dict.fromkeys(parts, 2)).fit(X, labels)
             answers[name, by_openvino] = head.predict_proba(unseen)
+    assert made
     for name in ("svm", "knn", "bagged-svm"):
         assert answers[name, True] == pytest.approx(answers[name, False], abs=1e-4), name

@@ -51,7 +51,7 @@ def test_a_class_without_faces_does_not_count_in_the_mean():
     report = Report.of(["a", "b"], np.eye(3)[:2], ["a", "b", "c"])
     assert report.macro_f1 == 1
     assert report.classes["c"].support == 0
-    assert "macro F1 1.000 of the 2 that occur, " in report.table()
+    assert "macro F1 1.000 over the 2 classes that occur, " in report.table()
 
 
 def test_the_table_is_markdown(report):

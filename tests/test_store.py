@@ -296,3 +296,18 @@ def test_a_store_travels_to_other_processes_as_its_path(tmp_path):
     store = EmbeddingStore.at(tmp_path / "store.sqlite")
     fetch(store, [1])
     assert fetch(pickle.loads(pickle.dumps(store)), [1])[1] == []
+
+
+@pytest.mark.parametrize("dim", [64, 256, 512, 1536, 2048])
+def test_a_vector_takes_little_more_room_than_its_numbers(tmp_path, dim):
+    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    recipe = Recipe("f" * 64, "{}", dim)
+    numbers = np.arange(1000)
+    vectors = np.random.default_rng(0).random((1000, dim), np.float32)
+    store.fetch(recipe, keys(*numbers), lambda missing: [(missing, vectors[missing])])
+    log = (tmp_path / "store.sqlite-wal").stat().st_size
+    assert log < 4 * dim * 1000 + 6e6  # what is written at once, and what waited
+    with sqlite3.connect(store.path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+    assert store.path.stat().st_size < 1.45 * 1000 * (4 * dim + 100)

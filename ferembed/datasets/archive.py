@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ferembed.errors import DataError
 
@@ -31,21 +32,22 @@ _LOCATOR64 = struct.Struct("<4sLQL")
 _ENTRY = struct.Struct("<4s4B4HL2L5H2L")
 _LOCAL = struct.Struct("<4s2B4HL2L2H")
 _opening = threading.Lock()
+_known: WeakValueDictionary[str, Archive] = WeakValueDictionary()
 
 
 @dataclass(unsafe_hash=True)
 class Archive:
     """A zip on disk, kept open from the first read for as long as one of its members is in use.
 
-    To open it would take longer than to read a face. Threads share it; another process opens it
-    for itself.
+    To open it would take longer than to read a face. Threads share it, and what travels to another
+    process opens it there.
     """
 
     path: str
     _file: int | None = field(default=None, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Archive, (self.path,)
+        return _travelled, (self.path,)
 
     def read(self, offset: int, length: int) -> bytes:
         """At most so many bytes from there on, of the file that was found at the first call."""
@@ -58,6 +60,12 @@ class Archive:
     def __del__(self) -> None:
         if self._file is not None:
             os.close(self._file)
+
+
+def _travelled(path: str) -> Archive:
+    """One for all members that come from elsewhere: each by itself would hold the zip open."""
+    with _opening:
+        return _known.setdefault(path, Archive(path))
 
 
 @dataclass(slots=True, unsafe_hash=True)  # frozen it would take longer to make than to read
