@@ -58,7 +58,8 @@ def heads() -> str:
     columns = "head", "learned from", "accuracy", "without copies", "macro F1", "calibration error"
     columns = *columns, "its own faces", "size"
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    ships = "symmetric network"
+    names = [row["head"] for row in result["heads"]]
+    ships = "symmetric network" if "symmetric network" in names else "network"
     for row in sorted(result["heads"], key=lambda row: "network" not in row["head"]):
         cells = [
             f"**{row['head']}** (ships)" if row["head"] == ships else row["head"],
@@ -223,8 +224,9 @@ def speed() -> str:
         lines.append("| " + " | ".join(cells) + " |")
     here, limits = result["machine"], result["limits"]
     note = (
-        f"*Medians of five rounds or more, each of which times both sides. {here['cores']} cores "
-        f"of {here['cpu']} with {', '.join(here['instruction_sets'])}; its matrix products ran at "
+        "*Medians of five rounds or more (of the largest fit three), each of which times both "
+        f"sides. {here['cores']} cores of {here['cpu']} with "
+        f"{', '.join(here['instruction_sets'])}; its matrix products ran at "
         f"{limits['float32_gflops']:.0f} GFLOP/s in float32 and {limits['bfloat16_gflops']:.0f} in "
         f"bfloat16, files were read at {limits['disk_read_mb_per_s']:,.0f} MB/s, from memory at "
         f"{limits['page_cache_read_mb_per_s']:,.0f}.*"
