@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import skops.io
-from make_network import FROZEN, RECIPES, START, STRONG, TEACHERS, gray, in_order
+from make_network import RECIPES, START, STRONG, TEACHERS, gray, in_order
 from sklearn.model_selection import GridSearchCV
 
 from ferembed import EXPRESSIONS, Embedder, Pipeline, datasets
@@ -37,10 +37,10 @@ from ferembed.weights import models_folder
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = {
     "fast": (["mini-vgg"], ["first", "second", "fourth"]),
-    "default": (["twin-vgg"], [stage for stage in RECIPES if stage not in FROZEN]),
+    "default": (["fer-mobilenet"], list(RECIPES)),
     "accurate": (["twin-vgg", "fer-mobilenet"], list(RECIPES)),
 }
-SYMMETRIC = ("default", "accurate")  # by the mean of a face and its mirror image
+SYMMETRIC = ("accurate",)  # by the mean of a face and its mirror image
 SEARCHED = 6_000  # faces on which cross-validation sets the parameters
 GRIDS: dict[str, dict[str, list[Any]]] = {
     "softmax": {"C": [0.001, 0.01, 0.1, 1.0]},
@@ -265,7 +265,8 @@ ORIGIN = """
 `fer-mobilenet` starts from `vggface2-mobilenet` itself, which HSE-FaceRes trained on 3.3 million
 pictures of 9,131 people, found on the web by their names (MIT, upstream Apache-2.0: see
 [its licence](backbones/fer-mobilenet.LICENSE)). Its first four blocks are those weights; the later
-ones learned from FER2013 what else stands here. It sees the face at 192x192.
+ones learned from FER2013 what else stands here, and the last of the thirteen is left out. It sees
+the face at 192x192.
 """
 CARD = """# {model}
 

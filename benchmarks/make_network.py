@@ -12,10 +12,10 @@ the networks which ship was one of two classifiers' mean, trained for 20 epochs,
 goes on with the two of them side by side, joined at the embedding, as one network. `tuned` goes on
 with vggface2-mobilenet itself: it gives the later blocks their batch norms back, which the
 published file has folded into the convolutions, and trains those; the earlier blocks stay as they
-are. `retuned` goes on with that and more of the blocks. `ship` writes mini-vgg (the fourth),
-twin-vgg (the fifth) and fer-mobilenet (the retuned one). The validation split (PublicTest) is
-watched and chooses nothing. WORK keeps the checkpoints: run again, a stage goes on where it
-stopped.
+are. `retuned` goes on with that and more of the blocks, `shortened` without the last one, which has
+a third of all parameters. `ship` writes mini-vgg (the fourth), twin-vgg (the fifth) and
+fer-mobilenet (the shortened one). The validation split (PublicTest) is watched and chooses nothing.
+WORK keeps the checkpoints: run again, a stage goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from scipy.special import softmax
 
 from ferembed import EXPRESSIONS, Embedder, datasets
 from ferembed.audit import audit
-from ferembed.backbones import BACKBONES, LoadRequest, load_backbone, tuned, vgg
+from ferembed.backbones import BACKBONES, LoadRequest, faceres, load_backbone, tuned, vgg
 from ferembed.backbones.engines import export_onnx, load_weights, save_weights
 from ferembed.images import load_image
 from ferembed.training import Augmentation, Faces, Recipe, _copy_weights, train
@@ -59,6 +59,7 @@ RECIPES = {
     "fifth": Recipe(epochs=34, rate=0.05, label_smoothing=0.0, averaging=0.998, seed=4),
     "tuned": TUNING,
     "retuned": replace(TUNING, seed=1),
+    "shortened": replace(TUNING, seed=2),
 }
 TEACHERS = {  # and the share of the labels themselves
     "first": ((), 1.0),
@@ -68,6 +69,7 @@ TEACHERS = {  # and the share of the labels themselves
     "fifth": (("fourth", "mobilenet-views"), 0.3),
     "tuned": (("fourth", "mobilenet-views"), 0.5),
     "retuned": (("fifth", "mobilenet-views"), 0.4),
+    "shortened": (("fifth", "mobilenet-views"), 0.4),
 }
 START = {
     "third": {"": "first"},
@@ -75,10 +77,15 @@ START = {
     "fifth": {"a_": "fourth", "b_": "third"},
     "tuned": {"": "vggface2-mobilenet"},
     "retuned": {"": "tuned"},
+    "shortened": {"": "retuned"},
 }
 VIEWS = 8
 FOLDS = 5
-FROZEN = {"tuned": 8, "retuned": 4}  # blocks of vggface2-mobilenet that stay as they are
+FROZEN = {  # blocks of vggface2-mobilenet that stay as they are, and how many there are
+    "tuned": (8, 13),
+    "retuned": (4, 13),
+    "shortened": (4, 12),
+}
 SEEN = 256  # faces that set the norms which it is given back
 
 
@@ -110,7 +117,7 @@ def make(stage: str, data: datasets.Dataset, work: Path) -> None:
     tuning = stage in FROZEN
     if tuning:
         before = work / f"{START[stage]['']}-normed.npz"  # of a stage of this kind
-        build = partial(normed, faces, FROZEN[stage], before)
+        build = partial(normed, faces, *FROZEN[stage], before)
     else:
         start = {key: work / f"{part}.npz" for key, part in START.get(stage, {}).items()}
         build = partial(network, start)
@@ -125,7 +132,7 @@ def make(stage: str, data: datasets.Dataset, work: Path) -> None:
     )
     if tuning:
         save_weights(model, work / f"{stage}-normed.npz", half=False)
-        plain = tuned.build()
+        plain = tuned.build(blocks=FROZEN[stage][1])
         arrays = tuned.folded(model)
         for variable in plain.weights:
             variable.assign(arrays[variable.path])
@@ -155,15 +162,16 @@ def network(start: dict[str, Path]) -> Any:
     return model
 
 
-def normed(faces: Faces, frozen: int, before: Path) -> Any:
+def normed(faces: Faces, frozen: int, blocks: int, before: Path) -> Any:
     """vggface2-mobilenet with norms, which at first change nothing, and a value per class.
 
-    Layers that were trained with theirs `before` go on from there.
+    Layers that were trained with theirs `before` go on from there. Of fewer blocks than then, the
+    values of the last one mean nothing yet: the classes leave them out.
     """
     import keras
 
     published = load_backbone(LoadRequest("vggface2-mobilenet", engine="keras")).model
-    model = tuned.build(frozen=frozen)
+    model = tuned.build(frozen=frozen, blocks=blocks)
     _copy_weights(published, model)
     some = np.random.default_rng(0).choice(len(faces), SEEN, replace=False)
     preprocess = BACKBONES["fer-mobilenet"].preprocess
@@ -178,6 +186,8 @@ def normed(faces: Faces, frozen: int, before: Path) -> Any:
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
     arrays = read_weights(before) if before.exists() else {}
+    if arrays and blocks < len(faceres.WIDTHS):
+        arrays["logits/kernel"][: faceres.WIDTHS[blocks - 1]] = 0
     for variable in model.weights:
         if variable.path in arrays:
             variable.assign(arrays[variable.path])
@@ -258,7 +268,7 @@ def classifier(vectors: np.ndarray, targets: np.ndarray, seed: int) -> Any:
 def ship(work: Path) -> None:
     write("mini-vgg", vgg.build(), work / "fourth.npz")
     write("twin-vgg", vgg.build(branches=("a_", "b_")), work / "fifth.npz")
-    write("fer-mobilenet", tuned.build(), work / "retuned.npz", "joined")
+    write("fer-mobilenet", tuned.build(), work / "shortened.npz", "joined")
 
 
 def write(name: str, model: Any, weights: Path, *more: str) -> None:

@@ -25,8 +25,10 @@ HALVING = (2, 4, 6, 12)  # the blocks whose depthwise convolution has strides of
 IMAGENET_BGR_MEANS = (103.939, 116.779, 123.68)
 
 
-def build(size: int = 224, frozen: int | None = None) -> Any:
+def build(size: int = 224, frozen: int | None = None, blocks: int = len(WIDTHS)) -> Any:
     """The Keras model, from the face to the mean of its last block, joined with an earlier one.
+
+    It may end earlier than the published one, after so many `blocks`.
 
     To train it: the first `frozen` blocks stay as they are, and each later convolution gets a norm,
     which `folded` puts back into it.
@@ -47,7 +49,7 @@ def build(size: int = 224, frozen: int | None = None) -> Any:
 
     face = keras.Input((size, size, 3), name="face")
     x = activated(face, layers.Conv2D, 32, 3, 2, padding="same", name="conv1", block=0)
-    for block, filters in enumerate(WIDTHS, 1):
+    for block, filters in enumerate(WIDTHS[:blocks], 1):
         strides = 2 if block in HALVING else 1
         deep = partial(layers.DepthwiseConv2D, padding="same")
         x = activated(x, deep, 3, strides, name=f"conv_dw_{block}", block=block)
