@@ -213,7 +213,13 @@ def _multiplies() -> bool:
     """
     here = platform.machine().lower() in ("x86_64", "amd64")
     intel = "sklearnex" in sys.modules or importlib.util.find_spec("sklearnex") is None
-    return here and intel and importlib.util.find_spec("openvino") is not None
+    if not (here and intel and importlib.util.find_spec("openvino")):
+        return False
+    try:
+        _products()
+    except (ImportError, RuntimeError):  # an OpenVINO that does not work here: NumPy does
+        return False
+    return True
 
 
 @cache

@@ -132,3 +132,15 @@ def test_heads_answer_alike_whoever_multiplies(made, monkeypatch):
     assert made
     for name in ("svm", "knn", "bagged-svm"):
         assert answers[name, True] == pytest.approx(answers[name, False], abs=1e-4), name
+
+
+def test_an_openvino_that_does_not_load_is_not_missed(monkeypatch):
+    def broken():
+        raise ImportError("a library is missing")
+
+    monkeypatch.setattr(engines, "_LARGE", 1)
+    monkeypatch.setattr(engines, "_TILE", (8, 16))
+    monkeypatch.setattr(engines, "_products", broken)
+    a, b = rows(33, 64, 0), rows(70, 64, 1)
+    with a_core_each():
+        assert (product(a, b) == a @ b.T).all()
