@@ -269,7 +269,7 @@ def _images(options: argparse.Namespace) -> Sequence[Any]:
     if len(options.data) == 1 and options.data[0].endswith((".zip", ".csv")):
         from ferembed import datasets
 
-        return datasets.open(options.data[0]).images
+        return datasets.open(options.data[0], on_unknown="keep").images
     from ferembed.readings import find_photos
 
     return find_photos(options.data)

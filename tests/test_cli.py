@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import zipfile
 
 import numpy as np
 import PIL.Image
@@ -252,6 +253,17 @@ def test_a_parameter_that_does_not_fit_is_one_error(run, class_folders, tmp_path
     assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
+
+
+def test_embed_takes_pictures_of_any_label(run, faces, tmp_path):
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as file:
+        for i, label in enumerate(("happy", "contempt", "bored")):
+            with file.open(f"{label}/{i}.png", "w") as member:
+                PIL.Image.fromarray(faces[i]).save(member, "PNG")
+    options = ("--backbone", "cnn-a", "--weights", "random", "--quiet", "--json")
+    code, out, err = run("embed", tmp_path / "faces.zip", *options)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["computed"] == 3
 
 
 def test_embed_fills_the_store_and_writes_vectors(run, class_folders, tmp_path):

@@ -203,6 +203,8 @@ def test_unknown_labels_are_listed_all_at_once(tmp_path: Path) -> None:
         "labels={'bored': None}, or all with on_unknown=\"drop\"; on the command "
         "line with --label bored=neutral, --label bored= or --drop-unknown."
     )
+    kept = datasets.open(tmp_path, on_unknown="keep")
+    assert kept.labels.tolist() == ["bored", "contempt", "contempt", "sad"]
     dropped = datasets.open(tmp_path, on_unknown="drop")
     assert dropped.labels.tolist() == ["sad"]
     assert "skipped 2: label 'contempt', first contempt/a.png" in str(dropped)

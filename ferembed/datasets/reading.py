@@ -51,7 +51,7 @@ def open(
     split: str | None = None,
     classes: Sequence[str] | None = None,
     labels: Mapping[str, str | None] | None = None,
-    on_unknown: Literal["error", "drop"] = "error",
+    on_unknown: Literal["error", "drop", "keep"] = "error",
     on_bad: Literal["error", "skip"] = "error",
     table: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -66,16 +66,16 @@ def open(
 
     `split` and `classes` keep only those. `labels` adds names to those that are known
     ({"boredom": "neutral"}); a name mapped to None is dropped, one mapped to itself is kept as a
-    class of its own. `on_unknown="drop"` leaves out pictures with any other name, and
-    `on_bad="skip"` what cannot be read, both counted. `table` picks one of several CSVs in a folder
-    or zip, `columns` says what its columns are called ({"image": "img", "label": "y"}), and `votes`
-    how FER+ votes become labels.
+    class of its own. `on_unknown="drop"` leaves out pictures with any other name and "keep" takes
+    it for a class, and `on_bad="skip"` leaves out what cannot be read; what is left out is counted.
+    `table` picks one of several CSVs in a folder or zip, `columns` says what its columns are called
+    ({"image": "img", "label": "y"}), and `votes` how FER+ votes become labels.
 
     In a folder called `test`, FER2013's own file names tell its two test splits apart:
     PublicTest_*.jpg is validation, PrivateTest_*.jpg is test.
     """
     where = Path(path)
-    _check_choice("on_unknown", on_unknown, ("error", "drop"))
+    _check_choice("on_unknown", on_unknown, ("error", "drop", "keep"))
     _check_choice("on_bad", on_bad, ("error", "skip"))
     _check_choice("votes", votes, _VOTES)
     if split is not None:
@@ -89,7 +89,7 @@ def open(
         found = _read(where, tray, table, columns or {}, votes)
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error}.") from None
-    return _named(found, tray, split, classes, labels or {}, on_unknown == "drop")
+    return _named(found, tray, split, classes, labels or {}, on_unknown)
 
 
 def _check_choice(what: str, given: str, allowed: Sequence[str]) -> None:
@@ -200,13 +200,13 @@ def _named(
     split: str | None,
     classes: Sequence[str] | None,
     labels: Mapping[str, str | None],
-    drop_unknown: bool,
+    on_unknown: str,
 ) -> Dataset:
     """The data set in the library's words, without what the caller does not want."""
     assert found.images is not None
     codes = np.array(found.codes, np.int64)
     counts = np.bincount(codes[codes >= 0], minlength=len(found.words))
-    meanings = _meanings(found, counts, tray, labels, drop_unknown)
+    meanings = _meanings(found, counts, tray, labels, on_unknown)
     named = set(meanings.values()) - {None}
     chosen = in_order([name for name in named if name])
     if classes is not None:
@@ -261,7 +261,7 @@ def _meanings(
     counts: NDArray[np.int64],
     tray: Tray,
     labels: Mapping[str, str | None],
-    drop_unknown: bool,
+    on_unknown: str,
 ) -> dict[str, str | None]:
     """What each label as written stands for; None: those pictures are left out."""
     mapped = {plain(name): meaning for name, meaning in labels.items()}
@@ -276,12 +276,14 @@ def _meanings(
             if not isinstance(target, (str, type(None))):
                 raise DataError(f"labels says that {word!r} means {target!r}, which is no word.")
             meaning = target and (expression(target) or target)
+        elif meaning is None and on_unknown == "keep":
+            meaning = word
         elif meaning is None and count:
             strange.append(f"{word!r} ({count:,}, first {place})")
         meanings[word] = meaning
         if meaning is None:
             tray.skip(f"label {word!r}", place, count)
-    if strange and not drop_unknown:
+    if strange and on_unknown == "error":
         example = strange[0].split(" (")[0]
         if len(strange) > _MOST_LISTED:
             strange[_MOST_LISTED:] = [f"and {len(strange) - _MOST_LISTED:,} others"]
