@@ -186,7 +186,7 @@ def normed(faces: Faces, frozen: int, blocks: int, before: Path) -> Any:
             layer.moving_mean.assign(mean)
             layer.moving_variance.assign(variance)
     arrays = read_weights(before) if before.exists() else {}
-    if arrays and blocks < len(faceres.WIDTHS):
+    if f"conv_pw_{blocks + 1}/kernel" in arrays:
         arrays["logits/kernel"][: faceres.WIDTHS[blocks - 1]] = 0
     for variable in model.weights:
         if variable.path in arrays:

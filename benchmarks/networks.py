@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from make_network import FROZEN
 
 from ferembed import Pipeline, datasets
 from ferembed.backbones import BACKBONES
@@ -38,7 +39,6 @@ SHIPPED = {  # made by make_network.py, scored here; the model whose results tel
     "twin-vgg": "accurate",
     "fer-mobilenet": "default",
 }
-TUNED = ("tuned", "retuned", "shortened")  # the stages of fer-mobilenet; others are its teachers'
 TIMED = 200  # faces, one at a time
 
 
@@ -76,8 +76,8 @@ def train_and_score(
     if name in SHIPPED:
         pipeline = Pipeline.of_network(name)
         stages = json.loads((RESULTS.parent / f"{SHIPPED[name]}.json").read_text())["stages"]
-        own = name == "fer-mobilenet"
-        stages = {stage: facts for stage, facts in stages.items() if (stage in TUNED) == own}
+        tuned = name == "fer-mobilenet"  # whose teachers the other stages are
+        stages = {stage: facts for stage, facts in stages.items() if (stage in FROZEN) == tuned}
         recipe = {stage: facts["recipe"] for stage, facts in stages.items()}
         epochs = [row for facts in stages.values() for row in facts["epochs"]]
     else:

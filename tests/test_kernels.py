@@ -70,9 +70,9 @@ def rows(count, dim, seed):
 def made(monkeypatch):
     """Products of few rows are large here; a list of those that OpenVINO was asked for."""
     pytest.importorskip("openvino")
-    found = []
+    found, made_by = [], engines._products
 
-    def products(made_by=engines._products):
+    def products():
         found.append(1)
         return made_by()
 
@@ -80,7 +80,6 @@ def made(monkeypatch):
     monkeypatch.setattr(engines, "_TILE", (8, 16))
     monkeypatch.setattr(engines, "_products", products)
     monkeypatch.setattr(engines, "_multiplies", lambda: True)
-    made_by = engines._products.__defaults__[0]
     made_by.cache_clear()
     yield found
     made_by.cache_clear()
