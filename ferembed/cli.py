@@ -81,6 +81,8 @@ def _predict(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     gc.disable()  # importing makes many objects and no garbage: looking for it costs 0.1 s
+    from itertools import chain
+
     from tqdm import tqdm
 
     from ferembed.files import refuse_to_replace
@@ -103,7 +105,7 @@ def _predict(options: argparse.Namespace) -> int:
     pipeline = _loaded(options)
     gc.enable()
     photos = find_photos(options.photos, options.annotate)
-    refuse_to_replace(photos, options.output)
+    refuse_to_replace(chain(options.photos, map(str, photos)), options.output)
     format = _format(options)
     annotated = Path(options.annotate) if options.annotate else None
     failed = 0
@@ -266,10 +268,11 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _images(options: argparse.Namespace) -> Sequence[Any]:
-    if len(options.data) == 1 and options.data[0].endswith((".zip", ".csv")):
-        from ferembed import datasets
+    from ferembed import datasets
 
-        return datasets.open(options.data[0], on_unknown="keep").images
+    if len(options.data) == 1 and options.data[0].endswith((".zip", ".csv")):
+        packed = datasets.pictures(options.data[0])
+        return packed or datasets.open(options.data[0], on_unknown="keep").images
     from ferembed.readings import find_photos
 
     return find_photos(options.data)
@@ -956,7 +959,9 @@ def _parser() -> argparse.ArgumentParser:
         "ferembed predict *.jpg holidays/ --output faces.csv\n"
         "  ferembed predict clip.mp4 --output faces.csv --annotate drawn --timeline clip.png",
     )
-    predict.add_argument("photos", nargs="+", help="files, folders or globs; photos, or videos")
+    predict.add_argument(
+        "photos", nargs="+", help="files, folders, globs or zips of photos, or videos"
+    )
     add_reading(predict)
     predict.add_argument(
         "--output",

@@ -102,8 +102,11 @@ def keeping(
 
 
 def _stamp(photo: str) -> list[int]:
+    """What changes when the file does; of a picture in a zip, that of the zip."""
     try:
         stat = os.stat(photo)
+    except NotADirectoryError:
+        return _stamp(os.path.dirname(photo))
     except (OSError, ValueError):
         return []
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]

@@ -27,6 +27,7 @@ from ferembed.labels import EXPRESSIONS, display_name
 from ferembed.pipeline import Pipeline, Prediction
 
 if TYPE_CHECKING:
+    from ferembed.datasets.archive import ZipMember
     from ferembed.journal import Journal
 
 Write = Callable[["Reading"], None]
@@ -42,9 +43,25 @@ class Reading:
     error: str = ""
 
 
-def find_photos(
-    patterns: Sequence[str], drawn: str | None = None, endings: Collection[str] = EXTENSIONS
-) -> list[str]:
+def find_photos(patterns: Sequence[str], drawn: str | None = None) -> list[str | ZipMember]:
+    """The photos that paths, folders and globs stand for, each once, in order.
+
+    Of a zip, all pictures in it. For the rest see `find_files`.
+    """
+    found: dict[str | ZipMember, None] = {}
+    for file in find_files(patterns, drawn, EXTENSIONS):
+        packed = _packed(file) if file.lower().endswith(".zip") else []
+        found.update(dict.fromkeys(packed or [file]))
+    return list(found)
+
+
+def _packed(path: str) -> list[str | ZipMember]:
+    from ferembed import datasets
+
+    return [*datasets.pictures(path)]
+
+
+def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[str]) -> list[str]:
     """The files that paths, folders and globs stand for, each once, in order.
 
     Of a folder, all files below it of these endings; a file that is named counts whatever its
@@ -88,7 +105,7 @@ def _raise(error: OSError) -> None:
 
 def read_photos(
     pipeline: Pipeline,
-    photos: Iterable[str],
+    photos: Iterable[str | ZipMember],
     annotated: Path | None = None,
     language: str = "en",
     journal: Journal | None = None,
@@ -104,9 +121,9 @@ def read_photos(
     for photo, reading, image, found in _found(pipeline, photos, journal):
         if reading is None:
             predictions = pipeline.read([crop for _, crop in found], [face for face, _ in found])
-            reading = Reading(photo, tuple(predictions))
+            reading = Reading(str(photo), tuple(predictions))
         if annotated is not None:
-            copy = annotated / f"{_free(Path(photo).stem, taken)}.png"
+            copy = annotated / f"{_free(Path(str(photo)).stem, taken)}.png"
             if not reading.error and (image is not None or not copy.exists()):
                 shown = load_image(photo, pipeline.max_pixels) if image is None else image
                 drawn = annotate(shown, reading.predictions, language)
@@ -128,20 +145,22 @@ def _free(stem: str, taken: set[str]) -> str:
     return name
 
 
-_Found = tuple[str, "Reading | None", "Image | None", list[tuple[Face, Image]]]
+_Found = tuple["str | ZipMember", "Reading | None", "Image | None", list[tuple[Face, Image]]]
 
 
-def _found(pipeline: Pipeline, photos: Iterable[str], journal: Journal | None) -> Iterator[_Found]:
+def _found(
+    pipeline: Pipeline, photos: Iterable[str | ZipMember], journal: Journal | None
+) -> Iterator[_Found]:
     """Each photo with its faces, or with the reading that needs none: known, or an error."""
     recipe = FaceRecipe.of(pipeline.detector)
 
-    def find(photo: str) -> _Found:
-        if journal is not None and (reading := journal.known(photo)):
+    def find(photo: str | ZipMember) -> _Found:
+        if journal is not None and (reading := journal.known(str(photo))):
             return photo, reading, None, []
         try:
             image = load_image(photo, pipeline.max_pixels)
         except ImageError as error:
-            return photo, Reading(photo, error=str(error)), None, []
+            return photo, Reading(str(photo), error=str(error)), None, []
         return photo, None, image, recipe(image)
 
     return ahead(find, photos, threads=1)  # a large photo takes 300 MB

@@ -23,7 +23,7 @@ from ferembed.errors import DataError, VideoError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.images import EXTENSIONS, Image
 from ferembed.pipeline import Pipeline
-from ferembed.readings import find_photos
+from ferembed.readings import find_files
 from ferembed.tracking import People, Person
 
 Source: TypeAlias = "int | str | os.PathLike[str]"
@@ -317,9 +317,9 @@ def find_videos(patterns: Sequence[str], drawn: str | None = None) -> tuple[list
     """The videos that paths, folders and globs stand for, and those that are passed over.
 
     Among the photos of a folder, videos are passed over. Photos and videos that are named in one go
-    are a DataError: what is written of them has nothing in common. `drawn` is as for `find_photos`.
+    are a DataError: what is written of them has nothing in common. `drawn` is as for `find_files`.
     """
-    files = find_photos(patterns, drawn, ENDINGS | EXTENSIONS)
+    files = find_files(patterns, drawn, ENDINGS | EXTENSIONS)
     videos = [file for file in files if Path(file).suffix.lower() in ENDINGS]
     photos = [file for file in files if Path(file).suffix.lower() not in ENDINGS]
     if not photos:

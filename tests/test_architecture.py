@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "pages": {*_ROOTS, "charts", "comparison", "evaluation", "phrases", "report", "units"},
     "fonts": set(),
     "annotate": {"fonts", "images", "labels"},
-    "readings": {*_JOINED, "annotate"},
+    "readings": {*_JOINED, "annotate", "datasets"},
     "journal": {*_JOINED, "readings"},
     "tracking": {"faces", "pipeline"},
     "video": {*_JOINED, "readings", "tracking"},

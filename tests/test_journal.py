@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import suppress
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 from ferembed import Pipeline
 from ferembed.journal import Journal, keeping
-from ferembed.readings import read_photos
+from ferembed.readings import find_photos, read_photos
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def read(pipeline, photos, output, *settings, stop_after=None):
     readings = []
     try:
         with keeping(str(output), pipeline, *settings) as journal:
-            reused = sum(journal.known(photo) is not None for photo in photos)
+            reused = sum(journal.known(str(photo)) is not None for photo in photos)
             for reading in read_photos(pipeline, photos, journal=journal):
                 readings.append(reading)
                 if len(readings) == stop_after:
@@ -67,6 +68,19 @@ def test_photos_that_changed_or_failed_are_read_again(pipeline, photos, tmp_path
     readings, reused = read(pipeline, photos, output)
     assert reused == 3
     assert readings[-1].error.endswith("(it starts like text: 'a letter').")
+
+
+def test_pictures_in_a_zip_are_known_until_it_changes(pipeline, photos, tmp_path):
+    path, output = tmp_path / "x.zip", tmp_path / "faces.csv"
+    with zipfile.ZipFile(path, "w") as packed:
+        for photo in photos[:3]:
+            packed.write(photo, os.path.basename(photo))
+    members = find_photos([str(path)])
+    assert read(pipeline, members, output, stop_after=2)[1] == 0
+    assert read(pipeline, members, output, stop_after=2)[1] == 2
+    os.utime(path, (1, 1))
+    readings, reused = read(pipeline, members, output)
+    assert (len(readings), reused) == (3, 0)
 
 
 def test_photos_of_another_folder_are_no_known_ones(pipeline, photos, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import zipfile
 
 import numpy as np
 import PIL.Image
@@ -44,6 +45,32 @@ def test_folders_globs_and_files_each_once(folder, monkeypatch):
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match="No picture is found at empty"):
         find_photos(["empty"])
+
+
+def test_a_zip_stands_for_the_pictures_in_it(folder, pipeline, monkeypatch):
+    monkeypatch.chdir(folder)
+    with zipfile.ZipFile("x.zip", "w") as packed:
+        for name in ("b.jpg", "c.png", "notes.txt", "sub/d.webp"):
+            packed.write(name)
+        packed.writestr("__MACOSX/b.jpg", b"")
+        packed.writestr("sub/.hidden.png", b"")
+        packed.writestr("locked.png", b"locked")
+        packed.filelist[-1].flag_bits |= 1
+    photos = find_photos(["b.jpg", "*.zip"])
+    names = ["b.jpg", "x.zip/b.jpg", "x.zip/c.png", "x.zip/sub/d.webp", "x.zip/locked.png"]
+    assert list(map(str, photos)) == names
+    readings = list(read_photos(pipeline, photos, folder / "drawn"))
+    assert [reading.photo for reading in readings] == names
+    assert readings[1].predictions == readings[0].predictions
+    assert readings[2].error.startswith("x.zip/c.png is not a picture in a known format")
+    locked = "x.zip/locked.png cannot be read: it is encrypted; unpack it with its password."
+    assert readings[4].error == locked
+    assert sorted(os.listdir("drawn")) == ["b-1.png", "b.png", "d.png"]
+    (folder / "text.zip").write_text("a letter")
+    assert find_photos(["text.zip", "gone.zip"]) == ["text.zip", "gone.zip"]  # to be reported
+    (folder / "torn.zip").write_bytes((folder / "x.zip").read_bytes()[:-40])
+    with pytest.raises(DataError, match="torn.zip is no whole zip"):
+        find_photos(["torn.zip"])
 
 
 def test_photos_are_never_drawn_over(folder, pipeline, monkeypatch):

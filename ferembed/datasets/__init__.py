@@ -12,7 +12,7 @@ from ferembed.datasets.cropping import crop
 from ferembed.datasets.dataset import Dataset, Progress
 from ferembed.datasets.description import Description, describe
 from ferembed.datasets.operations import balance, merge, mirror, only, split
-from ferembed.datasets.reading import open
+from ferembed.datasets.reading import open, pictures
 from ferembed.datasets.writing import write
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "mirror",
     "only",
     "open",
+    "pictures",
     "split",
     "write",
 ]

@@ -26,6 +26,7 @@ MAX_PICTURE = 256 * 2**20
 _CHUNK = 2**20
 _SPARE = 64  # bytes that a member's header may have beyond its name
 _STORED, _DEFLATED = 0, 8
+_ENCRYPTED = 0xFFFF  # in place of the method: what it says is of the plain file
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
@@ -83,6 +84,16 @@ class ZipMember:
     def __str__(self) -> str:
         return f"{self.archive.path}/{self.name}"
 
+    @property
+    def encrypted(self) -> bool:
+        return self.method == _ENCRYPTED
+
+    @property
+    def unsafe(self) -> bool:
+        """Its name leads out of the folder that it would be unpacked into."""
+        name = self.name
+        return name.startswith("/") or name[1:2] == ":" or ".." in name.split("/") or "\0" in name
+
     def read_bytes(self) -> bytes:
         """The member unpacked; an OSError where it is damaged or larger than it says."""
         if self.size > MAX_PICTURE:
@@ -109,6 +120,8 @@ class ZipMember:
 
     def chunks(self) -> Iterator[bytes]:
         """The member in pieces of at most a mebibyte; stops at the size that the zip declares."""
+        if self.encrypted:
+            raise OSError("it is encrypted; unpack it with its password")
         if self.method not in (_STORED, _DEFLATED):
             raise OSError(
                 f"it is packed with method {self.method}; only stored and deflated are read. "
@@ -155,26 +168,12 @@ class ZipMember:
             raise OSError("its checksum is wrong, the zip is damaged")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A member as the zip's directory lists it, with what speaks against reading it."""
-
-    member: ZipMember
-    encrypted: bool
-
-    @property
-    def unsafe(self) -> bool:
-        """Its name leads out of the folder that it would be unpacked into."""
-        name = self.member.name
-        return name.startswith("/") or name[1:2] == ":" or ".." in name.split("/") or "\0" in name
-
-
 def is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) in (b"PK\3\4", b"PK\5\6")
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def members(path: Path) -> Iterator[ZipMember]:
     """Every member of the zip, in its order; the name of a folder ends in a slash."""
     archive = Archive(str(path))
     damaged = DataError(f"{path} is no whole zip: its directory is damaged. Download it again.")
@@ -185,13 +184,14 @@ def entries(path: Path) -> Iterator[Entry]:
             raise damaged from None
 
 
-def _listed(archive: Archive, data: mmap.mmap, damaged: DataError) -> Iterator[Entry]:
+def _listed(archive: Archive, data: mmap.mmap, damaged: DataError) -> Iterator[ZipMember]:
     position, count = _directory(data, damaged)
     for _ in range(count):
         if data[position : position + 4] != b"PK\1\2":
             raise damaged
         fields = _ENTRY.unpack_from(data, position)
         flags, method = fields[5], fields[6]
+        method = _ENCRYPTED if flags & 1 else method
         crc, packed, size = fields[9:12]
         name_length, extra_length, comment_length = fields[12:15]
         offset = fields[18]
@@ -201,8 +201,7 @@ def _listed(archive: Archive, data: mmap.mmap, damaged: DataError) -> Iterator[E
             extra = data[start + name_length : start + name_length + extra_length]
             size, packed, offset = _wide(extra, size, packed, offset, damaged)
         position = start + name_length + extra_length + comment_length
-        member = ZipMember(archive, _decode(name), offset, packed, size, crc, method)
-        yield Entry(member, bool(flags & 1))
+        yield ZipMember(archive, _decode(name), offset, packed, size, crc, method)
 
 
 def _directory(data: mmap.mmap, damaged: DataError) -> tuple[int, int]:

@@ -153,9 +153,8 @@ class Storage:
     def _list_zip(self) -> None:
         numbers: dict[str, int] = {}
         empty: dict[str, None] = {}
-        for entry in archive.entries(self.path):
-            member = entry.member
-            if entry.unsafe:
+        for member in archive.members(self.path):
+            if member.unsafe:
                 self.tray.bad(
                     "names that lead out of the zip",
                     f"{self.path}: the member {member.name!r} leads out of the zip",
@@ -166,7 +165,7 @@ class Storage:
                 empty[folder] = None
                 continue
             kind = self._sort(member.name)
-            if kind and entry.encrypted:
+            if kind and member.encrypted:
                 self.tray.bad("encrypted", f"{member} is encrypted; unpack it with its password")
             elif kind == "picture" and member.size > archive.MAX_PICTURE:
                 self.tray.bad(
@@ -193,16 +192,15 @@ class Storage:
 
     def _sort(self, full: str) -> str:
         """What a file is to a data set; what is nothing is noted."""
-        parts = full.split("/")
         ending = os.path.splitext(full)[1].lower()
-        if parts[-1].startswith(".") or "__MACOSX" in parts:
+        if is_hidden(full):
             self.tray.skip("hidden files", full)
         elif ending in EXTENSIONS:
             self.tray.tick()
             return "picture"
         elif ending in TABLES:
             return "table"
-        elif parts[-1] == PROVENANCE and len(parts) < 3:
+        elif full.rpartition("/")[2] == PROVENANCE and full.count("/") < 2:
             return "provenance"
         else:
             self.tray.skip(f"files that are no pictures ({ending or 'no ending'})", full)
@@ -226,6 +224,11 @@ class Storage:
                 "count": len(twins),
                 "first": first,
             }
+
+
+def is_hidden(full: str) -> bool:
+    parts = full.split("/")
+    return parts[-1].startswith(".") or "__MACOSX" in parts
 
 
 def label_and_split(folder: str) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from ferembed.datasets.listing import (
     Found,
     Storage,
     Tray,
+    is_hidden,
     label_and_split,
     provenance_of,
     read_steps,
@@ -38,6 +39,7 @@ from ferembed.datasets.tables import (
 )
 from ferembed.errors import DataError
 from ferembed.files import is_endless
+from ferembed.images import EXTENSIONS
 from ferembed.labels import EXPRESSIONS, in_order
 from ferembed.registry import unknown
 
@@ -90,6 +92,20 @@ def open(
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error}.") from None
     return _named(found, tray, split, classes, labels or {}, on_unknown)
+
+
+def pictures(path: str | os.PathLike[str]) -> list[ZipMember]:
+    """Every picture in a zip, in its order, whatever folder it is in; [] if it is no zip."""
+    where = Path(path)
+    try:
+        members = archive.members(where) if where.is_file() and archive.is_zip(where) else ()
+        return [
+            member
+            for member in members
+            if os.path.splitext(member.name)[1].lower() in EXTENSIONS and not is_hidden(member.name)
+        ]
+    except OSError as error:
+        raise DataError(f"{where} cannot be read: {error}.") from None
 
 
 def _check_choice(what: str, given: str, allowed: Sequence[str]) -> None:
