@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -240,10 +240,6 @@ def build(
     sources: Sequence[str | os.PathLike[str] | Dataset],
     out: str | os.PathLike[str],
     *,
-    labels: Mapping[str, str | None] | None = None,
-    classes: Sequence[str] | None = None,
-    on_unknown: Literal["error", "drop"] = "error",
-    on_bad: Literal["error", "skip"] = "error",
     cropped: FaceRecipe | str | None = None,
     cleaned: bool = False,
     proportions: Mapping[str, float] | None = None,
@@ -256,22 +252,13 @@ def build(
 ) -> Dataset:
     """Open data sets, merge, crop, clean, split, balance and mirror them as asked, and write them.
 
-    A Dataset is taken as it is; `labels`, `classes` and the two `on_` are for paths.
-    `out` becomes class folders, or a FER2013 CSV if it ends in .csv. An interrupted call leaves
-    nothing under that name, and the same call goes on where it stopped.
+    Where `datasets.open` needs to be told more of one, open it and give the Dataset. `out` becomes
+    class folders, or a FER2013 CSV if it ends in .csv. An interrupted call leaves nothing under
+    that name, and the same call goes on where it stopped.
     """
     dataset = datasets.merge(
         *(
-            source
-            if isinstance(source, Dataset)
-            else datasets.open(
-                source,
-                labels=labels,
-                classes=classes,
-                on_unknown=on_unknown,
-                on_bad=on_bad,
-                progress=progress,
-            )
+            source if isinstance(source, Dataset) else datasets.open(source, progress=progress)
             for source in sources
         )
     )

@@ -21,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -369,6 +370,12 @@ class _Run:
         if self.learned_from == UNSPLIT:
             used = used.put_in(["train"], np.zeros(len(used), np.intp), {"step": "learn from all"})
         self.used, names = used, [used.images.name(index) for index in range(len(used))]
+        if len(set(names)) < len(names):  # of sets that were merged
+            twice = next(name for name, count in Counter(names).items() if count > 1)
+            raise DataError(
+                f"Several pictures are called {twice}, and a grid knows them by their names. Write "
+                "the data set with datasets.write, which gives each a name of its own, and open it."
+            )
         with _bar(self.verbose, "reading", len(used)) as bar:
             for index, name in enumerate(names):
                 self.digests[name] = _digest(used.images[index])

@@ -81,17 +81,15 @@ def _predict(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     gc.disable()  # importing makes many objects and no garbage: looking for it costs 0.1 s
-    from itertools import chain
-
     from tqdm import tqdm
 
     from ferembed.files import refuse_to_replace
     from ferembed.journal import keeping
     from ferembed.labels import in_order
-    from ferembed.readings import find_photos, read_photos, writing
+    from ferembed.readings import read_photos, unpacked, writing
     from ferembed.video import find_videos
 
-    videos, passed_over = find_videos(options.photos, options.annotate)
+    videos, files, passed_over = find_videos(options.photos, options.annotate)
     if videos:
         return _predict_videos(options, videos)
     if options.timeline:
@@ -104,8 +102,8 @@ def _predict(options: argparse.Namespace) -> int:
         )
     pipeline = _loaded(options)
     gc.enable()
-    photos = find_photos(options.photos, options.annotate)
-    refuse_to_replace(chain(options.photos, map(str, photos)), options.output)
+    refuse_to_replace(files, options.output)
+    photos = unpacked(files)
     format = _format(options)
     annotated = Path(options.annotate) if options.annotate else None
     failed = 0
@@ -268,14 +266,19 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _images(options: argparse.Namespace) -> Sequence[Any]:
-    from ferembed import datasets
-
-    if len(options.data) == 1 and options.data[0].endswith((".zip", ".csv")):
-        packed = datasets.pictures(options.data[0])
-        return packed or datasets.open(options.data[0], on_unknown="keep").images
     from ferembed.readings import find_photos
 
-    return find_photos(options.data)
+    if len(options.data) > 1 or not options.data[0].lower().endswith((".zip", ".csv")):
+        return find_photos(options.data)
+    from ferembed import datasets
+    from ferembed.errors import DataError
+
+    try:
+        return datasets.open(options.data[0], on_unknown="keep").images
+    except DataError:
+        if packed := datasets.pictures(options.data[0]):  # whose labels nobody asked for
+            return packed
+        raise
 
 
 def _quantize(options: argparse.Namespace) -> int:

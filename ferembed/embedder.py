@@ -253,7 +253,7 @@ class Embedder(Estimator):
                         try:
                             face = chunk[i].content.image(self.max_pixels)
                         except ImageError as error:
-                            broken[keys[i]] = str(error)
+                            broken[keys[i]] = str(error).removeprefix(chunk[i].content.name)
                         else:
                             done.append(i)
                             yield face
@@ -282,7 +282,8 @@ class Embedder(Estimator):
         vectors = np.concatenate([one.vectors for one in fetched], axis=1)
         positions = np.array([image.position for image in chunk], np.intp)
         for i in np.flatnonzero(~present):
-            failures.append(Failure(chunk[i].position, chunk[i].content.name, broken[keys[i]]))
+            name = chunk[i].content.name  # of equal pictures one was decoded
+            failures.append(Failure(chunk[i].position, name, name + broken[keys[i]]))
         return Embedded(
             vectors[present],
             positions[present],
@@ -328,6 +329,8 @@ def raise_failures(embedded: Embedded) -> None:
     if failures:
         shown = "\n".join(f"  {failure.reason}" for failure in failures[:5])
         more = f"\n  and {len(failures) - 5} more" if len(failures) > 5 else ""
+        if not len(embedded.positions):
+            raise ImageError(f"None of the {len(failures)} images can be used:\n{shown}{more}")
         total = len(failures) + len(embedded.positions)
         raise ImageError(
             f"{len(failures)} of {total} images cannot be used; the vectors of the others are "

@@ -8,11 +8,13 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from ferembed.errors import DataError, FerembedError
 
 LOCK = ".lock"
+_LONGEST = 240  # bytes of a name that every file system takes
 
 
 def is_endless(path: Path) -> bool:
@@ -46,13 +48,27 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def free_name(stem: str, taken: set[str]) -> str:
+    """A name for a file like the stem that is none of those taken, to which it is added.
+
+    Names that differ in case alone are one to some systems.
+    """
+    stem = os.fsdecode(os.fsencode(stem.replace("\0", ""))[:_LONGEST])
+    names = (f"{stem}-{n}" if n else stem for n in count())
+    name = next(name for name in names if name.casefold() not in taken)
+    taken.add(name.casefold())
+    return name
+
+
 def refuse_to_replace(
     inputs: Iterable[str | os.PathLike[str]], *outputs: str | os.PathLike[str] | None
 ) -> None:
     """A DataError where an output would take the place of an input, or of another output."""
     named = [os.fspath(output) for output in outputs if output is not None]
-    if len({os.path.realpath(name) for name in named}) < len(named):
-        raise DataError(f"Two outputs are called {named[0]}. Give them names of their own.")
+    places = [os.path.realpath(name) for name in named]
+    for name, place in zip(named, places, strict=True):
+        if places.count(place) > 1:
+            raise DataError(f"Two outputs are called {name}. Give them names of their own.")
     there = {}
     for name in named:
         if os.path.isfile(name):

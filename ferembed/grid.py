@@ -76,12 +76,6 @@ class Cell:
         return {**own, **{_PARAMETER + name: value for name, value in self.parameters}}
 
     @property
-    def training_data(self) -> Cell:
-        """A cell that stands for what is learned from, whatever learns."""
-        kept = {name: getattr(self, name) for name in ("mirrored", "classes", "balance", "faces")}
-        return Cell(**kept)
-
-    @property
     def vectors(self) -> Cell:
         """A cell that stands for the vectors: cells that share it share them."""
         seed = self.seed if self.weights == TRAINED else 0

@@ -81,6 +81,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"kernel is {self.kernel!r}; known: {', '.join(KERNELS)}.")
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
+        self.__dict__.pop("calibration_", None)  # of an earlier fit
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
         X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
         self.classes_, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
@@ -377,14 +378,17 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         k, n = self.n_neighbors, len(self.rows_)
         if not 1 <= k <= n:
             raise ValueError(f"n_neighbors is {k} and there are {n} rows. Ask for 1 to {n}.")
-        X = self._scaled(X).astype(self.rows_.dtype).astype(np.float32) - center
-        rows, lengths = extended[:n, :-1], extended[:n, -1]
-        if self.metric not in _EUCLIDEAN:
+        X = self._scaled(X).astype(self.rows_.dtype).astype(np.float32)
+        if self.metric not in _EUCLIDEAN:  # some mean the rows as they are, not less the center
             search = NearestNeighbors(
                 n_neighbors=k, metric=self.metric, algorithm="brute", n_jobs=_jobs(self.n_jobs)
             )
-            distances, nearest = search.fit(rows).kneighbors(X)
-            return distances * self.scale_, nearest
+            scale = np.float32(self.scale_)
+            search.fit(self.rows_.astype(np.float32) * scale)
+            distances, nearest = search.kneighbors(X * scale)
+            return distances, nearest
+        X = X - center
+        rows, lengths = extended[:n, :-1], extended[:n, -1]
         own = squared_lengths(X)[:, None]
         asked = np.concatenate([-2 * X, np.ones_like(own)], axis=1)
 

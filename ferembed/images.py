@@ -7,6 +7,7 @@ import io
 import os
 import threading
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,19 @@ class ArrayLike(Protocol):
     """Pixels by another name; NumPy's own protocol."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
+
+
+class LazyPicture(ABC):
+    """A picture that is worked out when it is asked for; its `str` says which it is."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def pixels(self) -> NDArray[np.uint8]: ...
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        pixels = self.pixels()
+        return pixels if dtype is None else pixels.astype(dtype)
 
 
 # A path, the bytes of a file, an array in RGB order (OpenCV's are BGR), or a PIL image.
@@ -107,7 +121,7 @@ def save_picture(picture: PIL.Image.Image, path: Path) -> None:
 
 def describe(source: Source) -> str:
     """How messages call a source."""
-    if isinstance(source, str) or _is_readable(source):
+    if isinstance(source, (str, LazyPicture)) or _is_readable(source):
         return str(source)
     if isinstance(source, bytes):
         return f"<{len(source)} bytes>"
@@ -238,7 +252,7 @@ def _damage(name: str) -> Iterator[None]:
 def _looks_like(encoded: bytes) -> str:
     head = encoded[:64]
     if head.startswith(b"PK\3\4"):
-        return "it is a zip: open it with ferembed.datasets.open"
+        return "it is a zip: ferembed.datasets.open says what is in it, or wrong with it"
     if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r" for byte in head):
         return f"it starts like text: {head[:24].decode('latin-1')!r}"
     return f"its first bytes are {head[:8].hex(' ')}"

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ferembed import __version__
 from ferembed.faces import Face, FaceRecipe
 from ferembed.pipeline import Pipeline, Prediction
 from ferembed.readings import Reading
+
+if TYPE_CHECKING:
+    from ferembed.datasets.archive import ZipMember
 
 
 class Journal:
@@ -49,22 +52,24 @@ class Journal:
         """How many photos need not be read again, if they have not changed."""
         return len(self._known)
 
-    def known(self, photo: str) -> Reading | None:
+    def known(self, photo: str | ZipMember) -> Reading | None:
         """What was read of the photo, if it has not changed since."""
-        entry = self._known.get(os.path.abspath(photo), {})
+        entry = self._known.get(os.path.abspath(str(photo)), {})
         try:
-            if entry["stamp"] != _stamp(photo):
+            if entry["stamp"] != _stamp(photo) or not entry["stamp"]:
                 return None
-            return Reading(photo, tuple(_prediction(fields) for fields in entry["predictions"]))
+            return Reading(
+                str(photo), tuple(_prediction(fields) for fields in entry["predictions"])
+            )
         except (KeyError, TypeError, ValueError):  # nothing is known, or somebody has edited it
             return None
 
-    def add(self, reading: Reading) -> None:
-        """Keep a reading."""
+    def add(self, photo: str | ZipMember, reading: Reading) -> None:
+        """Keep what was read of the photo."""
         if self._file is None:
             self._file = self._start()
         predictions = [asdict(prediction) for prediction in reading.predictions]
-        entry = {"photo": os.path.abspath(reading.photo), "stamp": _stamp(reading.photo)}
+        entry = {"photo": os.path.abspath(str(photo)), "stamp": _stamp(photo)}
         self._file.write(json.dumps({**entry, "predictions": predictions}) + "\n")
         self._file.flush()
 
@@ -101,12 +106,10 @@ def keeping(
         journal.close()
 
 
-def _stamp(photo: str) -> list[int]:
+def _stamp(photo: str | ZipMember) -> list[int]:
     """What changes when the file does; of a picture in a zip, that of the zip."""
     try:
-        stat = os.stat(photo)
-    except NotADirectoryError:
-        return _stamp(os.path.dirname(photo))
+        stat = os.stat(photo if isinstance(photo, str) else photo.archive.path)
     except (OSError, ValueError):
         return []
     return [stat.st_size, stat.st_mtime_ns, stat.st_ino]

@@ -93,11 +93,6 @@ def open_folder(folder: str | os.PathLike[str]) -> None:
         ) from None
 
 
-def tradeoff(cells: Sequence[Mapping[str, Any]], language: str = "en") -> str:
-    """Accuracy against the time of a prediction, the time to fit and the size, as HTML with SVG."""
-    return "".join(map(_html, _grouped(_tradeoff(cells, Phrases(language)))))
-
-
 # --- what a page is made of -----------------------------------------------------------------------
 
 

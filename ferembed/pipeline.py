@@ -317,7 +317,7 @@ def _checked_labels(labels: Any) -> NDArray[Any]:
 
 
 def _embed_labelled(embedder: Embedder, images: Iterable[Source], labels: NDArray[Any]) -> Embedded:
-    """The vectors of as many images as there are labels."""
+    """The vectors of as many images as there are labels, of which one at least can be read."""
     given = len(images) if isinstance(images, Sized) else len(labels)
     if given == len(labels):
         embedded = embedder.embed(images)
@@ -327,6 +327,8 @@ def _embed_labelled(embedder: Embedder, images: Iterable[Source], labels: NDArra
             f"There are {given} images and {len(labels)} labels. "
             "Give one label for each image, in the same order."
         )
+    if not len(embedded.positions):
+        raise_failures(embedded)
     return embedded
 
 

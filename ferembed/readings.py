@@ -11,9 +11,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from ferembed.ahead import ahead
 from ferembed.annotate import annotate
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
-from ferembed.files import replacing
+from ferembed.files import free_name, replacing
 from ferembed.images import EXTENSIONS, Image, load_image, save_picture
 from ferembed.labels import EXPRESSIONS, display_name
 from ferembed.pipeline import Pipeline, Prediction
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from ferembed.journal import Journal
 
 Write = Callable[["Reading"], None]
-_LONGEST = 240  # bytes of a name that every file system takes
 
 
 @dataclass(frozen=True)
@@ -44,21 +42,22 @@ class Reading:
 
 
 def find_photos(patterns: Sequence[str], drawn: str | None = None) -> list[str | ZipMember]:
-    """The photos that paths, folders and globs stand for, each once, in order.
-
-    Of a zip, all pictures in it. For the rest see `find_files`.
-    """
-    found: dict[str | ZipMember, None] = {}
-    for file in find_files(patterns, drawn, EXTENSIONS):
-        packed = _packed(file) if file.lower().endswith(".zip") else []
-        found.update(dict.fromkeys(packed or [file]))
-    return list(found)
+    """The photos that paths, folders, globs and zips stand for: `unpacked` of `find_files`."""
+    return unpacked(find_files(patterns, drawn, EXTENSIONS))
 
 
-def _packed(path: str) -> list[str | ZipMember]:
-    from ferembed import datasets
+def unpacked(files: Iterable[str]) -> list[str | ZipMember]:
+    """The files, and in place of a zip the pictures in it; a damaged one stays, to be reported."""
+    photos: list[str | ZipMember] = []
+    for file in files:
+        packed: list[ZipMember] = []
+        if file.lower().endswith(".zip"):
+            from ferembed import datasets
 
-    return [*datasets.pictures(path)]
+            with suppress(DataError):
+                packed = datasets.pictures(file)
+        photos.extend(packed or [file])
+    return photos
 
 
 def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[str]) -> list[str]:
@@ -123,26 +122,15 @@ def read_photos(
             predictions = pipeline.read([crop for _, crop in found], [face for face, _ in found])
             reading = Reading(str(photo), tuple(predictions))
         if annotated is not None:
-            copy = annotated / f"{_free(Path(str(photo)).stem, taken)}.png"
+            # Those that fail have a name, too: the others keep theirs when it can be read later.
+            copy = annotated / f"{free_name(Path(str(photo)).stem, taken)}.png"
             if not reading.error and (image is not None or not copy.exists()):
                 shown = load_image(photo, pipeline.max_pixels) if image is None else image
                 drawn = annotate(shown, reading.predictions, language)
                 save_picture(PIL.Image.fromarray(drawn), copy)
         if journal is not None and image is not None:
-            journal.add(reading)
+            journal.add(photo, reading)
         yield reading
-
-
-def _free(stem: str, taken: set[str]) -> str:
-    """A name like the photo's that no other has; those that fail have one, too.
-
-    So the others keep theirs when it can be read another time.
-    """
-    stem = os.fsdecode(os.fsencode(stem)[:_LONGEST])
-    names = (f"{stem}-{n}" if n else stem for n in count())
-    name = next(name for name in names if name not in taken)
-    taken.add(name)
-    return name
 
 
 _Found = tuple["str | ZipMember", "Reading | None", "Image | None", list[tuple[Face, Image]]]
@@ -155,7 +143,7 @@ def _found(
     recipe = FaceRecipe.of(pipeline.detector)
 
     def find(photo: str | ZipMember) -> _Found:
-        if journal is not None and (reading := journal.known(str(photo))):
+        if journal is not None and (reading := journal.known(photo)):
             return photo, reading, None, []
         try:
             image = load_image(photo, pipeline.max_pixels)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from ferembed.annotate import annotate
 from ferembed.errors import DataError, FerembedError, VideoError
+from ferembed.files import free_name
 from ferembed.fonts import font
 from ferembed.images import Image
 from ferembed.labels import EXPRESSIONS, display_name
@@ -143,9 +143,7 @@ def record_all(
     one = len(videos) == 1 and not os.path.isdir(timelines or "")
     taken: set[str] = set()
     for video in videos:
-        stem = Path(video).stem
-        name = next(n for n in (f"{stem}-{i}" if i else stem for i in count()) if n not in taken)
-        taken.add(name)
+        name = free_name(Path(video).stem, taken)
         film = Path(films, f"{name}.mp4") if films else None
         timeline = (timelines if one else Path(timelines, f"{name}.png")) if timelines else None
         recording = record(pipeline, video, table, film=film, timeline=timeline, **settings)

@@ -275,7 +275,7 @@ def _faces_and_targets(
         return np.asarray(cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
     size, gray = preprocess.size, preprocess.color == "gray"
-    faces, kept = [], []
+    faces, kept, earlier = [], [], len(failures)
     sources = enumerate(data.images)
     for i, source in tqdm(sources, "reading", len(data), disable=None if verbose else True):
         try:
@@ -290,7 +290,7 @@ def _faces_and_targets(
     if len({face.shape for face in faces}) > 1:
         faces = [resized(face) for face in faces]
     if not faces:
-        raise TrainingError("None of the pictures can be read: " + failures[0].reason)
+        raise TrainingError("None of the pictures can be read: " + failures[earlier].reason)
     return np.stack(faces), data.targets[kept]
 
 

@@ -313,8 +313,10 @@ def _searched(
             pool.shutdown(cancel_futures=True)
 
 
-def find_videos(patterns: Sequence[str], drawn: str | None = None) -> tuple[list[str], list[str]]:
-    """The videos that paths, folders and globs stand for, and those that are passed over.
+def find_videos(
+    patterns: Sequence[str], drawn: str | None = None
+) -> tuple[list[str], list[str], list[str]]:
+    """The videos that paths, folders and globs stand for, or the photos and what is passed over.
 
     Among the photos of a folder, videos are passed over. Photos and videos that are named in one go
     are a DataError: what is written of them has nothing in common. `drawn` is as for `find_files`.
@@ -323,13 +325,13 @@ def find_videos(patterns: Sequence[str], drawn: str | None = None) -> tuple[list
     videos = [file for file in files if Path(file).suffix.lower() in ENDINGS]
     photos = [file for file in files if Path(file).suffix.lower() not in ENDINGS]
     if not photos:
-        return videos, []
+        return videos, [], []
     if named := [file for file in videos if file in patterns]:
         raise DataError(
             f"{named[0]} is a video, and {photos[0]} is none. What is written of photos and of "
             "videos differs: read the ones, then the others."
         )
-    return [], videos
+    return [], photos, videos
 
 
 @contextmanager

@@ -286,9 +286,11 @@ def test_build_merges_cleans_splits_balances_and_writes(faulty: Path, tmp_path: 
             encoded(smooth(seed)),
         )
     built = build(
-        [faulty, datasets.open(tmp_path / "more", on_unknown="drop")],
+        [
+            datasets.open(faulty, classes=["happy", "sad"]),
+            datasets.open(tmp_path / "more", on_unknown="drop"),
+        ],
         tmp_path / "out",
-        classes=["happy", "sad"],
         cleaned=True,
         proportions={"train": 60, "validation": 20, "test": 20},
         pool=True,

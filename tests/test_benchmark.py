@@ -281,6 +281,11 @@ def test_a_backbone_without_weights_costs_its_own_cells(data, tmp_path, monkeypa
     assert "ferembed models fetch vggface2-resnet50" in outcome.rows[-1]["error"]
 
 
+def test_pictures_of_one_name_are_not_taken_for_one_another(data, grid, tmp_path):
+    with pytest.raises(DataError, match="Several pictures are called picture 0, and a grid knows"):
+        benchmark(grid, datasets.merge(data, data), tmp_path)
+
+
 def test_what_cannot_run_is_said_at_once(data, grid, tmp_path):
     training = data.split("train")
     with pytest.raises(DataError, match="has no test split to score: leave out --test"):

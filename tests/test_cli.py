@@ -256,14 +256,29 @@ def test_a_parameter_that_does_not_fit_is_one_error(run, class_folders, tmp_path
 
 
 def test_embed_takes_pictures_of_any_label(run, faces, tmp_path):
-    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as file:
-        for i, label in enumerate(("happy", "contempt", "bored")):
-            with file.open(f"{label}/{i}.png", "w") as member:
-                PIL.Image.fromarray(faces[i]).save(member, "PNG")
-    options = ("--backbone", "cnn-a", "--weights", "random", "--quiet", "--json")
-    code, out, err = run("embed", tmp_path / "faces.zip", *options)
-    assert (code, err) == (0, "")
-    assert json.loads(out)["computed"] == 3
+    labels = ("happy", "contempt", "bored")
+    names = [f"{i}.png" for i in range(3)]
+    for name, face in zip(names, faces, strict=False):
+        PIL.Image.fromarray(face).save(tmp_path / name)
+    rows = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
+    (tmp_path / "faces.csv").write_text("\n".join(["image,label", *rows]))
+    for packed, prefix in (("folders.zip", True), ("flat.zip", False)):
+        with zipfile.ZipFile(tmp_path / packed, "w") as file:
+            for name, label in zip(names, labels, strict=True):
+                file.write(tmp_path / name, f"{label}/{name}" if prefix else name)
+    options = ("--backbone", "cnn-a", "--weights", "random", "--quiet", "--json", "--store", "none")
+    for data in ("faces.csv", "folders.zip", "flat.zip"):
+        code, out, err = run("embed", tmp_path / data, *options)
+        assert (code, err) == (0, "")
+        assert json.loads(out)["computed"] == 3
+    pixels = "".join(f"\n{i},{' '.join(['7'] * 16)}" for i in range(2))
+    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as file:
+        file.writestr("fer2013.csv", "emotion,pixels" + pixels)
+        file.write(tmp_path / names[0], "example.png")
+    vectors = tmp_path / "v.npz"
+    assert run("embed", tmp_path / "rows.zip", *options, "--output", vectors)[0] == 0
+    rows = [f"{tmp_path}/rows.zip/fer2013.csv, row {row}" for row in (2, 3)]
+    assert np.load(vectors)["names"].tolist() == rows
 
 
 def test_embed_fills_the_store_and_writes_vectors(run, class_folders, tmp_path):

@@ -58,6 +58,14 @@ def test_files_are_copied_byte_for_byte_under_their_names(tmp_path: Path) -> Non
     assert datasets.open(out).splits.tolist() == ["test", "test"]
 
 
+def test_brackets_of_ones_own_stay_and_those_that_say_what_was_made_go(tmp_path: Path) -> None:
+    names = [f"set (old)/train/happy/{name}.png" for name in ("img (1)", "img")]
+    tree = write_tree(tmp_path / "in", names)
+    written = datasets.write(datasets.mirror(datasets.open(tree)), tmp_path / "out")
+    found = sorted(path.name for path in written.rglob("*.png"))
+    assert found == ["img-1-2.png", "img-1.png", "img-2.png", "img.png"]
+
+
 def test_names_that_differ_only_in_case_stay_apart_on_every_disk(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "in", ["one/happy/a.png", "two/happy/A.png", "three/joy/a.PNG"])
     out = datasets.write(datasets.open(tree), tmp_path / "out")

@@ -281,6 +281,18 @@ def test_one_bad_image_never_costs_the_good_ones_their_work(store, faces):
     assert embedder(store).embed(faces[:2]).hits == 2
 
 
+def test_equal_pictures_that_are_damaged_are_each_named(store, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"")
+    files = [str(tmp_path / name) for name in ("a.png", "b.png")]
+    embedded = Embedder("cnn-a", weights="random", store=store).embed(files)
+    assert [failure.reason for failure in embedded.failures] == [
+        f"{file} is empty (0 bytes)." for file in files
+    ]
+    with pytest.raises(ImageError, match="None of the 2 images can be used:\n .*a.png is empty"):
+        Embedder("cnn-a", weights="random", store=store).transform(files)
+
+
 def test_many_images_go_through_in_parts_and_keep_their_order(store):
     rng = np.random.default_rng(0)
     images = list(rng.integers(0, 256, (1100, 6, 6), dtype=np.uint8))

@@ -69,8 +69,8 @@ def test_no_output_takes_the_place_of_an_input_or_of_another(tmp_path):
     for output in (photo, link, f"{tmp_path}/./p.jpg"):
         with pytest.raises(DataError, match="would take the place of .*p.jpg"):
             refuse_to_replace([tmp_path / "other", photo], None, output)
-    with pytest.raises(DataError, match="Two outputs are called"):
-        refuse_to_replace([photo], tmp_path / "x", tmp_path / "x")
+    with pytest.raises(DataError, match="Two outputs are called .*/x. Give"):
+        refuse_to_replace([photo], tmp_path / "y", tmp_path / "x", f"{tmp_path}/./x")
     refuse_to_replace([photo], tmp_path / "x", tmp_path / "y")
 
 

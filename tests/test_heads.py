@@ -192,7 +192,7 @@ def test_a_forest_without_bins_says_so(data):
 
 
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
-@pytest.mark.parametrize("metric", ["minkowski", "manhattan"])
+@pytest.mark.parametrize("metric", ["minkowski", "manhattan", "cosine", "sqeuclidean"])
 @pytest.mark.parametrize("k", [1, 7, 400])
 def test_neighbours_answer_as_scikit_learns(data, weights, metric, k):
     X, unseen, y, _ = data
@@ -203,7 +203,7 @@ def test_neighbours_answer_as_scikit_learns(data, weights, metric, k):
     assert ours.predict_proba(unseen) == pytest.approx(theirs.predict_proba(unseen), abs=1e-5)
     distances, nearest = ours.kneighbors(unseen)
     expected, same = theirs.kneighbors(unseen)
-    assert np.sort(distances) == pytest.approx(expected, abs=1e-5)
+    assert np.sort(distances) == pytest.approx(expected, abs=1e-5, rel=1e-5)
     assert (np.sort(nearest) == np.sort(same)).all()
 
 

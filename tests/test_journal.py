@@ -39,7 +39,7 @@ def read(pipeline, photos, output, *settings, stop_after=None):
     readings = []
     try:
         with keeping(str(output), pipeline, *settings) as journal:
-            reused = sum(journal.known(str(photo)) is not None for photo in photos)
+            reused = sum(journal.known(photo) is not None for photo in photos)
             for reading in read_photos(pipeline, photos, journal=journal):
                 readings.append(reading)
                 if len(readings) == stop_after:

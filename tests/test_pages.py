@@ -376,7 +376,7 @@ def test_a_grid_ends_in_the_report_on_the_one_that_was_chosen(tmp_path):
 
 
 def test_the_trade_off_joins_what_none_betters(tmp_path):
-    drawn = pages.tradeoff(CELLS)
+    drawn = pages.write_grid(tmp_path, "Heads", CELLS, COLUMNS).read_text("utf-8")
     plots = [
         ElementTree.fromstring(one) for one in re.findall(r"<svg role.*?</svg>", drawn, re.DOTALL)
     ]
@@ -400,11 +400,12 @@ def test_a_grid_without_a_score_has_no_plot(tmp_path):
     assert page.text.count("No cell has this figure.") == 3
     assert "failed: MemoryError: 6 GiB" in page.text
     odd = [{"name": "a", "accuracy": float("nan"), "predict_ms": 1.0}, {"accuracy": 0.5}]
-    assert "No cell has this figure." in pages.tradeoff(odd)
+    assert "No cell has this figure." in pages.write_grid(tmp_path, "Odd", odd, COLUMNS).read_text()
 
 
-def test_one_cell_can_be_drawn():
-    drawn = pages.tradeoff(CELLS[:1], "es")
+def test_one_cell_can_be_drawn(tmp_path):
+    page = pages.write_grid(tmp_path, "One", CELLS[:1], COLUMNS, language="es")
+    drawn = page.read_text("utf-8")
     assert "milisegundos para responder por una cara" in drawn
     assert drawn.count("<circle") == 4
 

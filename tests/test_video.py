@@ -358,10 +358,10 @@ def test_videos_are_found_and_kept_apart_from_photos(tmp_path, monkeypatch):
     for name in ("clips/b.MOV", "clips/a.mp4", "both/c.mp4", "both/photo.jpg", "both/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert find_videos(["clips"]) == (["clips/a.mp4", "clips/b.MOV"], [])
-    assert find_videos(["gone.mp4", "clips/*.mp4"]) == (["gone.mp4", "clips/a.mp4"], [])
-    assert find_videos(["both"]) == ([], ["both/c.mp4"])
-    assert find_videos(["both/photo.jpg"]) == ([], [])
+    assert find_videos(["clips"]) == (["clips/a.mp4", "clips/b.MOV"], [], [])
+    assert find_videos(["gone.mp4", "clips/*.mp4"]) == (["gone.mp4", "clips/a.mp4"], [], [])
+    assert find_videos(["both"]) == ([], ["both/photo.jpg"], ["both/c.mp4"])
+    assert find_videos(["both/photo.jpg"]) == ([], ["both/photo.jpg"], [])
     for mixed in (["both/c.mp4", "both/photo.jpg"], ["both", "clips/a.mp4"]):
         with pytest.raises(DataError, match=r"is a video, and both/photo.jpg is none. What is"):
             find_videos(mixed)

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ferembed.datasets.dataset import Dataset, Images, Progress, Step, tell
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
-from ferembed.images import Source, describe, load_image
+from ferembed.images import Image, LazyPicture, Source, describe, load_image
 
 
 @dataclass(frozen=True)
-class Crop:
+class Crop(LazyPicture):
     """A face, cut out of its photo when it is read."""
 
     source: Source
@@ -25,9 +24,8 @@ class Crop:
     def __str__(self) -> str:
         return f"{describe(self.source)} (face)"
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        pixels = self.recipe.crop(self.recipe.prepare(load_image(self.source)), self.face)
-        return pixels if dtype is None else pixels.astype(dtype)
+    def pixels(self) -> Image:
+        return self.recipe.crop(self.recipe.prepare(load_image(self.source)), self.face)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from ferembed.datasets.archive import Archive, ZipMember
 from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT
 from ferembed.errors import DataError, ImageError, LabelError
-from ferembed.images import Image, Source, describe, load_image
+from ferembed.images import Image, LazyPicture, Source, describe, load_image
 from ferembed.labels import in_order
 
 Progress: TypeAlias = Callable[[int, "int | None"], None]
@@ -107,7 +107,7 @@ class Members:
 
 
 @dataclass(frozen=True, slots=True)
-class PixelRow:
+class PixelRow(LazyPicture):
     """A picture written as numbers in a row of a CSV; the row is read when the picture is."""
 
     path: str
@@ -120,15 +120,14 @@ class PixelRow:
     def __str__(self) -> str:
         return f"{self.path}, row {self.row}"
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+    def pixels(self) -> NDArray[np.uint8]:
         try:
             with Path(self.path).open("rb") as file:
                 file.seek(self.offset)
                 line = file.read(self.length)
-            pixels = parse_pixels(line.split(self.delimiter.encode())[self.column])
+            return parse_pixels(line.split(self.delimiter.encode())[self.column])
         except (OSError, IndexError, ValueError) as error:
             raise ImageError(f"{self} cannot be read: {error}.") from None
-        return pixels if dtype is None else pixels.astype(dtype)
 
 
 @dataclass(frozen=True)
@@ -153,19 +152,34 @@ class PixelRows:
         return f"row {self.rows[index]}"
 
 
+@dataclass(frozen=True, slots=True)
+class PackedRow(LazyPicture):
+    """A picture that was a row of a CSV inside a zip."""
+
+    path: str
+    row: int
+    held: NDArray[np.uint8]
+
+    def __str__(self) -> str:
+        return f"{self.path}, row {self.row}"
+
+    def pixels(self) -> NDArray[np.uint8]:
+        return self.held
+
+
 @dataclass(frozen=True)
 class PackedRows:
     """The rows of a CSV of pixels inside a zip, where none can be found again without unpacking."""
 
+    path: str
     rows: array[int]
     pixels: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Image:
-        pixels: Image = self.pixels[index]
-        return pixels
+    def __getitem__(self, index: int) -> PackedRow:
+        return PackedRow(self.path, self.rows[index], self.pixels[index])
 
     def name(self, index: int) -> str:
         return f"row {self.rows[index]}"
@@ -216,7 +230,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class ChangedImage:
+class ChangedImage(LazyPicture):
     """A picture made from another when it is read."""
 
     source: Source
@@ -225,9 +239,8 @@ class ChangedImage:
     def __str__(self) -> str:
         return f"{describe(self.source)} ({self.change})"
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        pixels = self.change.apply(load_image(self.source))
-        return pixels if dtype is None else pixels.astype(dtype)
+    def pixels(self) -> Image:
+        return self.change.apply(load_image(self.source))
 
 
 @dataclass(frozen=True)

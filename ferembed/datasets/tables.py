@@ -178,7 +178,8 @@ def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> tuple[Foun
     tray.tick(last=True)
     part: Part = PixelRows(table.name, rows, offsets, lengths, pixels_at, table.delimiter)
     if zipped:
-        part = PackedRows(rows, np.frombuffer(packed, np.uint8).reshape(-1, side or 1, side or 1))
+        pictures = np.frombuffer(packed, np.uint8).reshape(-1, side or 1, side or 1)
+        part = PackedRows(table.name, rows, pictures)
     found.images = Images([part])
     return found, rows
 

@@ -26,6 +26,7 @@ from ferembed.labels import EXPRESSIONS
 
 _USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 _PLAN = "plan.txt"
+_MADE = re.compile(r"( \([^()]*\))+$")  # what the name of a picture that was made says of how
 
 
 def write(
@@ -130,9 +131,11 @@ def _targets(dataset: Dataset, part: Path) -> Iterator[tuple[Path, Source]]:
     taken: set[str] = set()
     for index, (source, label, split) in enumerate(dataset):
         folder = part / label if split == UNSPLIT else part / split / label
-        whole = dataset.images.name(index).partition(" (")[0].rpartition("/")[2]
-        stem, ending = os.path.splitext(whole)
-        if not isinstance(source, (str, ZipMember)) or ending.lower() not in EXTENSIONS:
+        is_file = isinstance(source, (str, ZipMember))
+        name = dataset.images.name(index)
+        name = name if is_file else _MADE.sub("", name)
+        stem, ending = os.path.splitext(name.rpartition("/")[2])
+        if not is_file or ending.lower() not in EXTENSIONS:
             ending = ".png"
         stem = re.sub(r"[^\w.+-]+", "-", stem).strip("-.") or "picture"
         name, number = stem, 1

@@ -49,7 +49,6 @@ SMALLEST_PHOTO = 21  # on smaller ones the package finds nothing, or fails
 SMALLEST_FACE, WINDOW, STRIDE = 20, 12, 2
 SCALE_STEP = 0.709
 SURE = 0.6, 0.7, 0.8  # of what each network answers
-AT_ONCE = 64  # pictures that the second and third network look at together
 Boxes = NDArray[np.float64]  # (n, 5): x1, y1, x2, y2, score
 Search = Callable[[Image], Boxes]  # -> (n, 15): boxes, then five x and five y
 
