@@ -5,8 +5,9 @@
 The heads learn from the training split alone; cross-validation within it sets their parameters, and
 the validation split (PublicTest) scores them. A network is surer of faces that it has learned from
 than of others, and a head learns that, too: each is fitted both on the vectors of the faces as they
-are ("plain") and on those of an augmented copy of each ("augmented"). WORK keeps vectors and
-scores: run again, what was scored is not fitted again.
+are ("plain") and on those of an augmented copy of each ("augmented"). With photos of other people
+(those that report in faces.py) it says how often each head agrees with their labels, too. WORK
+keeps vectors and scores: run again, what was scored is not fitted again.
 """
 
 from __future__ import annotations
@@ -24,21 +25,23 @@ from typing import Any
 
 import numpy as np
 import skops.io
-from make_network import RECIPES, START, STRONG, TEACHERS, gray, in_order
+from faces import Photos
+from make_network import RECIPES, START, STRONG, TEACHERS, gray, in_order, stages_of
 from sklearn.model_selection import GridSearchCV
 
 from ferembed import EXPRESSIONS, Embedder, Pipeline, datasets
 from ferembed.audit import audit
 from ferembed.backbones import BACKBONES
+from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.report import Report
 from ferembed.weights import models_folder
 
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = {
-    "fast": (["mini-vgg"], ["first", "second", "fourth"]),
-    "default": (["fer-mobilenet"], list(RECIPES)),
-    "accurate": (["twin-vgg", "fer-mobilenet"], list(RECIPES)),
+    "fast": ["mini-vgg"],
+    "default": ["fer-mobilenet"],
+    "accurate": ["twin-vgg", "fer-mobilenet"],
 }
 SYMMETRIC = ("accurate",)  # by the mean of a face and its mirror image
 SEARCHED = 6_000  # faces on which cross-validation sets the parameters
@@ -58,16 +61,18 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="the folder of make_network.py")
     parser.add_argument("--model", choices=list(NETWORKS), required=True)
     parser.add_argument("--heads", nargs="*", default=list(HEADS), metavar="HEAD")
+    parser.add_argument("--photos", help="a zip of labelled photos, as faces.py takes it")
     options = parser.parse_args()
-    Making(options.data, options.work, options.model).run(options.heads)
+    Making(options.data, options.work, options.model, options.photos).run(options.heads)
 
 
 class Making:
     """One model in the making."""
 
-    def __init__(self, data: str, work: Path, model: str) -> None:
+    def __init__(self, data: str, work: Path, model: str, photos: str | None) -> None:
         self.work, self.model = work, model
-        self.backbones, self.stages = NETWORKS[model]
+        self.photos = Photos.read(photos) if photos else None
+        self.backbones, self.stages = NETWORKS[model], stages_of(*NETWORKS[model])
         self.marks = [f"{name}-{BACKBONES[name].weights.sha256[:8]}" for name in self.backbones]
         self.data = datasets.open(data)
         self.rows_file = work / f"{'-'.join(self.marks)}-heads.json"
@@ -87,6 +92,10 @@ class Making:
         self.truth = np.array(EXPRESSIONS)[targets.argmax(axis=1)]
         self.unseen = self.vectors("validation", faces)
         self.alone = self.without_copies()
+        if self.photos:
+            self.found = [FaceRecipe.of("mtcnn")(photo)[:1] for photo in self.photos.pixels]
+            crops = [crop for faces in self.found for _, crop in faces]
+            self.of_photos = Embedder(self.backbones, store="none").transform(crops)
 
         def network() -> Any:
             return Pipeline.of_network(*self.backbones).head_
@@ -113,6 +122,13 @@ class Making:
                 np.save(kept, Embedder(name, store="none").transform(faces))
             parts.append(np.load(kept))
         return np.concatenate(parts, axis=1)
+
+    def agrees(self, head: Any) -> float:
+        """The share of the photos whose label the head gives to the surest face."""
+        found = np.array([len(faces) > 0 for faces in self.found])
+        right = np.zeros(len(found), bool)
+        right[found] = head.predict(self.of_photos) == self.photos.labels[found]
+        return float(right[~self.photos.choosing].mean())
 
     def without_copies(self) -> np.ndarray:
         """Which validation faces have no exact or near copy in the training split."""
@@ -167,6 +183,8 @@ class Making:
             "search_and_fit_seconds": seconds,
             "megabytes": len(skops.io.dumps(head, compression=8)) / 1e6,
         }
+        if self.photos and unseen is None:
+            row["agrees_with_photos"] = self.agrees(head)
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
         self.rows.append(row)
         self.rows_file.write_text(json.dumps(self.rows, indent=1))
@@ -265,8 +283,8 @@ ORIGIN = """
 `fer-mobilenet` starts from `vggface2-mobilenet` itself, which HSE-FaceRes trained on 3.3 million
 pictures of 9,131 people, found on the web by their names (MIT, upstream Apache-2.0: see
 [its licence](backbones/fer-mobilenet.LICENSE)). Its first four blocks are those weights; the later
-ones learned from FER2013 what else stands here, and the last of the thirteen is left out. It sees
-the face at 192x192.
+ones learned from FER2013 what else stands here, and the last of the thirteen is left out. It is the
+mean of the weights after the last two stages, and sees the face at 192x192.
 """
 CARD = """# {model}
 

@@ -56,7 +56,7 @@ def heads() -> str:
     """What every head makes of the vectors of the network of the default model."""
     result = results("default")
     columns = "head", "learned from", "accuracy", "without copies", "macro F1", "calibration error"
-    columns = *columns, "its own faces", "size"
+    columns = *columns, "its own faces", "photos", "size"
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     names = [row["head"] for row in result["heads"]]
     ships = "symmetric network" if "symmetric network" in names else "network"
@@ -69,10 +69,12 @@ def heads() -> str:
             f"{row['macro_f1']:.3f}",
             f"{row['calibration_error']:.3f}",
             f"{row['training_accuracy']:.2%}",
+            f"{row['agrees_with_photos']:.1%}",
             f"{row['megabytes']:.2f} MB",
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    copies = f"{result['copies']}: `without copies` leaves them out"
+    copies = f"{result['copies']}: `without copies` leaves them out. `photos`: of other people, of "
+    copies += "which each has one label, how many get it, their faces cut out by `mtcnn`"
     return "\n".join([*lines, "", f"*{result['scored_on']}. {copies}.*"])
 
 

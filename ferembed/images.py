@@ -252,7 +252,7 @@ def _damage(name: str) -> Iterator[None]:
 def _looks_like(encoded: bytes) -> str:
     head = encoded[:64]
     if head.startswith(b"PK\3\4"):
-        return "it is a zip: ferembed.datasets.open says what is in it, or wrong with it"
+        return "it is a zip: ferembed data describe says what is in it, or wrong with it"
     if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r" for byte in head):
         return f"it starts like text: {head[:24].decode('latin-1')!r}"
     return f"its first bytes are {head[:8].hex(' ')}"

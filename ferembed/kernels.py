@@ -6,7 +6,7 @@ all of it tens of times sooner, and libsvm's solver takes it from there.
 
 from __future__ import annotations
 
-from collections import deque
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -164,25 +164,17 @@ def fit_machines(
     jobs = n_jobs // at_once
     solver_of_many = _solver() if max(sizes.values()) > _HELD else SVC
     within: dict[int, Matrix] = {}
-    waiting = deque(sorted(range(len(pairs)), key=lambda column: sizes[pairs[column]]))
+    # Each thread keeps one room for all its kernels: new memory takes as long as filling it.
+    own = threading.local()
 
-    def solve_next(take: Callable[[], int]) -> None:
-        # One room for all kernels of a thread: new memory takes as long as filling it.
-        room = np.empty(largest)
-        while True:
-            try:
-                column = take()
-            except IndexError:  # none is waiting
-                return
-            solve(column, room)
-
-    def solve(column: int, room: NDArray[np.float64]) -> None:
-        first, second = pairs[column]
+    def solve(column: int, first: int, second: int) -> None:
         both = np.concatenate([members[first], members[second]])
         values = None
         if len(both) ** 2 <= largest:
+            if not hasattr(own, "room"):
+                own.room = np.empty(largest)
             n = len(members[first])
-            values = room[: len(both) ** 2].reshape(len(both), len(both))
+            values = own.room[: len(both) ** 2].reshape(len(both), len(both))
             values[:n, :n], values[n:, n:] = within[first], within[second]
             _fill(values[:n, n:], values[n:, :n], kernel, X, members[first], members[second], jobs)
         solver = SVC if values is not None else solver_of_many
@@ -202,10 +194,9 @@ def fit_machines(
             rows = members[one]
             within[one] = np.empty((len(rows), len(rows)), np.float32)
             _fill(within[one], within[one], kernel, X, rows, rows, n_jobs)
-        # One thread begins with the largest, the others with the smallest: they need less room.
         Parallel(at_once, require="sharedmem")(
-            delayed(solve_next)(waiting.popleft if thread else waiting.pop)
-            for thread in range(at_once)
+            delayed(solve)(column, *pairs[column])
+            for column in sorted(range(len(pairs)), key=lambda column: -sizes[pairs[column]])
         )
     used = np.asarray(duals.any(axis=2))
     return [

@@ -126,7 +126,7 @@ def test_an_image_is_a_copy():
             "<20 bytes> is not a picture in a known format (it starts like text: "
             "'hello, I am a letter').",
         ),
-        (b"PK\3\4 and so on", "known format (it is a zip: ferembed.datasets.open says "),
+        (b"PK\3\4 and so on", "known format (it is a zip: ferembed data describe says "),
         ("nowhere.png", "nowhere.png does not exist."),
         (3, "A picture is given as a path, bytes, an array or a PIL image, not as <int>."),
         (np.zeros(5), "<array 5 float64> is no picture"),

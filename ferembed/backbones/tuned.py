@@ -63,12 +63,12 @@ BACKBONES.add(
         parameters=2_146_951,
         weights=Weights(
             "fer-mobilenet.npz",
-            "2e67ca817c3b20db58e5e67b0f6b862ddbb159fabad06add97f4818cfbacc081",
+            "5fe7224eed7f407ef0e99016bc8fe8873cc2621b7502c8e746cff7642f626aba",
             *_FACTS,
         ),
         network=Weights(
             "fer-mobilenet.onnx",
-            "a5bfe9b06c227b980040566ff74dada602f92e5e39b5587f9d95b8d6b10e800d",
+            "a333153d9f046202262108fca1c8e512559be960cd017838dc40861417e0b65f",
             *_FACTS,
         ),
     ),

@@ -194,7 +194,7 @@ def _mirrored(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:
 
 FACE_RECIPES: Registry[FaceRecipe] = Registry("face recipe")
 # For each detector what measured best: benchmarks/results/faces.json.
-FACE_RECIPES.add("dlib", FaceRecipe("dlib", margin=0.1))
+FACE_RECIPES.add("dlib", FaceRecipe("dlib", margin=0.1, align="eyes"))
 FACE_RECIPES.add("haar", FaceRecipe("haar", margin=0.1))
 FACE_RECIPES.add("mtcnn", FaceRecipe("mtcnn", align="eyes"))
 FACE_RECIPES.add("yunet", FaceRecipe("yunet", align="eyes"))
