@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,7 @@ _FORMATS = (
     "PCX", "PSD", "TGA",
 )
 # fmt: on
+_ORIENTATION = 0x0112  # in EXIF
 _DIGEST = hashlib.blake2b(digest_size=32, person=b"file")
 _opening = threading.Lock()
 
@@ -79,6 +80,18 @@ def load_image(source: Source, max_pixels: int = MAX_PIXELS) -> Image:
     frame is taken. A picture of more than `max_pixels` is refused before it is decoded.
     """
     return open_source(source).image(max_pixels)
+
+
+def size_of(source: Source, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height as `load_image` would give them; of a file the head is read alone."""
+    if isinstance(source, (str, Path)) and Path(source).is_file():
+        with _damage(str(source)), Path(source).open("rb") as file:
+            return _size(file, str(source), max_pixels)
+    opened = open_source(source)
+    if isinstance(opened.content, bytes):
+        return _size(io.BytesIO(opened.content), opened.name, max_pixels)
+    height, width = opened.image(max_pixels).shape[:2]
+    return width, height
 
 
 def open_source(source: Source) -> Opened:
@@ -142,13 +155,13 @@ class Opened:
 
     def __init__(self, name: str, content: Any) -> None:
         self.name = name
-        self._content = content
+        self.content = content
 
     def digest(self, max_pixels: int = MAX_PIXELS) -> bytes:
         """32 bytes that stand for the content; encoded bytes are not decoded for it."""
-        if isinstance(self._content, bytes):
+        if isinstance(self.content, bytes):
             started = _DIGEST.copy()
-            started.update(self._content)
+            started.update(self.content)
             return started.digest()
         pixels = np.ascontiguousarray(self.image(max_pixels))
         shape = repr(pixels.shape).encode()
@@ -157,20 +170,21 @@ class Opened:
     @property
     def nbytes(self) -> int:
         """About what it holds in memory."""
-        if isinstance(self._content, bytes):
-            return len(self._content)
-        if isinstance(self._content, np.ndarray):
-            return self._content.nbytes
-        return 3 * int(self._content.width) * int(self._content.height)
+        if isinstance(self.content, bytes):
+            return len(self.content)
+        if isinstance(self.content, np.ndarray):
+            return self.content.nbytes
+        return 3 * int(self.content.width) * int(self.content.height)
 
     def image(self, max_pixels: int = MAX_PIXELS) -> Image:
         """The pixels, decoded at each call."""
-        if isinstance(self._content, bytes):
-            return _decode(self._content, self.name, max_pixels)
-        if isinstance(self._content, np.ndarray):
-            return _from_array(self._content, self.name, max_pixels)
+        if isinstance(self.content, bytes):
+            with _encoded(io.BytesIO(self.content), self.name) as picture:
+                return _from_pil(picture, self.name, max_pixels)
+        if isinstance(self.content, np.ndarray):
+            return _from_array(self.content, self.name, max_pixels)
         with _damage(self.name):
-            return _from_pil(self._content, self.name, max_pixels)
+            return _from_pil(self.content, self.name, max_pixels)
 
 
 class _Silence:
@@ -198,28 +212,31 @@ class _Silence:
 _silence = _Silence()
 
 
-def _decode(encoded: bytes, name: str, max_pixels: int) -> Image:
+@contextmanager
+def _encoded(file: BinaryIO, name: str) -> Iterator[PIL.Image.Image]:
+    """The picture in a file, of which the head is read at first."""
     import PIL.Image
 
-    if not encoded:
+    head = file.read(64)
+    if not head:
         raise ImageError(f"{name} is empty (0 bytes).")
     with _damage(name), _silence:
-        # Pillow's own limit is global; ours is checked below, from the same header.
+        # Pillow's own limit is global; ours is checked later, from the same head.
         with _opening:
             limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
             try:
-                picture = _opened(encoded)
+                picture = _opened(file)
             except PIL.UnidentifiedImageError:
                 raise ImageError(
-                    f"{name} is not a picture in a known format ({_looks_like(encoded)})."
+                    f"{name} is not a picture in a known format ({_looks_like(head)})."
                 ) from None
             finally:
                 PIL.Image.MAX_IMAGE_PIXELS = limit
         with picture:
-            return _from_pil(picture, name, max_pixels)
+            yield picture
 
 
-def _opened(encoded: bytes) -> PIL.Image.Image:
+def _opened(file: BinaryIO) -> PIL.Image.Image:
     """The picture, if it is in a format of pixels.
 
     Others may be programs: Pillow has Ghostscript run what is PostScript, or holds some inside.
@@ -229,11 +246,19 @@ def _opened(encoded: bytes) -> PIL.Image.Image:
     PIL.Image.preinit()
     known = [name for name in _FORMATS if name in PIL.Image.OPEN]
     try:
-        return PIL.Image.open(io.BytesIO(encoded), formats=known)
+        return PIL.Image.open(file, formats=known)
     except PIL.UnidentifiedImageError:
         PIL.Image.init()
         more = [name for name in _FORMATS if name in PIL.Image.OPEN]
-        return PIL.Image.open(io.BytesIO(encoded), formats=more)
+        return PIL.Image.open(file, formats=more)
+
+
+def _size(file: BinaryIO, name: str, max_pixels: int) -> tuple[int, int]:
+    with _encoded(file, name) as picture:
+        width, height = picture.size
+        _check_size(height, width, name, max_pixels)
+        on_its_side = picture.getexif().get(_ORIENTATION) in range(5, 9)
+        return (height, width) if on_its_side else (width, height)
 
 
 @contextmanager
@@ -249,8 +274,7 @@ def _damage(name: str) -> Iterator[None]:
         raise ImageError(f"{name} is damaged: {reason}.") from error
 
 
-def _looks_like(encoded: bytes) -> str:
-    head = encoded[:64]
+def _looks_like(head: bytes) -> str:
     if head.startswith(b"PK\3\4"):
         return "it is a zip: ferembed data describe says what is in it, or wrong with it"
     if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r" for byte in head):

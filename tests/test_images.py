@@ -11,7 +11,7 @@ import PIL.Image
 import pytest
 
 from ferembed.errors import ImageError, ImageTooLarge
-from ferembed.images import load_image, open_source
+from ferembed.images import load_image, open_source, size_of
 
 
 def encoded(picture: PIL.Image.Image, format: str = "PNG", **options) -> bytes:
@@ -73,6 +73,30 @@ def test_exif_orientation_is_applied():
     image = load_image(encoded(picture, "PNG", exif=exif))
     assert image.shape == (4, 2, 3)
     assert image[0, 1].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_the_size_is_that_of_the_turned_picture(tmp_path, orientation, format):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "turned"
+    path.write_bytes(encoded(PIL.Image.new("RGB", (4, 2)), format, exif=exif))
+    height, width = load_image(path).shape[:2]
+    assert size_of(path) == size_of(str(path)) == size_of(path.read_bytes()) == (width, height)
+
+
+def test_the_size_needs_the_head_alone(tmp_path):
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(encoded(PIL.Image.effect_noise((300, 200), 90), "JPEG")[:2000])
+    assert size_of(path) == (300, 200)
+    assert size_of(np.zeros((2, 3))) == (3, 2)
+    with pytest.raises(ImageTooLarge, match="40000 x 40000"):
+        size_of(huge_png(40_000, 40_000))
+    with pytest.raises(ImageError, match="not a picture"):
+        size_of(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(ImageError, match="does not exist"):
+        size_of(tmp_path / "none.jpg")
 
 
 def test_16_bits_are_scaled_to_8():

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ferembed.datasets.archive import ZipMember
 from ferembed.datasets.dataset import Dataset, Progress, story, tell
 from ferembed.errors import ImageError
-from ferembed.files import is_endless
 from ferembed.fonts import font
-from ferembed.images import Source, load_image, save_picture
+from ferembed.images import save_picture, size_of
 from ferembed.labels import in_order
 
 SPLIT_COLOURS = {
@@ -132,29 +128,10 @@ def describe(dataset: Dataset, progress: Progress | None = None) -> Description:
     unreadable = 0
     for index, source in enumerate(dataset.images):
         try:
-            sizes["{}x{}".format(*_size(source))] += 1
+            sizes["{}x{}".format(*size_of(source))] += 1
         except ImageError:
             unreadable += 1
         tell(progress, index, len(dataset))
     return Description(
         dataset.counts(), dict(sizes.most_common()), unreadable, tuple(story(dataset.provenance))
     )
-
-
-def _size(source: Source) -> tuple[int, int]:
-    """Width and height."""
-    import PIL.Image
-
-    if isinstance(source, (str, ZipMember)):
-        if isinstance(source, str) and is_endless(Path(source)):
-            raise ImageError(f"{source} cannot be read: it is a pipe or a device.")
-        try:
-            content = source if isinstance(source, str) else io.BytesIO(source.read_bytes())
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                with PIL.Image.open(content) as picture:
-                    return (picture.width, picture.height)
-        except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-            raise ImageError(f"{source} cannot be read: {error}.") from None
-    height, width = load_image(source).shape[:2]
-    return width, height
