@@ -52,7 +52,7 @@ from ferembed.training import RECIPES, Recipe, train_backbone
 
 FOLDS = 5  # where there is no validation split
 TIMED = 30  # faces, one at a time
-FORMAT = 1
+FORMAT = 2
 _VECTORS = ".vectors-"
 _MOST_PICTURES = 100_000  # among which near copies are looked for: the time grows with the square
 _SPARE_BYTES = 1 << 30  # left to the rest of the machine
@@ -133,6 +133,8 @@ class _Faces:
     labels: NDArray[np.str_]
     groups: NDArray[np.int64]  # copies of one face share a number
     copies: NDArray[np.bool_]  # which have a copy in the training split
+    made: NDArray[np.bool_]  # which were made of others
+    spare: NDArray[np.bool_]  # which are not learned from: folds ask them
     digests: tuple[str, ...]
 
     @property
@@ -165,6 +167,7 @@ class _Task:
 
     def _scores(self) -> _Record:
         X, labels = np.load(self.training.vectors, mmap_mode="r"), self.training.labels
+        spare = self.training.spare
         head = self.head
         jobs = [name for name in head.get_params() if name.rpartition("__")[2] == "n_jobs"]
         if not self.alone and jobs:
@@ -176,7 +179,7 @@ class _Task:
                 found["scores"]["folds"] = self._folds(head, X)
             head = clone(head)
             started = time.perf_counter()
-            head.fit(X, labels)
+            head.fit(X[~spare] if spare.any() else X, labels[~spare])
             seconds = time.perf_counter() - started
         asked = X
         if self.unseen is not None:
@@ -209,11 +212,15 @@ class _Task:
         return found
 
     def _folds(self, head: Any, X: NDArray[np.float32]) -> list[float]:
-        """The accuracy on each fold of the training split, learned from the others."""
-        labels = self.training.labels
+        """The accuracy on each fold of the training split, learned from the others.
+
+        What was made of faces is learned from and not asked, so that all cells answer for the same.
+        """
+        labels, made, spare = self.training.labels, self.training.made, self.training.spare
         splitter = StratifiedGroupKFold(self.folds, shuffle=True, random_state=0)
         scores = []
         for learned, rest in splitter.split(X, labels, self.training.groups):
+            learned, rest = learned[~spare[learned]], rest[~made[rest]]
             answers = clone(head).fit(X[learned], labels[learned]).predict(X[rest])
             scores.append(float((answers == labels[rest]).mean()))
         return scores
@@ -264,7 +271,11 @@ class _Run:
         chosen, evaluation, scores = None, None, None
         if best:
             names = _names(self.grid)
-            chosen = next(cell for cell in self.grid.cells if names[cell] == best["name"])
+            chosen = next(
+                cell
+                for cell in self.grid.cells
+                if names[cell] == best["name"] and records[cell]["status"] == "done"
+            )
             evaluation, scores = self._finish(chosen, best["name"], refit, test)
             self.notes = [*self._remarks(chosen, best, records, refit, scores), *self.notes]
         columns = _columns(self.grid, self.folds, self.has_unseen)
@@ -413,6 +424,13 @@ class _Run:
     def _faces(self, cell: Cell, split: str, file: Path) -> _Faces:
         """The vectors of a split, in a file that workers share."""
         part = self._data_of(cell).split(split)
+        learned = len(part)
+        if self.folds and cell.balance and split == "train":
+            taken = {part.images.name(index) for index in range(learned)}
+            whole = self._data_of(replace(cell, balance=0, mirrored=False)).split(split)
+            dropped = [whole.images.name(index) not in taken for index in range(len(whole))]
+            if any(dropped):
+                part = datasets.merge(part, whole.select(dropped))
         embedded = Embedder(**self._vector_settings(cell)).embed(part.images)
         self.computed += embedded.computed
         for failure in embedded.failures:
@@ -420,12 +438,15 @@ class _Run:
         if not len(embedded.positions):
             raise DataError(f"No face of the {split} split can be read.")
         np.save(file, embedded.vectors)
-        names = [_original(part.images.name(int(i)), self.groups) for i in embedded.positions]
+        given = [part.images.name(int(i)) for i in embedded.positions]
+        names = [_original(name, self.groups) for name in given]
         return _Faces(
             file,
             part.labels[embedded.positions],
             groups := np.array([self.groups[name] for name in names]),
             np.isin(groups, self.learned_groups),
+            np.array([name not in self.groups for name in given]),
+            embedded.positions >= learned,
             tuple(self.digests[name] for name in names),
         )
 
@@ -455,6 +476,11 @@ class _Run:
             "preprocess": cell.recipe,
             **self.settings,
         }
+
+    def _recipe(self, cell: Cell) -> str:
+        """What stands for all that decides the vectors beside the faces."""
+        embedder = Embedder(**self._vector_settings(cell))
+        return embedder.recipe.fingerprint + (embedder.request.rounding or "")
 
     def _head(self, cell: Cell) -> Any:
         """The head, which is fitted if it is the network's own last layer."""
@@ -486,7 +512,7 @@ class _Run:
         tasks: list[_Task] = []
         for number, (shared, cells) in enumerate(groups.items()):
             try:
-                recipe = Embedder(**self._vector_settings(shared)).recipe.fingerprint
+                recipe = self._recipe(shared)
                 waiting = {}
                 for cell in cells:
                     facts = self._facts(cell, recipe)
@@ -524,20 +550,22 @@ class _Run:
         return {**facts, "data": self.data_facts, "machine": _machine()}
 
     def _file(self, cell: Cell, facts: _Record) -> Path:
-        decisive = {key: facts[key] for key in ("format", "cell", "vectors", "folds", "data")}
-        mark = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+        mark = hashlib.sha256(json.dumps(_decisive(facts), sort_keys=True).encode()).hexdigest()
         return self.folder / "cells" / f"{cell.backbone}-{cell.head}-{mark[:16]}.json"
 
     # --- the test split
 
     def _test(self, cell: Cell, model: Pipeline, refit: bool) -> _Record:
-        """The scores on the test split: made once for a pipeline, then read again."""
+        """The scores on the test split: made once for a pipeline and split, then read again."""
         file = self.folder / "test.json"
         kept = _read(file)
         test = self.data.split("test")
         if cell.classes != "all":
             test = datasets.only(test, cell.classes.split("+"))
-        key = json.dumps([cell.facts(), refit, self.data_facts["sha256"]], sort_keys=True)
+        asked = [_digest(test.images[index]) for index in range(len(test))]
+        content = hashlib.sha256("\n".join([*asked, *test.labels.tolist()]).encode()).hexdigest()
+        facts = _decisive(self._facts(cell, self._recipe(cell)))
+        key = json.dumps([facts, refit, content], sort_keys=True)
         if key not in kept:
             report, failures = model.evaluate(test.images, test.labels)
             kept[key] = {**report.to_dict(), "left_out": len(failures), "refit": refit}
@@ -682,6 +710,11 @@ def _columns(grid: Grid, folds: int, unseen: bool) -> list[tuple[str, str]]:
     ]
 
 
+def _decisive(facts: _Record) -> _Record:
+    """What of a cell's facts decides its scores."""
+    return {key: facts[key] for key in ("format", "cell", "vectors", "folds", "data")}
+
+
 def _fewer(data: Dataset, faces: int) -> Dataset:
     """The data set with so many training faces, drawn with the shares of the classes."""
     training = np.flatnonzero(data.mask("train"))
@@ -689,9 +722,14 @@ def _fewer(data: Dataset, faces: int) -> Dataset:
         return data
     from sklearn.model_selection import train_test_split
 
-    kept, _ = train_test_split(
-        training, train_size=faces, stratify=data.label_codes[training], random_state=0
-    )
+    try:
+        kept, _ = train_test_split(
+            training, train_size=faces, stratify=data.label_codes[training], random_state=0
+        )
+    except ValueError as error:
+        raise DataError(
+            f"{faces} of {len(training):,} faces cannot keep the shares of the classes: {error}"
+        ) from None
     return data.select(np.sort(np.concatenate([kept, np.flatnonzero(~data.mask("train"))])))
 
 

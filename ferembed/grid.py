@@ -91,7 +91,8 @@ class Cell:
     def make_head(self) -> Any:
         """The head, not fitted."""
         head = self._plain_head().set_params(**dict(self.parameters))
-        names = [name for name in head.get_params() if name.rpartition("__")[2] == "random_state"]
+        open_ = head.get_params().keys() - dict(self.parameters).keys()
+        names = [name for name in open_ if name.rpartition("__")[2] == "random_state"]
         return head.set_params(**dict.fromkeys(names, self.seed))
 
     def _plain_head(self) -> Any:
@@ -240,7 +241,7 @@ def _product(table: Mapping[str, Any]) -> list[Cell]:
     for values in product(*choices):
         settings = dict(zip(table, values, strict=True))
         parameters = {
-            key.removeprefix(_PARAMETER): settings.pop(key)
+            key.removeprefix(_PARAMETER): _frozen(settings.pop(key))
             for key in list(settings)
             if key.startswith(_PARAMETER)
         }
@@ -248,6 +249,20 @@ def _product(table: Mapping[str, Any]) -> list[Cell]:
             settings[key] = settings.get(key) or None
         cells.append(Cell(**settings, parameters=tuple(sorted(parameters.items()))))
     return cells
+
+
+class _Table(dict[str, Any]):
+    """A table of TOML as a part of a cell, which is never changed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(sorted(self.items())))
+
+
+def _frozen(value: Any) -> Any:
+    """A value of a TOML file that cells may be told apart by."""
+    if isinstance(value, dict):
+        return _Table({key: _frozen(one) for key, one in value.items()})
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def varying(cells: Sequence[Cell]) -> list[str]:

@@ -4,12 +4,14 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 
 from ferembed import Pipeline, datasets
+from ferembed.backbones import BACKBONES, LoadRequest
 from ferembed.benchmark import benchmark
 from ferembed.comparison import Answers
 from ferembed.datasets import Dataset
@@ -17,6 +19,7 @@ from ferembed.errors import DataError
 from ferembed.grid import Cell, Grid
 from ferembed.heads import HEADS, Head
 from ferembed.training import RECIPES
+from ferembed.weights import read_weights
 from tests.conftest import ROOT
 
 HEADS_ALONE = """
@@ -41,6 +44,23 @@ class Fatal(DummyClassifier):
 
     def fit(self, X, y, sample_weight=None):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Asked(DummyClassifier):
+    """Remembers how many rows it was asked for."""
+
+    rows: ClassVar = []
+
+    def predict(self, X):
+        self.rows.append(len(X))
+        return super().predict(X)
+
+
+class Unlucky(DummyClassifier):
+    def fit(self, X, y, sample_weight=None):
+        if not self.random_state:
+            raise ValueError("bad luck")
+        return super().fit(X, y)
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +228,59 @@ def test_the_test_split_is_scored_once(data, grid, tmp_path):
     again = benchmark(grid, data, tmp_path, test=True, refit=True, store="memory")
     assert again.test["accuracy"] == 0.123  # it is read, not scored
     assert "was scored on the test split before" in again.table()
+
+
+def test_another_test_split_or_network_is_scored_anew(data, tmp_path):
+    weights = tmp_path / "own.npz"
+    arrays = read_weights(BACKBONES["mini-vgg"].weights.path())
+    np.savez(weights, **arrays)
+    text = f'[[cells]]\nbackbone = "mini-vgg"\nhead = "softmax"\nweights = "{weights}"\n'
+    grid = Grid.parse(text, "own")
+
+    def scored(data):
+        outcome = benchmark(grid, data, tmp_path / "grid", test=True, store="memory")
+        return "was scored on the test split before" not in outcome.table()
+
+    assert scored(data)
+    assert not scored(data)
+    assert scored(data.select(np.arange(len(data)) != 23))  # of the test split
+    np.savez(weights, **{name: array * 0.9 for name, array in arrays.items()})
+    assert scored(data)
+
+
+def test_rounded_vectors_are_cells_of_their_own(data, grid, tmp_path, monkeypatch):
+    assert benchmark(grid, data, tmp_path, store="memory").fitted == 3
+    monkeypatch.setattr(LoadRequest, "rounding", "bf16")
+    assert benchmark(grid, data, tmp_path, store="memory").fitted == 3
+
+
+def test_folds_ask_for_the_same_faces_whatever_is_learned_from(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Asked, "rows", asked := [])
+    monkeypatch.setitem(HEADS._things, "asked", Head("asked", "counts rows", Asked))
+    text = """
+[[cells]]
+backbone = "mini-vgg"
+head = "asked"
+balance = [0, 5, 20]
+mirrored = [false, true]
+"""
+    outcome = benchmark(Grid.parse(text, "folds"), data, tmp_path, folds=2, jobs=1, store="memory")
+    assert outcome.failed == 0
+    assert [sum(asked[i : i + 2]) for i in range(0, 12, 2)] == [32] * 6
+
+
+def test_the_chosen_cell_is_one_that_was_fitted(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(HEADS._things, "unlucky", Head("unlucky", "fails at times", Unlucky))
+    text = '[[cells]]\nbackbone = "mini-vgg"\nhead = "unlucky"\nseed = [0, 1]\n'
+    outcome = benchmark(Grid.parse(text, "luck"), data, tmp_path, jobs=1, store="memory")
+    assert (outcome.failed, outcome.chosen.seed) == (1, 1)
+
+
+def test_too_few_faces_for_the_classes_cost_their_own_cells(data, tmp_path):
+    text = '[[cells]]\nbackbone = "mini-vgg"\nhead = "softmax"\nfaces = [2, 9]\n'
+    outcome = benchmark(Grid.parse(text, "few"), data, tmp_path, store="memory")
+    assert outcome.failed == 1
+    assert "2 of 32 faces cannot keep the shares of the classes" in outcome.rows[-1]["error"]
 
 
 def test_refitting_learns_from_the_validation_split_too(data, tmp_path):

@@ -76,6 +76,23 @@ def test_a_seed_reaches_every_head_that_draws():
     assert Cell(head="knn", seed=5).make_head().n_neighbors == 30
 
 
+def test_a_seed_that_is_given_stays_and_lists_and_tables_are_parameters():
+    text = """
+[[cells]]
+head = "sklearn.neural_network.MLPClassifier"
+head__hidden_layer_sizes = [[16, 8], [4]]
+head__random_state = 3
+
+[[cells]]
+head = "forest"
+head__class_weight = {happy = 2.0, sad = 1.0}
+"""
+    first, second, third = (cell.make_head() for cell in parse(text).cells)
+    assert [first.hidden_layer_sizes, second.hidden_layer_sizes] == [(16, 8), (4,)]
+    assert first.random_state == 3
+    assert third.class_weight == {"happy": 2.0, "sad": 1.0}
+
+
 @pytest.mark.parametrize(
     ("cells", "error", "message"),
     [
