@@ -90,10 +90,10 @@ class Mistake:
 class Evaluation:
     """One classifier's answers to one set of faces.
 
-    `truth` and the columns of `probabilities` follow `labels`; `names` and `faces` (a sha256 of
-    the content) have an entry for each face. `copies` says which faces have an exact or near copy
-    in the training data, None where nobody looked. `failures` are faces that could not be read,
-    `data` the lines that tell how the set of faces came about.
+    `truth`, `predicted` and the columns of `probabilities` follow `labels`; `names` and `faces` (a
+    sha256 of the content) have an entry for each face. `copies` says which faces have an exact or
+    near copy in the training data, None where nobody looked. `failures` are faces that could not be
+    read, `data` the lines that tell how the set of faces came about.
     """
 
     model: str
@@ -102,17 +102,13 @@ class Evaluation:
     names: tuple[str, ...] = field(repr=False)
     faces: tuple[str, ...] = field(repr=False)
     truth: NDArray[np.int64] = field(repr=False)
+    predicted: NDArray[np.int64] = field(repr=False)
     probabilities: NDArray[np.float64] = field(repr=False)
     copies: NDArray[np.bool_] | None = field(default=None, repr=False)
     mistakes: tuple[Mistake, ...] = field(default=(), repr=False)
     costs: Costs = Costs()
     failures: tuple[str, ...] = ()
     data: tuple[str, ...] = field(default=(), repr=False)
-
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """The answer to each face, as a place in `labels`."""
-        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
     @property
     def answers(self) -> Answers:
@@ -129,8 +125,8 @@ class Evaluation:
             if self.copies is None:
                 raise DataError("Nobody looked for copies: evaluate with the training data, too.")
             kept = ~self.copies
-        truth = np.array(self.labels, np.str_)[self.truth[kept]]
-        return Report.of(truth, self.probabilities[kept], self.labels)
+        truth, answers = (np.array(self.labels)[of[kept]] for of in (self.truth, self.predicted))
+        return Report.of(truth, self.probabilities[kept], self.labels, answers)
 
     @property
     def confusability(self) -> Confusability:
@@ -185,6 +181,7 @@ class Evaluation:
                 tuple(map(str, content["names"])),
                 tuple(map(str, content["digests"])),
                 answers.truth,
+                answers.predicted,
                 np.array(content["probabilities"], np.float64),
                 answers.copies,
                 tuple(_mistake(fields) for fields in content["mistakes"]),
@@ -240,6 +237,7 @@ def evaluate(
         tuple(data.images.name(i) for i in range(len(data))),
         faces,
         np.array([labels.index(label) for label in data.labels.tolist()], np.int64),
+        np.array([labels.index(classes[best]) for best in probabilities.argmax(axis=1)], np.int64),
         probabilities[:, [classes.index(label) for label in labels]],
         costs=Costs(
             embed_seconds=seconds if all_new else None,

@@ -66,8 +66,17 @@ class Report:
     coverage: tuple[Covered, ...]  # twenty steps up to all faces, fewer where there are fewer faces
 
     @classmethod
-    def of(cls, truth: ArrayLike, probabilities: NDArray[np.float64], classes: ArrayLike) -> Report:
-        """The report on probabilities, whose columns are `classes`, against the true labels."""
+    def of(
+        cls,
+        truth: ArrayLike,
+        probabilities: NDArray[np.float64],
+        classes: ArrayLike,
+        answers: ArrayLike | None = None,
+    ) -> Report:
+        """The report on probabilities, whose columns are `classes`, against the true labels.
+
+        The `answers` are the likeliest, of several the first of the classes, unless they are given.
+        """
         true, names = np.asarray(truth).astype(str), np.asarray(classes).astype(str)
         foreign = sorted(set(true.tolist()) - set(names.tolist()))
         if foreign:
@@ -83,16 +92,18 @@ class Report:
         scores = np.asarray(probabilities)[:, column]
         rank = {label: i for i, label in enumerate(labels)}
         expected = np.array([rank[label] for label in true])
-        answers = scores.argmax(axis=1)
+        if answers is None:
+            answers = names[np.asarray(probabilities).argmax(axis=1)]
+        answered = np.array([rank[label] for label in np.asarray(answers).astype(str)])
         confusion = np.zeros((len(labels), len(labels)), int)
-        np.add.at(confusion, (expected, answers), 1)
+        np.add.at(confusion, (expected, answered), 1)
         right = confusion.diagonal()
         with np.errstate(invalid="ignore", divide="ignore"):
             precision = np.nan_to_num(right / confusion.sum(axis=0))
             recall = np.nan_to_num(right / confusion.sum(axis=1))
             f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
         support = confusion.sum(axis=1)
-        confidence, hit = scores.max(axis=1), answers == expected
+        confidence, hit = scores.max(axis=1), answered == expected
         bins = _calibration(confidence, hit)
         return cls(
             tuple(labels),

@@ -254,3 +254,20 @@ def test_the_cell_of_a_grid_is_no_evaluation(evaluation, tmp_path):
 
 def test_costs_that_nobody_measured_are_none():
     assert Costs() == Costs(None, None, None, None)
+
+
+def test_ties_are_answered_as_the_pipeline_answers_them(faces, training, tmp_path):
+    labels = np.array(["surprise", "neutral", "happy"] * 8)  # in reading order: as they stand
+    made = Pipeline("cnn-a", "knn", weights="random", store="memory")
+    made.set_params(head__n_neighbors=2, head__weights="uniform").fit(faces[:18], labels[:18])
+    asked = Dataset.of(faces, labels)
+    found = evaluate(made, asked)
+    answers = made.predict(faces)
+    tied = np.sort(found.probabilities, axis=1)
+    assert (tied[:, -1] == tied[:, -2]).sum() > 5
+    assert np.array(found.labels)[found.predicted].tolist() == answers.tolist()
+    assert found.report().accuracy == pytest.approx((answers == labels).mean())
+    (tmp_path / "report.json").write_text(found.to_json())
+    read = Evaluation.read(tmp_path)
+    assert read.predicted.tolist() == found.predicted.tolist()
+    assert read.report() == found.report()

@@ -48,6 +48,7 @@ def made(labels=EXPRESSIONS, count=200, seed=0, **changes) -> Evaluation:
         tuple(f"test/{i}.png" for i in range(count)),
         tuple(f"{i:064x}" for i in range(count)),
         truth,
+        shares.argmax(axis=1),
         shares,
         copies=np.arange(count) % 10 == 0,
         mistakes=mistakes,

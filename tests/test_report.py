@@ -117,3 +117,10 @@ def test_one_face_of_one_class_has_a_report():
     assert (report.accuracy, report.macro.f1, report.weighted.f1) == (1, 1, 1)
     assert [one.coverage for one in report.coverage] == [1]
     assert report.to_dict()["predicted"] == {"a": 1}
+
+
+def test_of_equally_likely_answers_the_first_of_the_classes_counts():
+    shares = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
+    report = Report.of(["fear", "angry"], shares, ["fear", "angry", "sad"])
+    assert report.accuracy == 1
+    assert Report.of(["fear", "angry"], shares, ["angry", "fear", "sad"]).accuracy == 0
