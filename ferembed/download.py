@@ -33,8 +33,8 @@ def download(url: str, path: Path, size: int | None, progress: Progress) -> Path
                 f"{url} has {total:,} bytes, expected {size:,}: it is another file by now. "
                 "Nothing was downloaded."
             )
-        version = whole.headers.get("ETag") or whole.headers.get("Last-Modified") or url
-        tag = hashlib.sha256(f"{version} {total}".encode()).hexdigest()[:8]
+        version = _version(whole)
+        tag = hashlib.sha256(f"{version or url} {total}".encode()).hexdigest()[:8]
         part = path.with_name(f"{path.name}.{tag}.part")
         have = part.stat().st_size if part.exists() else 0
         if total is None or have > total:
@@ -44,6 +44,8 @@ def download(url: str, path: Path, size: int | None, progress: Progress) -> Path
             _write(whole, part, 0, total, progress)
     if have and have != total:
         with _open(url, have) as rest:
+            if _version(rest) not in ("", version):
+                raise WeightsError(f"{url} has changed just now: start again.")
             # A server that knows no ranges sends everything once more.
             ranged = rest.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             _write(rest, part, have if ranged else 0, total, progress)
@@ -64,6 +66,11 @@ def _open(url: str, start: int = 0) -> HTTPResponse:
         reason = getattr(reason, "strerror", None) or reason or type(error).__name__
         raise WeightsError(f"{url} cannot be reached: {reason}.") from error
     return response
+
+
+def _version(response: HTTPResponse) -> str:
+    """What the server tells versions of the file apart by; "" if it does not."""
+    return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
 
 
 def _write(

@@ -265,6 +265,11 @@ class Embedder(Estimator):
                 if not done:
                     continue
                 if self.symmetric:
+                    if batch.ndim < 4:
+                        raise ModelError(
+                            f"{request.name} measures faces and sees no picture that could be "
+                            "mirrored: leave out symmetric."
+                        )
                     both = network.vectors(np.concatenate([batch, batch[:, :, ::-1]]))
                     vectors = both.reshape(2, len(batch), -1).mean(axis=0)
                 else:
@@ -362,7 +367,9 @@ def _chunks(
                 found.append(Failure(position, describe(image), str(error)))
         return found
 
-    numbered = enumerate(images)
+    # A generator may use one array for all its pictures.
+    kept = (image.copy() if isinstance(image, np.ndarray) else image for image in images)
+    numbered = enumerate(kept)
     chunk: list[_Readable] = []
     failures: list[Failure] = []
     size = 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ferembed import __version__
+from ferembed.errors import DataError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.pipeline import Pipeline, Prediction
 from ferembed.readings import Reading
@@ -27,17 +28,26 @@ class Journal:
     """
 
     def __init__(self, output: Path, pipeline: Pipeline, *settings: str | None) -> None:
+        if output.is_dir():
+            raise DataError(f"{output} is a folder. Give the name of a file for the readings.")
         self.path = output.with_name(f"{output.name}.part")
         import joblib
 
         recipe = FaceRecipe.of(pipeline.detector).facts()
         model = joblib.hash((pipeline.head_, pipeline.recipe_.fingerprint))
+        roundings = [request.rounding for request in pipeline.embedder.requests]
         self._known: dict[str, dict[str, Any]] = {}
-        head = json.dumps([__version__, model, recipe, *settings])
+        self._stamps: dict[str, list[int]] = {}  # of those that are being read
+        head = json.dumps([__version__, model, roundings, recipe, *settings])
         try:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             lines = []
+        if lines and not lines[0].startswith('["'):
+            raise DataError(
+                f"{self.path} is there and is none of ferembed's. Move it away, or give the output "
+                "another name."
+            )
         if lines[:1] == [head]:
             for line in lines[1:]:
                 try:
@@ -53,23 +63,33 @@ class Journal:
         return len(self._known)
 
     def known(self, photo: str | ZipMember) -> Reading | None:
-        """What was read of the photo, if it has not changed since."""
-        entry = self._known.get(os.path.abspath(str(photo)), {})
-        try:
-            if entry["stamp"] != _stamp(photo) or not entry["stamp"]:
-                return None
-            return Reading(
-                str(photo), tuple(_prediction(fields) for fields in entry["predictions"])
-            )
-        except (KeyError, TypeError, ValueError):  # nothing is known, or somebody has edited it
-            return None
+        """What was read of the photo, if it has not changed since.
 
-    def add(self, photo: str | ZipMember, reading: Reading) -> None:
-        """Keep what was read of the photo."""
+        It is asked before the photo is read: what `add` is told later is of the file as it is now.
+        """
+        name = os.path.abspath(str(photo))
+        entry, stamp = self._known.get(name, {}), _stamp(photo)
+        try:
+            if stamp and entry["stamp"] == stamp:
+                return Reading(
+                    str(photo), tuple(_prediction(fields) for fields in entry["predictions"])
+                )
+        except (KeyError, TypeError, ValueError):  # nothing is known, or somebody has edited it
+            pass
+        self._stamps[name] = stamp
+        return None
+
+    def drawn(self, photo: str | ZipMember) -> str | None:
+        """The name of the drawn copy of a photo that is known."""
+        return self._known.get(os.path.abspath(str(photo)), {}).get("drawn")
+
+    def add(self, photo: str | ZipMember, reading: Reading, drawn: str | None = None) -> None:
+        """Keep what was read of the photo, and the name of its drawn copy."""
         if self._file is None:
             self._file = self._start()
         predictions = [asdict(prediction) for prediction in reading.predictions]
-        entry = {"photo": os.path.abspath(str(photo)), "stamp": _stamp(photo)}
+        name = os.path.abspath(str(photo))
+        entry = {"photo": name, "stamp": self._stamps.pop(name, []), "drawn": drawn}
         self._file.write(json.dumps({**entry, "predictions": predictions}) + "\n")
         self._file.flush()
 

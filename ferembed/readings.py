@@ -68,6 +68,10 @@ def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[s
     is the folder for drawn copies: what lies there is passed over, and no photo may.
     """
     found: dict[str, None] = {}
+
+    def unreadable(error: OSError) -> None:
+        found[error.filename] = None  # a folder, which is told like a photo that cannot be read
+
     ours = drawn and os.path.realpath(drawn)
     for pattern in patterns:
         if os.path.isdir(pattern):
@@ -75,7 +79,7 @@ def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[s
                 raise DataError(
                     f"Drawn copies would lie among the photos in {pattern}. Choose another folder."
                 )
-            for folder, subfolders, names in os.walk(pattern, onerror=_raise):
+            for folder, subfolders, names in os.walk(pattern, onerror=unreadable):
                 subfolders[:] = sorted(
                     name
                     for name in subfolders
@@ -98,10 +102,6 @@ def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[s
     return list(found)
 
 
-def _raise(error: OSError) -> None:
-    raise DataError(f"The folder {error.filename} cannot be read: {error.strerror}.")
-
-
 def read_photos(
     pipeline: Pipeline,
     photos: Iterable[str | ZipMember],
@@ -117,19 +117,22 @@ def read_photos(
     import PIL.Image
 
     taken: set[str] = set()
+    name = None
     for photo, reading, image, found in _found(pipeline, photos, journal):
         if reading is None:
             predictions = pipeline.read([crop for _, crop in found], [face for face, _ in found])
             reading = Reading(str(photo), tuple(predictions))
         if annotated is not None:
             # Those that fail have a name, too: the others keep theirs when it can be read later.
-            copy = annotated / f"{free_name(Path(str(photo)).stem, taken)}.png"
-            if not reading.error and (image is not None or not copy.exists()):
+            name = f"{free_name(Path(str(photo)).stem, taken)}.png"
+            copy = annotated / name
+            known = journal is not None and journal.drawn(photo) == name and copy.exists()
+            if not reading.error and (image is not None or not known):
                 shown = load_image(photo, pipeline.max_pixels) if image is None else image
                 drawn = annotate(shown, reading.predictions, language)
                 save_picture(PIL.Image.fromarray(drawn), copy)
         if journal is not None and image is not None:
-            journal.add(photo, reading)
+            journal.add(photo, reading, name)
         yield reading
 
 

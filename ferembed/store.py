@@ -206,14 +206,14 @@ class EmbeddingStore:
         if not self._exists():
             return 0
         with self._connection() as db:
-            chosen = [
-                id
-                for id, name, used in db.execute("SELECT id, fingerprint, used FROM recipes")
-                if (fingerprint is None or name.startswith(fingerprint))
-                and (unused_since is None or used < unused_since)
-            ]
             removed = 0
             with self._writing(db):
+                chosen = [
+                    id
+                    for id, name, used in db.execute("SELECT id, fingerprint, used FROM recipes")
+                    if (fingerprint is None or name.startswith(fingerprint))
+                    and (unused_since is None or used < unused_since)
+                ]
                 for id in chosen:
                     removed += db.execute("DELETE FROM vectors WHERE recipe = ?", (id,)).rowcount
                     db.execute("DELETE FROM recipes WHERE id = ?", (id,))
@@ -232,16 +232,14 @@ class EmbeddingStore:
             return found, 0
         damaged = 0
         with self._connection() as db:
-            id = self._recipe_id(db, recipe)
-            if id is None:
-                return found, 0
             for start in range(0, len(keys), _LOOKUP):
                 some = keys[start : start + _LOOKUP]
                 marks = ",".join("?" * len(some))
                 rows = db.execute(
                     "SELECT key, checksum, vector FROM vectors"
-                    f" WHERE recipe = ? AND key IN ({marks})",
-                    (id, *some),
+                    f" WHERE key IN ({marks}) AND recipe ="
+                    " (SELECT id FROM recipes WHERE fingerprint = ?)",
+                    (*some, recipe.fingerprint),
                 )
                 for key, checksum, vector in rows:
                     if _checksum(key, vector) == checksum and len(vector) == 4 * recipe.dim:
@@ -258,7 +256,9 @@ class EmbeddingStore:
                 " ON CONFLICT (fingerprint) DO UPDATE SET used = excluded.used",
                 (recipe.fingerprint, recipe.facts, recipe.dim, time.time()),
             )
-            id = self._recipe_id(db, recipe)
+            (id,) = db.execute(
+                "SELECT id FROM recipes WHERE fingerprint = ?", (recipe.fingerprint,)
+            ).fetchone()
             db.executemany(
                 "INSERT OR REPLACE INTO vectors (recipe, key, checksum, vector)"
                 " VALUES (?, ?, ?, ?)",
@@ -274,13 +274,6 @@ class EmbeddingStore:
                 "UPDATE recipes SET hits = hits + ?, used = ? WHERE fingerprint = ?",
                 (hits, time.time(), recipe.fingerprint),
             )
-
-    @staticmethod
-    def _recipe_id(db: sqlite3.Connection, recipe: Recipe) -> int | None:
-        row = db.execute(
-            "SELECT id FROM recipes WHERE fingerprint = ?", (recipe.fingerprint,)
-        ).fetchone()
-        return row[0] if row else None
 
     @contextmanager
     def _connection(self, dim: int = 0) -> Iterator[sqlite3.Connection]:

@@ -69,3 +69,14 @@ def run_python(code: str, *arguments: str, **environment: str) -> subprocess.Com
         timeout=300,
         env={**os.environ, **environment},
     )
+
+
+def too_deep(folder: Path) -> None:
+    """Folders within folders, until their path is longer than the system takes."""
+    name, place = "d" * 200, os.open(folder, os.O_RDONLY)
+    for _ in range(22):
+        os.mkdir(name, dir_fd=place)
+        inner = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)

@@ -130,6 +130,37 @@ def test_another_data_set_does_not_go_on_from_it(tmp_path: Path, parts: Dataset)
         datasets.write(parts, tmp_path / "out")
 
 
+@pytest.mark.parametrize("out", ["out", "out.csv"])
+def test_arrays_of_equal_names_are_not_taken_for_one_another(tmp_path: Path, out: str) -> None:
+    def given(tone: int) -> Dataset:
+        array = np.full((48, 48), tone, np.uint8)
+        return Dataset.of([array, array, str(tmp_path / "late.png")], ["happy", "sad", "sad"])
+
+    with pytest.raises(ImageError, match=r"late.png"):
+        datasets.write(given(10), tmp_path / out)
+    (tmp_path / "late.png").write_bytes(png(10))
+    with pytest.raises(DataError, match="holds another data set, half written"):
+        datasets.write(given(200), tmp_path / out)
+    datasets.write(given(10), tmp_path / out)
+    back = datasets.open(tmp_path / out)
+    assert [value(image) for image in back.images] == [10] * 3
+
+
+def test_a_path_is_copied_under_its_own_ending(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(png(90))  # as many are called
+    datasets.write(Dataset.of([photo, photo], ["happy", "sad"]), tmp_path / "out")
+    written = tmp_path / "out" / "happy" / "a.jpg"
+    assert written.read_bytes() == photo.read_bytes()
+
+
+def test_a_csv_keeps_what_is_in_no_split(tmp_path: Path) -> None:
+    faces = np.zeros((4, 48, 48), np.uint8)
+    given = Dataset.of(faces, ["happy"] * 4, ["train", "unsplit", "validation", "test"])
+    datasets.write(given, tmp_path / "faces.csv")
+    assert datasets.open(tmp_path / "faces.csv").splits.tolist() == given.splits.tolist()
+
+
 def test_a_killed_call_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
     rows = [fer_row(number % 7, number % 256) for number in range(1500)]
     path = write_fer(tmp_path / "fer2013.csv", rows)

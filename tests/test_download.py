@@ -31,6 +31,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.knows_ranges = self.says_length = True
         self.breaks_after = self.status = None
         self.pause = 0.0
+        self.changes_at = None  # the request before which another version comes
         self.ranges = []  # one for each request
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -44,6 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         asked = self.headers["Range"]
         server.ranges.append(asked)
+        if len(server.ranges) == server.changes_at:
+            server.content, server.etag = server.content[::-1], '"two"'
         if server.status:
             return self.send_error(server.status)
         start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and server.knows_ranges else 0
@@ -183,6 +186,17 @@ def test_halves_of_two_versions_are_not_joined(server, folder):
     server.content, server.etag, server.breaks_after = CONTENT[::-1], '"two"', None
     assert unknown.fetch().read_bytes() == CONTENT[::-1]
     assert names(folder) == ["numbers.bin", "numbers.bin.sha256"]
+
+
+def test_a_version_that_comes_between_two_requests_is_not_joined_either(server, folder):
+    unknown = published(server, sha256="")
+    server.breaks_after = 1_000_000
+    with pytest.raises(WeightsError, match="broke off"):
+        unknown.fetch()
+    server.breaks_after, server.changes_at = None, 3
+    with pytest.raises(WeightsError, match="has changed just now: start again"):
+        unknown.fetch()
+    assert unknown.fetch().read_bytes() == CONTENT[::-1]
 
 
 def test_a_file_of_another_content_is_deleted(server, folder):

@@ -515,3 +515,21 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 def test_a_forked_process_computes_too():
     assert run_python(FORKED).returncode == 0
+
+
+def test_a_generator_may_use_one_array_for_all_its_pictures(store, faces):
+    def one_after_the_other():
+        held = np.empty((48, 48), np.uint8)
+        for face in faces:
+            held[:] = face
+            yield held
+
+    embedder = Embedder("cnn-a", weights="random", store=store)
+    apart = Embedder("cnn-a", weights="random", store="none").transform(faces)
+    assert np.array_equal(embedder.transform(one_after_the_other()), apart)
+    assert np.array_equal(embedder.transform(faces), apart)
+
+
+def test_what_measures_faces_cannot_be_mirrored(faces):
+    with pytest.raises(ModelError, match="regions measures faces and sees no picture"):
+        Embedder("regions", weights="random", symmetric=True, store="none").transform(faces[:1])

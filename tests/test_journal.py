@@ -14,7 +14,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ferembed import Pipeline
+from ferembed import Pipeline, load_image
+from ferembed.backbones import LoadRequest
+from ferembed.errors import DataError
 from ferembed.journal import Journal, keeping
 from ferembed.readings import find_photos, read_photos
 
@@ -113,6 +115,46 @@ def test_drawn_copies_keep_their_names_and_are_drawn_again(pipeline, photos, tmp
     assert go() == ["b-1.png", "b.png"]
 
 
+def test_a_drawn_copy_of_another_photo_is_not_taken_for_its_own(pipeline, photos, tmp_path):
+    same = [tmp_path / folder / "x.png" for folder in ("a", "b")]
+    for path, tone in zip(same, (40, 200), strict=True):
+        path.parent.mkdir()
+        PIL.Image.new("L", (60, 60), tone).save(path)
+    drawn = tmp_path / "drawn"
+
+    def go(*names):
+        with suppress(InterruptedError), keeping(str(tmp_path / "x.csv"), pipeline) as journal:
+            for _ in read_photos(pipeline, list(map(str, names)), drawn, "en", journal):
+                pass
+            raise InterruptedError
+        return {path.name: load_image(path)[0, 0, 0] for path in drawn.iterdir()}
+
+    assert go(*same) == {"x.png": 40, "x-1.png": 200}
+    assert go(same[1])["x.png"] == 200
+
+
+def test_a_photo_that_changes_while_it_is_read_is_read_again(pipeline, photos, tmp_path):
+    output, photo = tmp_path / "faces.csv", photos[3]
+
+    class Meanwhile:
+        def __getattr__(self, name):
+            return getattr(pipeline, name)
+
+        def read(self, crops, faces):
+            os.utime(photo, (1, 1))
+            return pipeline.read(crops, faces)
+
+    read(Meanwhile(), [photo], output, stop_after=1)
+    assert read(pipeline, [photo], output)[1] == 0
+
+
+def test_a_run_of_another_engine_starts_anew(pipeline, photos, tmp_path, monkeypatch):
+    output = tmp_path / "faces.csv"
+    read(pipeline, photos, output, stop_after=3)
+    monkeypatch.setattr(LoadRequest, "rounding", "bf16")
+    assert read(pipeline, photos, output, stop_after=1)[1] == 0
+
+
 @pytest.mark.parametrize("change", ["detector", "language", "head"])
 def test_a_run_of_other_settings_starts_anew(pipeline, photos, tmp_path, faces, labels, change):
     output = tmp_path / "faces.csv"
@@ -138,8 +180,10 @@ def test_half_a_line_costs_one_photo(pipeline, photos, tmp_path):
     assert read(pipeline, photos, output)[1] == 4
     part.write_text("\n".join([head, json.dumps({"photo": photos[0]}), "[]", "7"]))
     assert read(pipeline, photos, output, stop_after=1)[1] == 0
-    part.write_bytes(os.urandom(300))
-    assert len(Journal(output, pipeline)) == 0
+    part.write_bytes(b"{}" + os.urandom(300))  # of somebody else, as far as one can tell
+    with pytest.raises(DataError, match="faces.csv.part is there and is none of ferembed's"):
+        Journal(output, pipeline)
+    part.unlink()
     assert read(pipeline, photos, output)[0][:4] == whole
 
 

@@ -16,6 +16,7 @@ from ferembed.faces import Face
 from ferembed.images import load_image
 from ferembed.pipeline import Prediction
 from ferembed.readings import Reading, find_photos, read_photos, writing
+from tests.conftest import too_deep
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +177,11 @@ def test_drawn_copies_of_photos_of_one_name_do_not_replace_each_other(folder, pi
     assert len(drawn) == 2
     assert (load_image(drawn[0]) != load_image(portrait)).any()
     assert np.array_equal(load_image(drawn[0]), load_image(drawn[1]))
+
+
+def test_a_folder_that_cannot_be_read_costs_itself_alone(pipeline, portrait, tmp_path):
+    shutil.copy(portrait, tmp_path / "a.jpg")
+    too_deep(tmp_path)
+    first, second = read_photos(pipeline, find_photos([str(tmp_path)]))
+    assert len(first.predictions) == 1
+    assert "File name too long" in second.error

@@ -311,3 +311,22 @@ def test_a_vector_takes_little_more_room_than_its_numbers(tmp_path, dim):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
     assert store.path.stat().st_size < 1.45 * 1000 * (4 * dim + 100)
+
+
+def test_a_recipe_that_takes_the_number_of_a_pruned_one_lends_it_no_vectors(tmp_path, monkeypatch):
+    monkeypatch.setattr("ferembed.store._LOOKUP", 1)
+    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    fetch(store, [1, 2])
+    other = EmbeddingStore(store.path)
+
+    class Meanwhile(list):
+        """Keys of which the second is looked up after another process has pruned and filled."""
+
+        def __getitem__(self, part):
+            if part.start == 1:
+                other.prune()
+                other.fetch(OTHER, keys(1, 2), lambda _: [([0, 1], np.ones((2, 8), np.float32))])
+            return super().__getitem__(part)
+
+    found, damaged = store._lookup(RECIPE, Meanwhile(keys(1, 2)))
+    assert (list(found), damaged) == (keys(1), 0)

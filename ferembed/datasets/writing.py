@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.datasets.archive import ZipMember
-from ferembed.datasets.dataset import Dataset, Progress, tell
+from ferembed.datasets.cropping import Crop
+from ferembed.datasets.dataset import ChangedImage, Dataset, Progress, tell
 from ferembed.datasets.listing import PROVENANCE, provenance_of
 from ferembed.datasets.naming import UNSPLIT
 from ferembed.errors import DataError, ImageError
 from ferembed.files import LOCK, alone_in
-from ferembed.images import EXTENSIONS, Source, load_image
+from ferembed.images import EXTENSIONS, LazyPicture, Source, load_image, open_source
 from ferembed.labels import EXPRESSIONS
 
 _USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
@@ -94,10 +95,23 @@ def _plan(dataset: Dataset, size: int) -> str:
     """A digest of what will be written, by which a later call knows its own work."""
     plan = hashlib.blake2b(digest_size=16)
     plan.update(json.dumps([list(dataset.provenance), dataset.classes, size]).encode())
-    for index in range(len(dataset)):
-        plan.update(dataset.images.name(index).encode("utf-8", "surrogateescape") + b"\n")
+    for index, (source, _, _) in enumerate(dataset):
+        name = dataset.images.name(index).encode("utf-8", "surrogateescape")
+        plan.update(name + b"\n" + _mark(source))
     plan.update(dataset.label_codes.tobytes() + dataset.split_codes.tobytes())
     return plan.hexdigest()
+
+
+def _mark(source: Source) -> bytes:
+    """What tells a picture that has no file from others: it has no name of its own either."""
+    if isinstance(source, (ChangedImage, Crop)):
+        return _mark(source.source)
+    if isinstance(source, (str, Path, ZipMember, LazyPicture)):
+        return b""
+    try:
+        return open_source(source).digest()
+    except ImageError:  # which is told when it is written
+        return b""
 
 
 def _begin(part: Path, plan: str, out: Path) -> None:
@@ -131,7 +145,7 @@ def _targets(dataset: Dataset, part: Path) -> Iterator[tuple[Path, Source]]:
     taken: set[str] = set()
     for index, (source, label, split) in enumerate(dataset):
         folder = part / label if split == UNSPLIT else part / split / label
-        is_file = isinstance(source, (str, ZipMember))
+        is_file = isinstance(source, (str, Path, ZipMember))
         name = dataset.images.name(index)
         name = name if is_file else _MADE.sub("", name)
         stem, ending = os.path.splitext(name.rpartition("/")[2])
@@ -174,7 +188,7 @@ def _write_rows(dataset: Dataset, path: Path, size: int, progress: Progress | No
             if index + 1 > done - 1 or not done:
                 pixels = " ".join(map(str, _gray(source, size).ravel().tolist()))
                 row = f"{EXPRESSIONS.index(label)},{pixels}"
-                row += f",{_USAGE.get(usage, 'Training')}" if split else ""
+                row += f",{_USAGE.get(usage, '')}" if split else ""
                 file.write(row.encode() + b"\n")
             tell(progress, index, len(dataset))
 
