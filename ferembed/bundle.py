@@ -127,7 +127,7 @@ def _write_head(head: Any, folder: Path) -> None:
             settings = ""
         if settings and json.loads(settings) == head.get_params():
             with (folder / ARRAYS).open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, settings=settings, **arrays)
+                np.savez_compressed(file, settings=settings, **arrays)
             return
     import skops.io
 

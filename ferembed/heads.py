@@ -117,6 +117,8 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _gamma(self, X: Matrix) -> float:
         """As scikit-learn's SVC means it."""
         if isinstance(self.gamma, str):
+            if self.gamma not in ("scale", "auto"):
+                raise ValueError(f"gamma is {self.gamma!r}; it is a number, 'scale' or 'auto'.")
             spread = X.var(dtype=np.float64) if self.gamma == "scale" else 1.0
             return 1 / (X.shape[1] * spread) if spread else 1.0
         return self.gamma
@@ -358,7 +360,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         center = extended[:n, :d].mean(axis=0)
         extended[:n, :d] -= center
         extended[:n, d] = squared_lengths(extended[:n, :d])
-        extended[n:, d] = np.inf
+        extended[n:, d] = np.finfo(np.float32).max  # infinity times nothing is no number
         return center, extended
 
     def __getstate__(self) -> dict[str, Any]:

@@ -124,14 +124,14 @@ class Pipeline(Classifier):
                 f"{len(labels)} images have {len(found)} different labels {found.tolist()}. "
                 "Give images of two expressions or more."
             )
-        self.head_ = _new_head(self.head).fit(embedded.vectors, labels)
-        neighbors = getattr(self.head_, "n_neighbors", 1)
+        head = _new_head(self.head).fit(embedded.vectors, labels)
+        neighbors = getattr(head, "n_neighbors", 1)
         if isinstance(neighbors, int) and neighbors > len(labels):
             raise LabelError(
                 f"The head asks {neighbors} neighbours and has {len(labels)} faces. "
                 "Give more faces, or set head__n_neighbors to fewer."
             )
-        self.classes_ = self.head_.classes_
+        self.head_, self.classes_ = head, head.classes_
         self.recipe_ = embedder.recipe
         self.computed_, self.from_store_ = embedded.computed, embedded.hits
         self.failures_ = embedded.failures
@@ -179,10 +179,11 @@ class Pipeline(Classifier):
         if recipe.fingerprint != self.recipe_.fingerprint:
             here, there = json.loads(recipe.facts), json.loads(self.recipe_.facts)
             odd = sorted(k for k in here.keys() | there if here.get(k) != there.get(k))
+            changed = "; ".join(f"{k} was {there.get(k)!r}, here {here.get(k)!r}" for k in odd)
             raise ModelError(
                 "The head was fitted on other vectors than are made here: "
-                + "; ".join(f"{k} was {there.get(k)!r}, here {here.get(k)!r}" for k in odd)
-                + ". Fit it again, or load it with the version of ferembed that saved it."
+                f"{changed or 'their fingerprint is another'}. Fit it again, or load it with the "
+                "version of ferembed that saved it."
             )
         return embedder
 
@@ -230,6 +231,7 @@ class Pipeline(Classifier):
         """Write a folder that a person can read, or a zip of it if the name ends in .ferembed."""
         recipe = self._checked_embedder().recipe
         facts = {name: getattr(self, name) for name in _SAVED}
+        facts |= {name: bool(facts[name]) for name in ("normalize", "symmetric")}
         facts["detector"] = FaceRecipe.of(self.detector).facts()
         facts["preprocess"] = _each(self.preprocess, Preprocess.facts)
         facts["weights"] = _each(self.weights, os.fspath)
@@ -261,7 +263,7 @@ class Pipeline(Classifier):
         saved = bundle.read(path, trusted)
         facts = saved.pipeline
         try:
-            facts["preprocess"] = _each(facts["preprocess"], lambda one: Preprocess(**one))
+            facts["preprocess"] = _preprocess(facts["preprocess"], facts["backbone"])
             facts["detector"] = FaceRecipe(**facts["detector"])
             pipeline = cls.of(saved.head, **{**facts, **settings})
         except (TypeError, ValueError) as error:
@@ -303,6 +305,15 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     if is_list(value):
         return [_each(one, change) for one in value]
     return None if value is None else change(value)
+
+
+def _preprocess(saved: Any, backbone: OneOrList[str]) -> Any:
+    """The recipe of these facts, of the kind that the backbone has, or the list of them."""
+    if is_list(saved):
+        names = backbone if is_list(backbone) else [backbone] * len(saved)
+        return [_preprocess(*pair) for pair in zip(saved, names, strict=True)]
+    first = backbone if isinstance(backbone, str) else backbone[0]
+    return saved and type(BACKBONES[first].preprocess)(**saved)
 
 
 def _checked_labels(labels: Any) -> NDArray[Any]:

@@ -97,14 +97,15 @@ class Preprocess:
 
         if self.color == "gray":
             face = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), np.uint8)
-        face = self._resize(face)
+        face = self.resized(face)
         if self.equalize != "none":
             face = self._equalize(face)
         if self.color == "bgr":
             face = face[:, :, ::-1]
         return face.reshape(self.size, self.size, self.channels)
 
-    def _resize(self, face: Image) -> Image:
+    def resized(self, face: Image) -> Image:
+        """(size, size) of a face, gray or in colour."""
         import cv2
 
         height, width = face.shape[:2]

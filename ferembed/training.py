@@ -33,6 +33,7 @@ from ferembed.softmax import Softmax
 Faces = NDArray[np.uint8]  # (n, height, width) gray or (n, height, width, 3) RGB
 Shares = NDArray[np.float32]  # (n, classes): how far a face is of each class
 _AVERAGE_EVERY = 8  # steps
+_SEEDS = 2**32  # those that NumPy and Keras take
 # Of a recipe's numbers: at least the one, less than the other.
 _BOUNDS: tuple[tuple[str, type | tuple[type, ...], float, float], ...] = (
     *((name, int, 1, np.inf) for name in ("epochs", "batch_size")),
@@ -271,10 +272,7 @@ def _faces_and_targets(
     """Each picture decoded once, no larger than the network takes it, and its class shares."""
     from tqdm import tqdm
 
-    def resized(face: Faces) -> Faces:
-        return np.asarray(cv2.resize(face, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
-
-    size, gray = preprocess.size, preprocess.color == "gray"
+    gray = preprocess.color == "gray"
     faces, kept, earlier = [], [], len(failures)
     sources = enumerate(data.images)
     for i, source in tqdm(sources, "reading", len(data), disable=None if verbose else True):
@@ -285,10 +283,10 @@ def _faces_and_targets(
             continue
         if gray:
             face = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), np.uint8)
-        faces.append(resized(face) if max(face.shape[:2]) > size else face)
+        faces.append(preprocess.resized(face) if max(face.shape[:2]) > preprocess.size else face)
         kept.append(i)
     if len({face.shape for face in faces}) > 1:
-        faces = [resized(face) for face in faces]
+        faces = [preprocess.resized(face) for face in faces]
     if not faces:
         raise TrainingError("None of the pictures can be read: " + failures[earlier].reason)
     return np.stack(faces), data.targets[kept]
@@ -385,7 +383,7 @@ def train(
     _check(training, validation, recipe)
     folder.mkdir(parents=True, exist_ok=True)
     facts = {**(facts or {}), "faces": _digest([*training, *validation])}
-    keras.utils.set_random_seed(recipe.seed)
+    keras.utils.set_random_seed(recipe.seed % _SEEDS)
     try:
         keras.config.set_dtype_policy(recipe.dtype)
     except (TypeError, ValueError) as error:
@@ -413,7 +411,7 @@ def train(
         while not recipe.ends_after(accuracies):
             epoch, rate = len(accuracies), recipe.rate_after(accuracies)
             started = time.perf_counter()
-            keras.utils.set_random_seed(recipe.seed * 10_000 + epoch)
+            keras.utils.set_random_seed((recipe.seed * 10_000 + epoch) % _SEEDS)
             optimizer.learning_rate.assign(rate)
             sums = {"loss": 0.0, "accuracy": 0.0}
             for step, batch in enumerate(batches.of(epoch)):

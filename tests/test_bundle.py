@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -14,7 +15,7 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FunctionTransformer
 
-from ferembed import Pipeline
+from ferembed import BACKBONES, Pipeline
 from ferembed.bundle import ARRAYS, HEAD, MANIFEST, shipped
 from ferembed.errors import FerembedError, ModelError, UnknownName, UntrustedModel
 from ferembed.faces import FaceRecipe
@@ -182,6 +183,23 @@ def test_damaged_arrays_of_a_head_are_refused(tmp_path, faces, labels):
         with pytest.raises(ModelError, match=message):
             Pipeline.load(tmp_path / "model")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_settings_that_only_count_as_true_are_saved_as_such(tmp_path, faces, labels):
+    made = fitted(faces, labels, normalize=1, symmetric=np.True_)
+    made.save(tmp_path / "model")
+    loaded = Pipeline.load(tmp_path / "model", store="memory")
+    assert (loaded.normalize, loaded.symmetric) == (True, True)
+    assert np.array_equal(loaded.predict_proba(faces), made.predict_proba(faces))
+
+
+def test_a_preprocessing_of_its_own_kind_is_loaded_as_one(tmp_path, faces, labels):
+    ours = replace(BACKBONES["regions"].preprocess, equalize="clahe")
+    made = Pipeline("regions", "softmax", weights="random", preprocess=ours, store="memory")
+    made.fit(faces[:6], labels[:6]).save(tmp_path / "model")
+    loaded = Pipeline.load(tmp_path / "model", store="memory")
+    assert loaded.preprocess == ours
+    assert np.array_equal(loaded.predict_proba(faces[:6]), made.predict_proba(faces[:6]))
 
 
 def test_a_person_can_read_what_was_saved(saved):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.svm import LinearSVC
@@ -257,6 +258,19 @@ def test_labels_of_odd_kinds_are_refused_before_any_work(odd, tmp_path, faces):
 def test_too_few_faces_for_the_neighbours_are_told_at_fit(faces, labels):
     with pytest.raises(LabelError, match="The head asks 30 neighbours and has 24 faces"):
         Pipeline("cnn-a", "knn", weights="random", store="memory").fit(faces, labels)
+
+
+def test_a_fit_that_fails_leaves_the_one_before(faces, labels):
+    made = Pipeline("cnn-a", "knn", weights="random", store="memory")
+    with pytest.raises(LabelError):
+        made.fit(faces, labels)
+    with pytest.raises(NotFittedError):
+        made.predict(faces)
+    made.set_params(head__n_neighbors=3).fit(faces, labels)
+    answers = made.predict(faces).tolist()
+    with pytest.raises(LabelError):
+        made.fit(faces[:2], ["no", "yes"])
+    assert made.predict(faces).tolist() == answers
 
 
 def test_a_detector_that_is_none_is_told_at_fit(faces, labels):

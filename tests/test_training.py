@@ -18,6 +18,7 @@ from ferembed.training import (
     Augmentation,
     Recipe,
     _Batches,
+    _faces_and_targets,
     _inputs,
     train,
     train_backbone,
@@ -352,3 +353,17 @@ def test_a_setting_that_is_none_is_refused_with_the_known_ones():
     with pytest.raises(TrainingError, match="epochs is 0"):
         Recipe(epochs=0)
     assert Recipe(augmentation={"rotation": 3}).augmentation == Augmentation(rotation=3)
+
+
+def test_pictures_of_several_sizes_are_seen_as_the_pipeline_sees_them(tmp_path):
+    rng = np.random.default_rng(3)
+    shapes = [(30, 30), (40, 100), (48, 48), (70, 60)]
+    pictures = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
+    gray = Preprocess("gray", 48)
+    faces, _ = _faces_and_targets(Dataset.of(pictures, ["happy"] * 4), gray, [], False)
+    assert np.array_equal(_inputs(gray, faces), gray(pictures))
+
+
+def test_any_seed_that_a_recipe_takes_can_be_used(faces, tmp_path):
+    run(faces, tmp_path, replace(QUICK, epochs=1, seed=2**40))
+    assert len(history(tmp_path)) == 1

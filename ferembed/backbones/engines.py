@@ -269,7 +269,7 @@ def _export(model: Any, layers: list[str], path: str, format: str) -> None:
 
 def save_weights(model: Any, path: Path, *, half: bool = True) -> None:
     """Write the arrays by name. Kernels are rounded to half precision, in the model too."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for variable in model.weights:
         value = np.asarray(variable.numpy(), np.float32)
         if half and value.ndim > 1:
@@ -277,7 +277,7 @@ def save_weights(model: Any, path: Path, *, half: bool = True) -> None:
             variable.assign(value.astype(np.float32))
         arrays[variable.path] = value
     with replacing(path) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)
 
 
 def load_weights(model: Any, path: Path, read: Read = read_weights) -> None:
