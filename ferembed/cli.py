@@ -7,6 +7,7 @@ import codecs
 import gc
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -47,14 +48,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ferembed: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        ended_early = _is_broken(sys.stderr)
+        for stream in (sys.stdout, sys.stderr) if ended_early else (sys.stdout,):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return FAILED if ended_early else 0
+    except MemoryError:
+        print("ferembed: not enough memory for that.", file=sys.stderr)
+        return FAILED
     except OSError as error:
         print(f"ferembed: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("ferembed: stopped; what was done and can be kept is kept.", file=sys.stderr)
         return STOPPED
+
+
+def _is_broken(stream: Any) -> bool:
+    """Whether nobody reads the stream any more."""
+    import select
+
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(found & select.POLLERR for _, found in poll.poll(0))
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
@@ -66,6 +83,8 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 def run() -> NoReturn:
     """The command `ferembed`: a process that ends when `main` is done."""
+    # So that what is half written goes, as by Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     code = main()
     gc.freeze()  # or Python looks for garbage in all that was imported before it exits: 0.1 s
     sys.exit(code)
@@ -142,6 +161,8 @@ def _loaded(options: argparse.Namespace) -> Pipeline:
 
 def _format(options: argparse.Namespace) -> str:
     suffix = os.path.splitext(options.output or "")[1].lower()
+    if suffix not in ("", ".csv", ".json", ".txt"):
+        raise FerembedError(f"{options.output} ends in {suffix}: give .json, .csv or .txt.")
     return "json" if options.json or suffix == ".json" else "csv" if suffix == ".csv" else "text"
 
 
@@ -234,6 +255,8 @@ def _embed(options: argparse.Namespace) -> int:
     from ferembed.files import refuse_to_replace, replacing
 
     embedder = Embedder(**_vector_settings(options))
+    if options.output and not options.output.lower().endswith(".npz"):
+        raise FerembedError(f"{options.output} would be an .npz. Give it a name that ends so.")
     images = _images(options)
     files = (image for image in images if isinstance(image, str))
     refuse_to_replace(chain(options.data, files), options.output)
@@ -535,7 +558,9 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _build(options: argparse.Namespace) -> int:
     from ferembed.audit import build
+    from ferembed.files import refuse_within
 
+    refuse_within(options.data, options.output)
     with _bar(options) as progress:
         data = build(
             [_opened(options, progress, path) for path in options.data],
@@ -591,7 +616,14 @@ def _bar(
 
 def _part(data: Dataset, wanted: str | None, usual: str) -> Dataset:
     """The split that is wanted, else the usual one, else all of a data set without splits."""
-    return data.split(wanted or ("unsplit" if data.mask("unsplit").all() else usual))
+    unsplit = data.mask("unsplit")
+    if not wanted and unsplit.any() and not unsplit.all():
+        print(
+            f"ferembed: left out: {unsplit.sum():,} pictures that are in no split; --split unsplit "
+            "takes those.",
+            file=sys.stderr,
+        )
+    return data.split(wanted or ("unsplit" if unsplit.all() else usual))
 
 
 def _models(options: argparse.Namespace) -> int:
@@ -746,12 +778,15 @@ def _backbones(options: argparse.Namespace) -> dict[str, Any]:
 _OF_VECTORS = ("normalize", "symmetric", "store", "engine")
 
 
+_AS_JSON = {"True": "true", "False": "false", "None": "null"}  # as Python writes them
+
+
 def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as head__C=10")
     try:
-        return name, json.loads(value)
+        return name, json.loads(_AS_JSON.get(value, value))
     except ValueError:
         return name, value
 
@@ -905,6 +940,8 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--engine",
             default="auto",
+            choices=("auto", "openvino", "openvino-bf16", "openvino-int8", "keras"),
+            metavar="ENGINE",
             help="auto, openvino, openvino-bf16, openvino-int8 (after: ferembed quantize) or keras",
         )
         add_store(added, store)
@@ -1067,7 +1104,7 @@ def _parser() -> argparse.ArgumentParser:
         "--refit", action="store_true", help="fit the chosen one on training and validation"
     )
     grid.add_argument("--test", action="store_true", help="score the chosen one on the test split")
-    grid.add_argument("--jobs", type=int, default=0, help="cells at once (as many as fit)")
+    grid.add_argument("--jobs", type=_whole, default=0, help="cells at once (as many as fit)")
     add_language(grid)
     add_engine(grid)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -37,13 +39,21 @@ def replacing(path: Path) -> Iterator[Path]:
         return
     if path.is_symlink():
         path = path.resolve()
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{os.getpid()}-{path.name[-40:]}")
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    unfinished = path.with_name(f".{writer}-{path.name[-40:]}")
     try:
         yield unfinished
         if path.is_file():
             shutil.copymode(path, unfinished)
         os.replace(unfinished, path)
+    except OSError as error:
+        full = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if full or error.filename in (unfinished, os.fspath(unfinished)):
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -82,6 +92,18 @@ def refuse_to_replace(
             raise DataError(
                 f"The output {name} would take the place of {os.fspath(path)}, which is to be "
                 "read. Give it another name."
+            )
+
+
+def refuse_within(inputs: Iterable[str | os.PathLike[str]], output: str) -> None:
+    """A DataError where an output would lie in a folder that is read, and be read the next time."""
+    place = os.path.realpath(output)
+    for path in inputs:
+        folder = os.path.realpath(path)
+        if os.path.isdir(folder) and os.path.commonpath([folder, place]) == folder:
+            raise DataError(
+                f"{output} would lie in {os.fspath(path)}, which is to be read. Give a place "
+                "beside it."
             )
 
 

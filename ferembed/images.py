@@ -60,8 +60,9 @@ Source: TypeAlias = (
 MAX_PIXELS = 100_000_000
 # fmt: off
 EXTENSIONS = frozenset({
-    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
-    ".tif", ".tiff", ".webp",
+    ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe",
+    ".jpeg", ".jpg", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".tga", ".tif",
+    ".tiff", ".webp",
 })
 _FORMATS = (
     "JPEG", "PNG", "GIF", "BMP", "PPM", "DIB", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "ICO",
@@ -127,9 +128,14 @@ def open_source(source: Source) -> Opened:
 
 def save_picture(picture: PIL.Image.Image, path: Path) -> None:
     """Write it whole or not at all, in the format that the ending names; as PNG where none does."""
+    import PIL.Image
+
+    PIL.Image.preinit()
+    format = PIL.Image.EXTENSION.get(path.suffix.lower())
+    if format not in PIL.Image.SAVE:
+        format = PIL.Image.registered_extensions().get(path.suffix.lower())
     with replacing(path) as unfinished:
-        known = path.suffix.lower() in EXTENSIONS
-        picture.save(unfinished, format=None if known else "PNG")
+        picture.save(unfinished, format=format if format in PIL.Image.SAVE else "PNG")
 
 
 def describe(source: Source) -> str:
@@ -342,6 +348,10 @@ def _from_array(pixels: NDArray[Any], name: str, max_pixels: int) -> Image:
 def _check_size(height: int, width: int, name: str, max_pixels: int) -> None:
     if height * width > max_pixels:
         raise ImageTooLarge(
-            f"{name} has {width} x {height} = {height * width / 1e6:.0f} million pixels; the limit "
-            f"is {max_pixels / 1e6:.0f} million. Shrink it, or raise max_pixels."
+            f"{name} has {width} x {height} = {_count(height * width)} pixels; the limit is "
+            f"{_count(max_pixels)}. Shrink it, or raise max_pixels."
         )
+
+
+def _count(pixels: int) -> str:
+    return f"{pixels / 1e6:.0f} million" if pixels >= 1e6 else f"{pixels:,}"

@@ -115,8 +115,10 @@ class Video:
 
     def _each(self, clock: Clock | None) -> Iterator[Frame]:
         index, seconds, yielded, start = -1, 0.0, 0.0, 0.0
-        while self._grab(index):
+        lost = 0
+        while (failed := self._grab(index)) is not None:
             index += 1
+            lost += failed
             seconds = self._seconds(index, seconds)
             if clock is not None:
                 if index == 0:
@@ -130,6 +132,8 @@ class Video:
             done, pixels = self._capture.retrieve()
             if done:
                 yield Frame(index, seconds, _rgb(pixels))
+            else:
+                lost += 1
         if index < 0:
             raise VideoError(
                 f"No frame of {self.name} can be decoded: it is damaged, or OpenCV does not know "
@@ -142,11 +146,17 @@ class Video:
                     f"{self.name} ends after {index + 1} of the {self.count} frames that it "
                     "announces: it is cut off or damaged."
                 )
+            if lost:
+                lost = max(lost, self.count - index - 1)
+                raise VideoError(
+                    f"{lost} of the {self.count} frames of {self.name} cannot be decoded: it is "
+                    "damaged."
+                )
 
-    def _grab(self, index: int) -> bool:
-        """Whether there is another frame; a damaged one in the middle is not the end."""
+    def _grab(self, index: int) -> int | None:
+        """How many damaged frames came before the next one; None at the end."""
         attempts = 5 if self.count and index + 1 < self.count else 1
-        return any(self._capture.grab() for _ in range(attempts))
+        return next((failed for failed in range(attempts) if self._capture.grab()), None)
 
     def _newest(self) -> Iterator[Frame]:
         """What a camera sees now: a thread reads it, and what nobody had time for is gone."""

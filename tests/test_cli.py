@@ -564,3 +564,105 @@ def test_200_mutated_and_foreign_files_are_each_accounted_for(run, model, portra
     for entry in entries:
         for face in entry["faces"]:
             assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_an_error_stream_that_nobody_reads_any_more_is_no_success(model, portrait, tmp_path):
+    import subprocess
+    import sys
+
+    command = (
+        f"({sys.executable} -m ferembed.cli predict {tmp_path}/no.jpg {portrait} --model {model} "
+        f"--output {tmp_path}/x.csv; echo $? > {tmp_path}/code) 2>&1 | true"
+    )
+    subprocess.run(["bash", "-c", command], capture_output=True, check=True)
+    assert ((tmp_path / "code").read_text() == "2\n") == (not (tmp_path / "x.csv").exists())
+
+
+def test_pictures_in_no_split_are_counted(run, faces, tmp_path):
+    for number, label in enumerate(["happy", "sad"] * 12):
+        folder = tmp_path / "mixed" / label
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"Training_{number}.png" if number < 14 else f"test_{number}.png"
+        PIL.Image.fromarray(faces[number]).save(folder / name)
+    code, out, err = run(
+        *("fit", tmp_path / "mixed", "--head", "softmax", "--backbone", "cnn-a"),
+        *("--weights", "random", "--output", tmp_path / "mine"),
+    )
+    assert (code, "fitted on 14 faces" in out) == (0, True)
+    assert err == (
+        "ferembed: left out: 10 pictures that are in no split; --split unsplit takes those.\n"
+    )
+
+
+def test_a_file_of_somebody_else_beside_the_output_is_spared(run, model, portrait, tmp_path):
+    (tmp_path / "x.csv.part").write_text("precious")
+    arguments = "predict", portrait, "--model", model, "--output"
+    code, _, err = run(*arguments, tmp_path / "x.csv")
+    assert (code, "is there and is none of ferembed's. Move it away" in err) == (2, True)
+    assert (tmp_path / "x.csv.part").read_text() == "precious"
+
+
+@pytest.mark.parametrize("output", [".", "/", ""])
+def test_an_output_that_is_a_folder_is_told(run, model, portrait, tmp_path, monkeypatch, output):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("predict", portrait, "--model", model, "--output", output)
+    assert (code, "is a folder. Give the name of a file for the readings." in err) == (2, True)
+
+
+def test_outputs_of_unknown_endings_are_refused_before_the_work(run, model, portrait, tmp_path):
+    code, _, err = run("predict", portrait, "--model", model, "--output", tmp_path / "x.parquet")
+    assert (code, "x.parquet ends in .parquet: give .json, .csv or .txt." in err) == (2, True)
+    code, _, err = run("embed", portrait, "--output", tmp_path / "x.txt")
+    assert (code, "would be an .npz. Give it a name that ends so." in err) == (2, True)
+    (tmp_path / "x.npz").mkdir()
+    code, _, err = run(
+        *("embed", portrait, "--output", tmp_path / "x.npz"),
+        *("--backbone", "cnn-a", "--weights", "random"),
+    )
+    assert (code, err) == (2, f"ferembed: {tmp_path / 'x.npz'}: Is a directory\n")
+
+
+def test_a_data_set_is_not_built_into_itself(run, class_folders):
+    code, _, err = run("data", "build", class_folders, "--clean", "-o", f"{class_folders}/clean")
+    assert (code, "which is to be read. Give a place beside it." in err) == (2, True)
+    assert "clean" not in os.listdir(class_folders)
+
+
+def test_settings_are_taken_as_python_writes_them(run, class_folders, tmp_path):
+    options = "--head", "forest", "--backbone", "cnn-a", "--weights", "random"
+    for number, setting in enumerate(["normalize=True", "head__bootstrap=False"]):
+        output = tmp_path / f"mine{number}"
+        code, _, _ = run("fit", class_folders, *options, "--set", setting, "--output", output)
+        assert code == 1  # the letter
+        name, _, value = setting.rpartition("__")[2].partition("=")
+        loaded = Pipeline.load(output)
+        assert str({**loaded.get_params(), **loaded.head_.get_params()}[name]) == value
+
+
+def test_what_is_no_choice_is_refused_whatever_the_store_knows(run, class_folders, tmp_path):
+    run("embed", class_folders, "--backbone", "cnn-a", "--weights", "random")
+    with pytest.raises(SystemExit):
+        run("embed", class_folders, "--engine", "nope")
+    code, _, err = run("data", "describe", class_folders, "--column", "foo=image")
+    assert (code, "No meaning of a column is called 'foo'" in err) == (2, True)
+    options = "--backbone", "cnn-a", "--weights", "random", "--set", "head__gamma=foo"
+    code, _, err = run("fit", class_folders, *options, "--output", tmp_path / "mine")
+    assert (code, "gamma is 'foo'; it is a number, 'scale' or 'auto'." in err) == (2, True)
+
+
+def test_a_signal_to_end_leaves_nothing_half_written(model, portrait, tmp_path):
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    photos = [str(portrait)] * 1 + [shutil.copy(portrait, tmp_path / f"{i}.jpg") for i in range(99)]
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-m", "ferembed.cli", "predict", *photos, "--model", model]
+    process = subprocess.Popen([*command, "--quiet", "--output", str(tmp_path / "out" / "x.csv")])
+    while len(os.listdir(tmp_path / "out")) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert os.listdir(tmp_path / "out") == ["x.csv.part"]

@@ -83,5 +83,6 @@ def test_the_commands_crop_photos_with_the_model_s_own_recipe(photos, tmp_path, 
     assert Pipeline.load(model).detector == FaceRecipe.of("haar-512")
     assert main(["evaluate", model, str(photos), "--crop", "--json", "--quiet"]) == 0
     assert '"count": 2' in capsys.readouterr().out
-    assert main(["data", "build", str(photos), "--crop", "--output", str(tmp_path / "x")]) == 0
-    assert len(datasets.open(tmp_path / "x")) == 2
+    made = f"{tmp_path}-x"
+    assert main(["data", "build", str(photos), "--crop", "--output", made]) == 0
+    assert len(datasets.open(made)) == 2

@@ -441,7 +441,8 @@ def test_several_label_files_are_a_choice(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         datasets.open(path.parent)
     assert str(error.value) == (
-        f"{tmp_path} holds 2 label files: legend.csv, other.csv. Choose one: table='legend.csv'."
+        f"{tmp_path} holds 2 label files: legend.csv, other.csv. Choose one: table='legend.csv', "
+        "on the command line --table legend.csv."
     )
     assert datasets.open(tmp_path, table="other.csv").labels.tolist() == ["sad"]
 

@@ -14,9 +14,10 @@ import pytest
 from ferembed import datasets
 from ferembed.errors import DataError, ImageError
 from ferembed.images import load_image
+from tests.conftest import too_deep
 from tests.test_datasets import fer_row, names_csv, png, value, write_fer, write_tree, zip_tree
 
-HINT = ' Mend it, or leave such out with on_bad="skip".'
+HINT = ' Mend it, or leave such out with on_bad="skip", on the command line --skip-bad.'
 
 
 def refuses(path: Path, message: str) -> None:
@@ -101,12 +102,14 @@ def test_a_label_9_is_named_with_its_row(tmp_path: Path) -> None:
         (
             "pixels,Usage",
             "has no column for the label; its columns are 'pixels', 'Usage'. Say which it is: "
-            "columns={'label': 'pixels'}.",
+            "columns={'label': 'pixels'}, on the command line --column label=NAME; the first line "
+            "of a CSV names its columns.",
         ),
         (
             "emotion,Usage",
             "has no column for the image; its columns are 'emotion', 'Usage'. Say which it is: "
-            "columns={'image': 'emotion'}.",
+            "columns={'image': 'emotion'}, on the command line --column image=NAME; the first line "
+            "of a CSV names its columns.",
         ),
     ],
 )
@@ -381,3 +384,13 @@ def test_a_directory_that_points_anywhere(tmp_path: Path) -> None:
     patch(path, "sad/a.png", lambda data, entry: struct.pack_into("<L", data, entry + 42, 2**31))
     with pytest.raises(ImageError, match=r"the zip changed after it was listed, or is damaged"):
         load_image(datasets.open(path).images[0])
+
+
+def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    write_tree(tmp_path, ["happy/1.png", "sad/2.png"])
+    too_deep(tmp_path)
+    with pytest.raises(DataError, match=r"The folder .*d cannot be read: File name too long. Mend"):
+        datasets.open(tmp_path)
+    faces = datasets.open(tmp_path, on_bad="skip")
+    assert len(faces) == 2
+    assert "skipped 1: folders that cannot be read" in datasets.describe(faces).table()

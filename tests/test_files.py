@@ -2,6 +2,7 @@ import os
 import stat
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -86,3 +87,15 @@ with alone_in(Path({str(tmp_path)!r}), DataError):
     with alone_in(tmp_path, TrainingError):
         assert "is in use by another process" in run_python(program).stderr
     assert run_python(program).returncode == 0
+
+
+def test_threads_may_write_one_name(tmp_path):
+    def write(number):
+        for _ in range(50):
+            with replacing(tmp_path / "x") as unfinished:
+                unfinished.write_text(str(number) * 9)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert (tmp_path / "x").read_text() in [str(number) * 9 for number in range(4)]
+    assert os.listdir(tmp_path) == ["x"]

@@ -336,14 +336,43 @@ def test_a_damaged_middle_is_not_the_end_and_nothing_makes_noise(clip, tmp_path)
         "for source in ('cut.mp4', 97):\n"
         "    try: Video(source)\n"
         "    except ValueError as error: print(error)\n"
-        "with Video('damaged.mp4') as video: print(max(f.index for f in video.frames()))"
+        "last = 0\n"
+        "with Video('damaged.mp4') as video:\n"
+        "    try:\n"
+        "        for frame in video.frames(): last = frame.index\n"
+        "    except ValueError as error: print(error)\n"
+        "print(last)"
     )
     done = run_python(f"import os; os.chdir({str(tmp_path)!r}); {code}")
     assert done.stderr == ""
-    cut, camera, last = done.stdout.splitlines()
+    cut, camera, *damaged, last = done.stdout.splitlines()
     assert cut.startswith("cut.mp4 is cut off or damaged")
     assert camera.startswith("camera 97 cannot be opened")
     assert int(last) >= 17
+    told = "cannot be decoded: it is damaged."
+    assert all(re.fullmatch(rf"\d+ of the 20 frames of damaged.mp4 {told}", x) for x in damaged)
+
+
+def test_frames_that_cannot_be_decoded_are_counted(clip, tmp_path):
+    content = bytearray(clip.read_bytes())
+    start, end = content.find(b"mdat") + 1500, content.find(b"moov")
+    for place in range(start, end if end > start else len(content), 41):
+        content[place] ^= 255
+    (tmp_path / "damaged.mp4").write_bytes(content)
+    code = (
+        "from ferembed.video import Video\n"
+        "count = 0\n"
+        "try:\n"
+        "    for frame in Video('damaged.mp4').frames(): count += 1\n"
+        "except ValueError as error: print(error, count)\n"
+    )
+    done = run_python(f"import os; os.chdir({str(tmp_path)!r})\n{code}")
+    assert done.stderr == ""
+    lost, seen = re.fullmatch(
+        r"(\d+) of the 20 frames of damaged.mp4 cannot be decoded: it is damaged. (\d+)\n",
+        done.stdout,
+    ).groups()
+    assert int(lost) + int(seen) == 20
 
 
 def test_a_name_that_is_no_utf8(clip, tmp_path):

@@ -51,7 +51,10 @@ class Tray:
     def bad(self, kind: str, message: str) -> None:
         """Something that should not be: an error, or a counted skip if the caller said so."""
         if not self._skip_bad:
-            raise DataError(f'{message}. Mend it, or leave such out with on_bad="skip".')
+            raise DataError(
+                f'{message}. Mend it, or leave such out with on_bad="skip", on the command line '
+                "--skip-bad."
+            )
         self.skip(kind, message)
 
     def skip(self, kind: str, first: str = "", count: int = 1) -> None:
@@ -118,16 +121,24 @@ class Storage:
         while pending:
             folder = pending.pop()
             here = self.path / folder
-            status = here.stat()
+            try:
+                status, entries = here.stat(), list(os.scandir(here))
+            except OSError as error:
+                if not folder:
+                    raise
+                self.tray.bad(
+                    "folders that cannot be read",
+                    f"The folder {here} cannot be read: {error.strerror}",
+                )
+                continue
             identity = (status.st_dev, status.st_ino)
             if status.st_ino and identity in seen:
                 continue  # a link that leads back up
             seen.add(identity)
             names: list[str] = []
             folders: list[str] = []
-            with os.scandir(here) as listing:
-                for entry in listing:
-                    (folders if entry.is_dir() else names).append(entry.name)
+            for entry in entries:
+                (folders if entry.is_dir() else names).append(entry.name)
             prefix = f"{folder}/" if folder else ""
             for name in sorted(folders, reverse=True):
                 if name.startswith("."):

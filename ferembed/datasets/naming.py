@@ -6,6 +6,7 @@ import unicodedata
 
 SPLITS = ("train", "validation", "test")
 UNSPLIT = "unsplit"
+FER2013_USAGES = ("Training", "PublicTest", "PrivateTest")
 ALL_SPLITS = (*SPLITS, UNSPLIT)
 
 # Written without accents, capitals or punctuation: `plain` brings names to that form. Two letters

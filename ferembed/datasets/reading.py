@@ -28,8 +28,16 @@ from ferembed.datasets.listing import (
     provenance_of,
     read_steps,
 )
-from ferembed.datasets.naming import SPLITS, UNSPLIT, expression, plain, split_name
+from ferembed.datasets.naming import (
+    FER2013_USAGES,
+    SPLITS,
+    UNSPLIT,
+    expression,
+    plain,
+    split_name,
+)
 from ferembed.datasets.tables import (
+    COLUMNS,
     FER2013_FILES,
     Table,
     ferplus,
@@ -80,6 +88,8 @@ def open(
     _check_choice("on_unknown", on_unknown, ("error", "drop", "keep"))
     _check_choice("on_bad", on_bad, ("error", "skip"))
     _check_choice("votes", votes, _VOTES)
+    for name in columns or ():
+        _check_choice("meaning of a column", name, tuple(COLUMNS))
     if split is not None:
         _check_choice("split", split, (*SPLITS, UNSPLIT))
     if not where.exists():
@@ -139,7 +149,7 @@ def _class_folders(storage: Storage, tray: Tray) -> Found:
 def _fer2013_split(file: str, split: str) -> str:
     """Where the folder leaves it open, the split that FER2013's own file names tell."""
     usage, _, number = file.partition("_")
-    told = split_name(usage) if number[:1].isdigit() else None
+    told = split_name(usage) if usage in FER2013_USAGES and number[:1].isdigit() else None
     return split if told is None or (told == "train" and split == "test") else told
 
 
@@ -205,7 +215,7 @@ def _choose_table(storage: Storage, wanted: str | None, given: Mapping[str, str]
     if len(useful) > 1:
         raise DataError(
             f"{storage.path} holds {len(useful)} label files: {', '.join(useful)}. "
-            f"Choose one: table={useful[0]!r}."
+            f"Choose one: table={useful[0]!r}, on the command line --table {useful[0]}."
         )
     return useful[0] if useful else None
 
@@ -301,14 +311,15 @@ def _meanings(
             tray.skip(f"label {word!r}", place, count)
     if strange and on_unknown == "error":
         example = strange[0].split(" (")[0]
+        option = "--label=" if example[1:2] == "-" else "--label "
         if len(strange) > _MOST_LISTED:
             strange[_MOST_LISTED:] = [f"and {len(strange) - _MOST_LISTED:,} others"]
         raise DataError(
             f"{tray.path} has labels that are none of the seven expressions "
             f"({', '.join(EXPRESSIONS)}): {'; '.join(strange)}. Say what they mean with "
             f"labels={{{example}: 'neutral'}}, drop one with labels={{{example}: None}}, or all "
-            f'with on_unknown="drop"; on the command line with --label {example[1:-1]}=neutral, '
-            f"--label {example[1:-1]}= or --drop-unknown."
+            f'with on_unknown="drop"; on the command line with {option}{example[1:-1]}=neutral, '
+            f"{option}{example[1:-1]}= or --drop-unknown."
         )
     return meanings
 

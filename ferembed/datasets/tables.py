@@ -27,7 +27,7 @@ from ferembed.registry import unknown
 FER2013_FILES = ("fer2013.csv", "icml_face_data.csv")
 """What the CSV is called whose rows FER+ votes on."""
 
-_COLUMNS = {
+COLUMNS = {
     "image": "image imagen file filename file_name filepath path name img picture photo archivo",
     "label": "label emotion expression class category target emocion etiqueta clase sentiment",
     "split": "split usage set subset partition fold",
@@ -36,7 +36,12 @@ _COLUMNS = {
 _FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 _FERPLUS_OTHER = ("unknown", "nf")
 _MAX_LINE = 2**22
+_MOST_NAMED = 20  # columns that a message tells
 _MAX_ZIPPED_TABLE = 2**31  # its pixels are held in memory: a third of this
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 40 else f"{name[:40]}...")
 
 
 class Table:
@@ -70,15 +75,16 @@ class Table:
             if plain(given[what]) not in heads:
                 raise DataError(f"{self.name}: " + unknown("column", given[what], self.heads))
             return heads.index(plain(given[what]))
-        return next((heads.index(name) for name in _COLUMNS[what].split() if name in heads), None)
+        return next((heads.index(name) for name in COLUMNS[what].split() if name in heads), None)
 
     def need(self, what: str, given: Mapping[str, str]) -> int:
         place = self.column(what, given)
         if place is None:
             raise DataError(
                 f"{self.name} has no column for the {what}; its columns are "
-                f"{', '.join(map(repr, self.heads))}. Say which it is: "
-                f"columns={{{what!r}: {self.heads[0]!r}}}."
+                f"{', '.join(map(_short, self.heads[:_MOST_NAMED]))}. Say which it is: "
+                f"columns={{{what!r}: {_short(self.heads[0])}}}, on the command line --column "
+                f"{what}=NAME; the first line of a CSV names its columns."
             )
         return place
 
@@ -185,7 +191,8 @@ def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> tuple[Foun
 
 
 def _split_of(word: str) -> str:
-    split = split_name(word.strip('" \r'))
+    word = word.strip('" \r')
+    split = split_name(word) if word else UNSPLIT
     if split is None:
         raise ValueError(f"the split {word!r} is none of Training, PublicTest and PrivateTest")
     return split
