@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import skops.io
-from faces import Photos
+from faces import Photos, score
 from make_network import RECIPES, START, STRONG, TEACHERS, gray, in_order, stages_of
 from sklearn.model_selection import GridSearchCV
 
@@ -93,9 +93,9 @@ class Making:
         self.unseen = self.vectors("validation", faces)
         self.alone = self.without_copies()
         if self.photos:
-            self.found = [FaceRecipe.of("mtcnn")(photo)[:1] for photo in self.photos.pixels]
-            crops = [crop for faces in self.found for _, crop in faces]
-            self.of_photos = Embedder(self.backbones, store="none").transform(crops)
+            self.cutting = FaceRecipe.of("mtcnn")
+            found = map(self.cutting, self.photos.pixels)
+            self.found = [[face for face, _ in faces] for faces in found]
 
         def network() -> Any:
             return Pipeline.of_network(*self.backbones).head_
@@ -125,10 +125,9 @@ class Making:
 
     def agrees(self, head: Any) -> float:
         """The share of the photos whose label the head gives to the surest face."""
-        found = np.array([len(faces) > 0 for faces in self.found])
-        right = np.zeros(len(found), bool)
-        right[found] = head.predict(self.of_photos) == self.photos.labels[found]
-        return float(right[~self.photos.choosing].mean())
+        pipeline = Pipeline.of(head, backbone=self.backbones, store="memory")
+        which = ~self.photos.choosing
+        return score(pipeline, self.cutting, self.photos, self.found, which)["accuracy"]
 
     def without_copies(self) -> np.ndarray:
         """Which validation faces have no exact or near copy in the training split."""

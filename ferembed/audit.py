@@ -28,6 +28,7 @@ from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT
 from ferembed.datasets.operations import pixel_digest
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import FaceRecipe
+from ferembed.files import refuse_within
 from ferembed.fonts import font
 from ferembed.images import Image, load_image, save_picture
 from ferembed.registry import unknown
@@ -256,6 +257,7 @@ def build(
     class folders, or a FER2013 CSV if it ends in .csv. An interrupted call leaves nothing under
     that name, and the same call goes on where it stopped.
     """
+    refuse_within([source for source in sources if not isinstance(source, Dataset)], out)
     dataset = datasets.merge(
         *(
             source if isinstance(source, Dataset) else datasets.open(source, progress=progress)

@@ -95,15 +95,15 @@ def refuse_to_replace(
             )
 
 
-def refuse_within(inputs: Iterable[str | os.PathLike[str]], output: str) -> None:
+def refuse_within(inputs: Iterable[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:
     """A DataError where an output would lie in a folder that is read, and be read the next time."""
     place = os.path.realpath(output)
     for path in inputs:
         folder = os.path.realpath(path)
         if os.path.isdir(folder) and os.path.commonpath([folder, place]) == folder:
             raise DataError(
-                f"{output} would lie in {os.fspath(path)}, which is to be read. Give a place "
-                "beside it."
+                f"{os.fspath(output)} would lie in {os.fspath(path)}, which is to be read. Give a "
+                "place beside it."
             )
 
 

@@ -65,7 +65,13 @@ def write(
             )
     part = out.with_name(f"{out.name}.part")
     with alone_in(part, DataError):
-        _write(dataset, out, part, size if as_csv else 0, progress)
+        try:
+            _write(dataset, out, part, size if as_csv else 0, progress)
+        except ImageError as error:
+            raise type(error)(
+                f"{error} Mend it and call again, which goes on from there, or leave such pictures "
+                f"out: delete {part}, and clean the data set first (on the command line --clean)."
+            ) from None
     return out
 
 
