@@ -30,7 +30,9 @@ class Journal:
     def __init__(self, output: Path, pipeline: Pipeline, *settings: str | None) -> None:
         if output.is_dir():
             raise DataError(f"{output} is a folder. Give the name of a file for the readings.")
-        self.path = output.with_name(f"{output.name}.part")
+        name = output.name  # of 255 bytes at most, as that of the journal
+        name = name if len(os.fsencode(name)) <= 250 else name[-60:]
+        self.path = output.with_name(f"{name}.part")
         import joblib
 
         recipe = FaceRecipe.of(pipeline.detector).facts()

@@ -187,6 +187,13 @@ def test_half_a_line_costs_one_photo(pipeline, photos, tmp_path):
     assert read(pipeline, photos, output)[0][:4] == whole
 
 
+def test_an_output_may_have_the_longest_name(pipeline, photos, tmp_path):
+    output = tmp_path / f"{'n' * 251}.csv"
+    read(pipeline, photos, output, stop_after=2)
+    assert read(pipeline, photos, output)[1] == 2
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_after_a_kill_predict_goes_on(tmp_path, portrait):
     """The process is killed outright while it reads; the next run ends as an unbroken one does."""
     picture = PIL.Image.open(portrait).resize((256, 300))
