@@ -100,7 +100,7 @@ def refuse_within(inputs: Iterable[str | os.PathLike[str]], output: str | os.Pat
     place = os.path.realpath(output)
     for path in inputs:
         folder = os.path.realpath(path)
-        if os.path.isdir(folder) and os.path.commonpath([folder, place]) == folder:
+        if os.path.isdir(folder) and Path(place).is_relative_to(folder):
             raise DataError(
                 f"{os.fspath(output)} would lie in {os.fspath(path)}, which is to be read. Give a "
                 "place beside it."

@@ -91,8 +91,8 @@ class Cell:
     def make_head(self) -> Any:
         """The head, not fitted."""
         head = self._plain_head().set_params(**dict(self.parameters))
-        open_ = head.get_params().keys() - dict(self.parameters).keys()
-        names = [name for name in open_ if name.rpartition("__")[2] == "random_state"]
+        others = head.get_params().keys() - dict(self.parameters).keys()
+        names = [name for name in others if name.rpartition("__")[2] == "random_state"]
         return head.set_params(**dict.fromkeys(names, self.seed))
 
     def _plain_head(self) -> Any:
