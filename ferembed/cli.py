@@ -48,30 +48,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ferembed: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:  # the reader, such as head, has seen enough
-        ended_early = _is_broken(sys.stderr)
-        for stream in (sys.stdout, sys.stderr) if ended_early else (sys.stdout,):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return FAILED if ended_early else 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except MemoryError:
         print("ferembed: not enough memory for that.", file=sys.stderr)
         return FAILED
     except OSError as error:
-        print(f"ferembed: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        print(
+            f"ferembed: {error.filename or 'writing'}: {error.strerror or error}", file=sys.stderr
+        )
         return FAILED
     except KeyboardInterrupt:
         print("ferembed: stopped; what was done and can be kept is kept.", file=sys.stderr)
         return STOPPED
 
 
-def _is_broken(stream: Any) -> bool:
-    """Whether nobody reads the stream any more."""
-    import select
+class _Unheard:
+    """Standard error, which stops nobody when its reader has gone."""
 
-    if not hasattr(select, "poll"):
-        return False
-    poll = select.poll()
-    poll.register(stream.fileno(), 0)
-    return any(found & select.POLLERR for _, found in poll.poll(0))
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            self._stream.write(text)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        return len(text)
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:
@@ -85,6 +91,8 @@ def run() -> NoReturn:
     """The command `ferembed`: a process that ends when `main` is done."""
     # So that what is half written goes, as by Ctrl-C.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    if sys.stderr is not None:
+        sys.stderr = _Unheard(sys.stderr)
     code = main()
     gc.freeze()  # or Python looks for garbage in all that was imported before it exits: 0.1 s
     sys.exit(code)

@@ -90,8 +90,9 @@ class Cell:
 
     def make_head(self) -> Any:
         """The head, not fitted."""
-        head = self._plain_head().set_params(**dict(self.parameters))
-        others = head.get_params().keys() - dict(self.parameters).keys()
+        given = {name: _thawed(value) for name, value in self.parameters}
+        head = self._plain_head().set_params(**given)
+        others = head.get_params().keys() - given.keys()
         names = [name for name in others if name.rpartition("__")[2] == "random_state"]
         return head.set_params(**dict.fromkeys(names, self.seed))
 
@@ -263,6 +264,13 @@ def _frozen(value: Any) -> Any:
     if isinstance(value, dict):
         return _Table({key: _frozen(one) for key, one in value.items()})
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _thawed(value: Any) -> Any:
+    """The value as scikit-learn takes it."""
+    if isinstance(value, tuple):
+        return tuple(map(_thawed, value))
+    return {key: _thawed(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def varying(cells: Sequence[Cell]) -> list[str]:

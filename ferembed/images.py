@@ -59,10 +59,12 @@ Source: TypeAlias = (
 
 MAX_PIXELS = 100_000_000
 # fmt: off
+_COMMON = (
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
+    ".tif", ".tiff", ".webp",
+)
 EXTENSIONS = frozenset({
-    ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe",
-    ".jpeg", ".jpg", ".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".tga", ".tif",
-    ".tiff", ".webp",
+    ".avif", ".dib", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".pcx", ".psd", ".tga", *_COMMON,
 })
 _FORMATS = (
     "JPEG", "PNG", "GIF", "BMP", "PPM", "DIB", "TIFF", "WEBP", "AVIF", "HEIF", "JPEG2000", "ICO",
@@ -128,14 +130,8 @@ def open_source(source: Source) -> Opened:
 
 def save_picture(picture: PIL.Image.Image, path: Path) -> None:
     """Write it whole or not at all, in the format that the ending names; as PNG where none does."""
-    import PIL.Image
-
-    PIL.Image.preinit()
-    format = PIL.Image.EXTENSION.get(path.suffix.lower())
-    if format not in PIL.Image.SAVE:
-        format = PIL.Image.registered_extensions().get(path.suffix.lower())
     with replacing(path) as unfinished:
-        picture.save(unfinished, format=format if format in PIL.Image.SAVE else "PNG")
+        picture.save(unfinished, format=None if path.suffix.lower() in _COMMON else "PNG")
 
 
 def describe(source: Source) -> str:
@@ -261,7 +257,8 @@ def _opened(file: BinaryIO) -> PIL.Image.Image:
 
 def _size(file: BinaryIO, name: str, max_pixels: int) -> tuple[int, int]:
     with _encoded(file, name) as picture:
-        width, height = picture.size
+        tags = getattr(picture, "tag_v2", None)  # of a TIFF, whose size some Pillows turn at once
+        width, height = (tags[256], tags[257]) if tags else picture.size
         _check_size(height, width, name, max_pixels)
         on_its_side = picture.getexif().get(_ORIENTATION) in range(5, 9)
         return (height, width) if on_its_side else (width, height)

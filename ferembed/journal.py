@@ -47,8 +47,8 @@ class Journal:
             lines = []
         if lines and not lines[0].startswith('["'):
             raise DataError(
-                f"{self.path} is there and is none of ferembed's. Move it away, or give the output "
-                "another name."
+                f"{self.path} is there and tells nothing of photos: it is somebody else's, or what "
+                "a video's run has left. Move it away, or give the output another name."
             )
         if lines[:1] == [head]:
             for line in lines[1:]:

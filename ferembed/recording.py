@@ -162,7 +162,7 @@ def _failing(errors: list[str], path: str | os.PathLike[str] = "") -> Iterator[N
     except BrokenPipeError:  # the reader, such as head, has seen enough
         pass
     except OSError as error:
-        errors.append(f"{os.fspath(path) or error.filename}: {error.strerror}.")
+        errors.append(f"{os.fspath(path) or error.filename}: {error.strerror or error}.")
 
 
 def draw(frame: Frame, language: str = "en") -> Image:
@@ -331,6 +331,7 @@ class _Growing:
         try:
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._spare_others(text)
                 self._file = io.FileIO(self._part, "w")
             body, last = (part.encode("utf-8", "backslashreplace") for part in (text, end))
             if body or last != self._end:
@@ -341,6 +342,18 @@ class _Growing:
                 with suppress(OSError):
                     self._write(self._end)  # as it was before
             raise OSError(error.errno, error.strerror, str(self._path)) from None
+
+    def _spare_others(self, text: str) -> None:
+        """A DataError if NAME.part is there and no table of a run that was killed."""
+        head = text.splitlines(keepends=True)[0].encode("utf-8", "backslashreplace")
+        if self._part.exists():
+            with self._part.open("rb") as file:
+                found = file.read(len(head))
+            if found and found != head:
+                raise DataError(
+                    f"{self._part} is there and is no such table: of somebody else, or of photos "
+                    "whose reading was stopped. Move it away, or give the output another name."
+                )
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None

@@ -394,3 +394,9 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
     faces = datasets.open(tmp_path, on_bad="skip")
     assert len(faces) == 2
     assert "skipped 1: folders that cannot be read" in datasets.describe(faces).table()
+
+
+def test_a_csv_that_begins_with_an_empty_line(tmp_path: Path) -> None:
+    path = tmp_path / "faces.csv"
+    path.write_text("\nimage,label\na.png,happy\n")
+    refuses(path, f"{path} begins with an empty line: delete it.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -343,3 +344,14 @@ def test_operations_leave_what_they_are_given_as_it_was() -> None:
     datasets.split(faces, {"train": 50, "test": 50})
     datasets.merge(faces, faces)
     assert (faces.labels.tolist(), faces.splits.tolist(), faces.provenance, len(faces)) == before
+
+
+def test_shares_of_chosen_classes_are_of_those_alone() -> None:
+    votes = np.array([[0.1, 0.6, 0.3], [0.8, 0.1, 0.1], [0.2, 0.2, 0.6]], np.float32)
+    faces = dataset([(1, "happy"), (2, "angry"), (3, "sad")])
+    shares = replace(faces, classes=("angry", "happy", "sad"), votes=votes[:, [0, 1, 2]])
+    shares = replace(shares, label_codes=np.array([1, 0, 2], np.int16))
+    two = datasets.only(shares, ["happy", "angry"])
+    assert two.targets == pytest.approx(np.array([[0.1, 0.6], [0.8, 0.1]]) / [[0.7], [0.9]])
+    several = replace(shares, votes=np.array([[1, 1, 0], [1, 0, 1], [0, 0, 1]], np.float32))
+    assert datasets.only(several, ["happy", "angry"]).targets.tolist() == [[1, 1], [1, 0]]

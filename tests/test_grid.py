@@ -91,6 +91,7 @@ head__class_weight = {happy = 2.0, sad = 1.0}
     assert [first.hidden_layer_sizes, second.hidden_layer_sizes] == [(16, 8), (4,)]
     assert first.random_state == 3
     assert third.class_weight == {"happy": 2.0, "sad": 1.0}
+    assert type(third.class_weight) is dict  # as a saved model may hold
 
 
 @pytest.mark.parametrize(

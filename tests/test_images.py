@@ -76,7 +76,7 @@ def test_exif_orientation_is_applied():
 
 
 @pytest.mark.parametrize("orientation", range(10))
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF"])
 def test_the_size_is_that_of_the_turned_picture(tmp_path, orientation, format):
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation

@@ -70,3 +70,8 @@ def test_what_cannot_be_cut_is_refused_with_the_reason(model):
     with pytest.raises(WeightsError, match="the preprocessing gives"):
         add_network("mine", model, "hidden", Preprocess("rgb", 24))
     assert "mine" not in BACKBONES
+    for name in ("mine/v2", "..", ""):
+        with pytest.raises(WeightsError, match="is no name: take letters"):
+            add_network(name, model, "hidden", GRAY)
+    with pytest.raises(WeightsError, match="mini-vgg is a backbone of ferembed's own"):
+        add_network("mini-vgg", model, "hidden", GRAY)

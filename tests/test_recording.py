@@ -438,3 +438,24 @@ def test_a_reader_that_has_seen_enough_ends_it(model, clip, tmp_path):
 @pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display")
 def test_where_there_is_a_display_it_is_shown(blind, clip, tmp_path):
     assert record(blind, clip, window=True).frames == 20
+
+
+@pytest.mark.parametrize("whose", ["somebody's", "ours", "empty"])
+def test_a_file_of_somebody_else_is_spared_and_what_a_kill_left_is_not(
+    clip, pipeline, tmp_path, whose
+):
+    def recorded(name):
+        with Table(tmp_path / name) as table:
+            return record(pipeline, clip, table).errors
+
+    assert not recorded("a.csv")
+    whole = (tmp_path / "a.csv").read_bytes()
+    left = {"somebody's": b"precious", "ours": whole[:-99], "empty": b""}[whose]
+    (tmp_path / "b.csv.part").write_bytes(left)
+    errors = recorded("b.csv")
+    if whose == "somebody's":
+        assert "b.csv.part is there and is no such table" in errors[0]
+        assert (tmp_path / "b.csv.part").read_bytes() == left
+    else:
+        assert not errors
+        assert (tmp_path / "b.csv").read_bytes() == whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,8 @@ from ferembed.backbones.engines import Network, import_keras, save_weights
 from ferembed.errors import WeightsError
 from ferembed.preprocess import Preprocess
 from ferembed.weights import Weights, cache_folder, sha256_of
+
+_added: set[str] = set()
 
 
 def add_network(name: str, model: Any, layer: str, preprocess: Preprocess) -> BackboneSpec:
@@ -22,8 +25,14 @@ def add_network(name: str, model: Any, layer: str, preprocess: Preprocess) -> Ba
         model = keras.models.load_model("mine.keras")
         add_network("mine", model, "dense", Preprocess("gray", 48))
         Pipeline("mine", "svm").fit(faces, labels)
+
+    It is known in this process alone: those of a search in parallel have to add it, too.
     """
     keras = import_keras()
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise WeightsError(f"{name!r} is no name: take letters, digits, '.', '_' and '-'.")
+    if name in BACKBONES and name not in _added:
+        raise WeightsError(f"{name} is a backbone of ferembed's own. Take another name.")
     names = [one.name for one in model.layers]
     if layer not in names:
         raise WeightsError(f"The model has no layer {layer!r}; it has {', '.join(names)}.")
@@ -53,6 +62,7 @@ def add_network(name: str, model: Any, layer: str, preprocess: Preprocess) -> Ba
         parameters=model.count_params(),
         weights=weights,
     )
+    _added.add(name)
     return BACKBONES.add(name, spec, replace=True)
 
 

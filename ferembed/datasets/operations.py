@@ -112,6 +112,8 @@ def only(dataset: Dataset, classes: Sequence[str]) -> Dataset:
     codes = np.full(len(dataset.classes), -1, np.int16)
     codes[columns] = np.arange(len(wanted), dtype=np.int16)
     votes = None if kept.votes is None else kept.votes[:, columns]
+    if votes is not None and np.allclose(dataset.targets.sum(axis=1), 1):  # shares, not yes and no
+        votes = votes / np.maximum(votes.sum(axis=1, keepdims=True), np.float32(1e-9))
     return replace(kept, classes=tuple(wanted), label_codes=codes[kept.label_codes], votes=votes)
 
 

@@ -55,7 +55,9 @@ class Table:
                 f"{self.name} unpacks to {content.size / 2**30:,.1f} GiB; a CSV of up to "
                 f"{_MAX_ZIPPED_TABLE / 2**30:.0f} GiB is read inside a zip. Unpack it first."
             )
-        _, head = next(self._lines(), (0, b""))
+        offset, head = next(self._lines(), (-1, b""))
+        if offset == 0 and not head.strip():
+            raise DataError(f"{self.name} begins with an empty line: delete it.")
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{self.name} is UTF-16. Save it as UTF-8.")
         text = _text(head.removeprefix(b"\xef\xbb\xbf")).rstrip("\r")
