@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import time
 from dataclasses import asdict, replace
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from make_network import FROZEN
+from speed import machine
 
 from ferembed import Pipeline, datasets
 from ferembed.backbones import BACKBONES
@@ -109,7 +109,7 @@ def train_and_score(
         "recipe": recipe,
         "trained_on": f"FER2013 training split, {len(data.split('train')):,} faces",
         "scored_on": f"FER2013 PublicTest, {len(unseen):,} faces, no test-time augmentation",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{os.cpu_count()} cores of {machine()['cpu']}",
     }
     run = {
         "seed": seed,
