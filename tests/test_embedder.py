@@ -347,7 +347,7 @@ def test_unit_vectors_and_a_blank_face(store, faces):
 
 def test_a_picture_above_the_limit_is_a_failure(store, faces):
     failures = embedder(store, max_pixels=48 * 48 - 1).embed(faces[:1]).failures
-    assert "the limit is 0 million" in failures[0].reason
+    assert "the limit is 2,303" in failures[0].reason
     with pytest.raises(ImageError, match="Shrink it, or raise max_pixels"):
         embedder(store, max_pixels=100).transform(faces)
     assert issubclass(ImageTooLarge, ImageError)
