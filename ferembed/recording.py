@@ -345,10 +345,10 @@ class _Growing:
 
     def _spare_others(self, text: str) -> None:
         """A DataError if NAME.part is there and no table of a run that was killed."""
-        head = text.splitlines(keepends=True)[0].encode("utf-8", "backslashreplace")
+        head = "".join(text.splitlines(keepends=True)[:1]).encode("utf-8", "backslashreplace")
         if self._part.exists():
             with self._part.open("rb") as file:
-                found = file.read(len(head))
+                found = file.read(max(1, len(head)))
             if found and found != head:
                 raise DataError(
                     f"{self._part} is there and is no such table: of somebody else, or of photos "

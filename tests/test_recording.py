@@ -459,3 +459,17 @@ def test_a_file_of_somebody_else_is_spared_and_what_a_kill_left_is_not(
     else:
         assert not errors
         assert (tmp_path / "b.csv").read_bytes() == whole
+
+
+@pytest.mark.parametrize("format", ["text", "json", "csv"])
+def test_a_video_without_people_has_a_table_too(pipeline, tmp_path, format):
+    ground = clips.write(tmp_path / "ground.mp4", [np.full((120, 160, 3), 100, np.uint8)] * 5)
+    with Table(tmp_path / "x", format) as table:
+        done = record(pipeline, ground, table)
+    assert (done.frames, done.errors) == (5, ())
+    assert (tmp_path / "x").exists()
+    (tmp_path / "y.part").write_text("precious")
+    with Table(tmp_path / "y", format) as table:
+        (error,) = record(pipeline, ground, table).errors
+    assert "y.part is there and is no such table" in error
+    assert (tmp_path / "y.part").read_text() == "precious"
