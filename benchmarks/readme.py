@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -50,68 +49,6 @@ def models() -> str:
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def heads() -> str:
-    """What every head makes of the vectors of the network of the default model."""
-    result = results("default")
-    columns = "head", "learned from", "accuracy", "without copies", "macro F1", "calibration error"
-    columns = *columns, "its own faces", "photos", "size"
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    names = [row["head"] for row in result["heads"]]
-    ships = "symmetric network" if "symmetric network" in names else "network"
-    for row in sorted(result["heads"], key=lambda row: "network" not in row["head"]):
-        cells = [
-            f"**{row['head']}** (ships)" if row["head"] == ships else row["head"],
-            row["learned_from"],
-            f"{row['accuracy']:.2%}",
-            f"{row['accuracy_without_copies']:.2%}",
-            f"{row['macro_f1']:.3f}",
-            f"{row['calibration_error']:.3f}",
-            f"{row['training_accuracy']:.2%}",
-            f"{row['agrees_with_photos']:.1%}",
-            f"{row['megabytes']:.2f} MB",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    copies = f"{result['copies']}: `without copies` leaves them out. `photos`: of other people, of "
-    copies += "which each has one label, how many get it, their faces cut out by `mtcnn`"
-    return "\n".join([*lines, "", f"*{result['scored_on']}. {copies}.*"])
-
-
-def networks() -> str:
-    """The networks that ship, and the reference networks that were trained beside them."""
-    columns = "network", "PublicTest", "runs", "parameters", "MFLOP", "minutes", "ms a face"
-    columns = *columns, "its authors report"
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    for name, row in sorted(
-        results("networks").items(),
-        key=lambda item: -statistics.mean(run["accuracy"] for run in item[1]["runs"]),
-    ):
-        scores, minutes, milliseconds = (
-            [run[key] for run in row["runs"]]
-            for key in ("accuracy", "minutes", "milliseconds_per_face")
-        )
-        spread = f" ({min(scores):.2%} to {max(scores):.2%})" if len(scores) > 1 else ""
-        cells = [
-            name,
-            f"{statistics.mean(scores):.2%}{spread}",
-            str(len(scores)),
-            f"{row['parameters']:,}",
-            f"{row['megaflops']:,.0f}",
-            f"{statistics.mean(minutes):.0f}",
-            f"{statistics.mean(milliseconds):.1f}",
-            row["reported"],
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    parts = results("regions")
-    found = f"{parts['landmarks']['found_in_publictest']:.1%}"
-    heads = ", ".join(f"{name} {row['accuracy']:.1%}" for name, row in parts["distances"].items())
-    note = (
-        f"*`regions`, on eyes, mouth and 13 distances: {parts['regions']['accuracy']:.1%} (its "
-        f"authors: {parts['regions']['reported']}); heads on the distances alone: {heads}. One run "
-        f"each; landmarks are found in {found} of the faces.*"
-    )
-    return "\n".join([*lines, "", note])
 
 
 def backbones() -> str:
@@ -178,19 +115,6 @@ def _gained(result: dict[str, Any]) -> str:
                 f"log loss {bare['log_loss']:.2f} to {best['log_loss']:.2f}"
             )
     return f"Margin and levelled eyes gain, on the half that chose them: {'; '.join(gains)}."
-
-
-def grids() -> str:
-    """The best pipeline of each grid that was run."""
-    lines = ["| grid | tried | best | accuracy | without copies | least |", "|---" * 6 + "|"]
-    for file in sorted((ROOT / "benchmarks" / "results" / "grids").glob("*.json")):
-        rows = json.loads(file.read_text())["rows"]
-        done = [row for row in rows if row["score"] is not None]
-        best = done[0]
-        cells = [f"`{file.stem}`", str(len(done)), best["name"]]
-        cells += [f"{best[key]:.2%}" for key in ("accuracy", "accuracy_without_copies")]
-        lines.append("| " + " | ".join([*cells, f"{done[-1]['accuracy']:.2%}"]) + " |")
-    return "\n".join(lines)
 
 
 def start() -> str:
@@ -284,21 +208,15 @@ def audit() -> str:
         cells += [found.get(t, {}).get("findings", "") for t in TRAITS]
         lines.append(f"| {kind} | " + " | ".join(f"{c:,}" if c else "" for c in cells) + " |")
     faces = sum(result["data"].values())
-    note = (
-        f"*{faces:,} faces in {result['seconds']['all']} s on {result['seconds']['cores']} cores.*"
-    )
-    return "\n".join([*lines, "", note])
+    return "\n".join([*lines, "", f"*{faces:,} faces.*"])
 
 
 def main() -> int:
     text = README.read_text()
     tables = {
         "models": models,
-        "networks": networks,
-        "heads": heads,
         "backbones": backbones,
         "faces": faces,
-        "grids": grids,
         "start": start,
         "speed": speed,
         "growth": growth,

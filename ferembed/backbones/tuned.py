@@ -48,7 +48,7 @@ def folded(model: Any) -> dict[str, NDArray[Any]]:
 _FACTS = (
     "MIT (made from weights under MIT, upstream Apache-2.0)",
     "VGGFace2 (3.3 million pictures of 9,131 people), by HSE-FaceRes; then FER2013, training split "
-    "(28,709 faces; the data set is for research)",
+    "(28,709 faces, in sharpened and clipped copies; the data set is for research)",
 )
 BACKBONES.add(
     "fer-mobilenet",

@@ -53,7 +53,11 @@ def _pooled(face: Any, branch: str, alone: bool) -> Any:
     return layers.GlobalAveragePooling2D(name=name)(x)
 
 
-_FACTS = "MIT", "FER2013, training split (28,709 faces; the data set is for research)"
+_FACTS = (
+    "MIT",
+    "FER2013, training split (28,709 faces, in sharpened and clipped copies; the data set is for "
+    "research)",
+)
 for _name, _summary, _branches, _dim, _parameters, _weights, _network in (
     (
         "mini-vgg",
