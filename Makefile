@@ -1,15 +1,19 @@
 # make demo   a photo in, expressions out          make check  linters and types
 # make test   all tests, offline once installed    make bench  time it all (DATA=fer2013.zip)
+# make serve  the HTTP API and the page at http://localhost:8000
 # make clean  remove what these made
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo serve test check bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ferembed demo
+
+serve: $(VENV)/.demo
+	$(BIN)/ferembed serve
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
@@ -32,11 +36,11 @@ $(VENV)/.demo: setup.cfg pyproject.toml
 	  { echo "ferembed needs Python 3.10 to 3.13. Name one: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "Python cannot make environments. On Debian: apt install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --editable '.[fast]'
+	$(BIN)/python -m pip install --quiet --editable '.[fast,serve]'
 	@$(BIN)/python -c 'import cv2' || \
 	  { echo "OpenCV lacks a system library. On Debian: apt install libxcb1"; exit 1; }
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --editable '.[fast,test,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[fast,serve,test,dev]'
 	@touch $@

@@ -11,9 +11,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ferembed.errors import FerembedError, UnknownName
+from ferembed.errors import FerembedError, MissingExtra, UnknownName
 from ferembed.registry import unknown
 
 if TYPE_CHECKING:
@@ -105,7 +106,6 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from pathlib import Path
 
     gc.disable()  # importing makes many objects and no garbage: looking for it costs 0.1 s
     from tqdm import tqdm
@@ -269,8 +269,6 @@ def _embed(options: argparse.Namespace) -> int:
     files = (image for image in images if isinstance(image, str))
     refuse_to_replace(chain(options.data, files), options.output)
     if options.output:
-        from pathlib import Path
-
         import numpy as np
 
         from ferembed.images import describe
@@ -364,7 +362,6 @@ def _fit(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from dataclasses import asdict, replace
-    from pathlib import Path
 
     from ferembed.training import RECIPES, Recipe, train_backbone
 
@@ -544,7 +541,6 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    from pathlib import Path
 
     from ferembed.audit import audit
     from ferembed.faces import DETECTORS
@@ -684,7 +680,6 @@ def _models(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from pathlib import Path
 
     from ferembed.backbones import BACKBONES, fetch_weights
 
@@ -710,6 +705,20 @@ def _fetch(options: argparse.Namespace) -> int:
             "have; from now on the file is held to the sha256 above."
         )
     _print(options, facts, text.format(**facts))
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from dataclasses import fields
+
+    try:
+        from ferembed.service import Settings, serve
+    except ImportError as error:
+        raise MissingExtra(
+            f"The service needs {error.name}. Run: pip install 'ferembed[fast,serve]'"
+        ) from error
+    names = [field.name for field in fields(Settings)]
+    serve(Settings.from_environment(**{name: getattr(options, name) for name in names}))
     return 0
 
 
@@ -1223,6 +1232,35 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument(
         "--from", dest="source", metavar="FILE", help="copy the weights, instead of downloading"
     )
+
+    serve = command(
+        "serve",
+        _serve,
+        "answer over HTTP, with a page for a browser that has a camera",
+        "ferembed serve --model default --port 8000",
+    )
+    for name, kind, meaning in (
+        ("model", str, "a model that ships, or a path; several, each by its own --model"),
+        ("allow-host", str, "a further name by which clients may call this server"),
+        ("allow-origin", str, "a web site whose pages may call it, such as https://example.org"),
+        ("host", str, "the address to listen on (127.0.0.1)"),
+        ("port", int, "the port to listen on (8000)"),
+        ("workers", int, "processes, each with models and a queue of its own (1)"),
+        ("api-key-file", Path, "a file with one key per line, of which clients must send one"),
+        ("max-bytes", int, "the largest body of a request (32 million)"),
+        ("max-pixels", int, "the largest picture (40 million)"),
+        ("max-pictures", int, "the most pictures in a request (32)"),
+        ("max-faces", int, "the most faces that are read in a picture (64)"),
+        ("max-streams", int, "the most live streams at a time (8)"),
+        ("queue", int, "the most pictures accepted at a time; beyond it is answered 429 (32)"),
+        ("deadline", float, "seconds until a request is given up (30)"),
+        ("batch-ms", float, "milliseconds for which faces wait to be read with others (3)"),
+        ("batch-faces", int, "the most faces that are read together (32)"),
+        ("engine", str, "as for predict (auto)"),
+        ("store", str, "where vectors are kept: none, disk, or a file (none)"),
+    ):
+        several = "append" if name in ("model", "allow-host", "allow-origin") else "store"
+        serve.add_argument(f"--{name}", type=kind, action=several, help=meaning)
 
     cache = command(
         "cache", _cache, "look after the vectors on disk", "ferembed cache prune --days 30"

@@ -10,6 +10,7 @@ FerembedError
 ├── DataError          a data set that cannot be read or used as asked (also a ValueError)
 ├── TrainingError      a network cannot be trained on what was given (also a ValueError)
 ├── WeightsError       weights that are missing, damaged or of another network
+├── ServiceError       the service cannot start as asked (also a ValueError)
 ├── StoreError         an embedding store that cannot be opened, read or written
 └── ModelError         a saved model that does not match or is damaged
     └── UntrustedModel opening it could run code
@@ -58,6 +59,10 @@ class TrainingError(FerembedError, ValueError):
 
 class WeightsError(FerembedError):
     """Weights that are missing, damaged or of another network."""
+
+
+class ServiceError(FerembedError, ValueError):
+    """The service cannot start as asked."""
 
 
 class StoreError(FerembedError):

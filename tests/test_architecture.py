@@ -56,6 +56,7 @@ MAY_IMPORT = {
     "demo": {*_JOINED, "fonts", "readings"},
     "grid": {*_ROOTS, "backbones", "heads", "preprocess"},
     "benchmark": None,  # it joins everything, and only the command line imports it
+    "service": {*_JOINED, "annotate", "tracking"},
     "cli": None,  # everything, and nobody imports it
 }
 FRAMEWORKS = {"tensorflow", "keras", "openvino", "torch", "jax", "onnx", "mtcnn"}

@@ -1,0 +1,291 @@
+"""The API: create_app makes an ASGI app of a pipeline."""
+
+# FastAPI evaluates annotations where it cannot see local names: no annotations from __future__ here
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from ferembed import __version__
+from ferembed.errors import FerembedError, UnknownName
+from ferembed.faces import FaceRecipe
+from ferembed.labels import NAMES, display_name, in_order
+from ferembed.pipeline import Pipeline
+from ferembed.registry import unknown
+from ferembed.service import answers, openapi
+from ferembed.service.guard import Guard, Keys
+from ferembed.service.metrics import Metrics
+from ferembed.service.problems import Problem, add_problem_handlers, describe_problems
+from ferembed.service.reading import How, Reader, Result
+from ferembed.service.settings import Settings
+from ferembed.service.stream import add_stream
+from ferembed.service.uploads import uploads_of
+
+_PAGE = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page/app.js": ("app.js", "text/javascript; charset=utf-8"),
+    "/page/phrases.js": ("phrases.js", "text/javascript; charset=utf-8"),
+    "/page/style.css": ("style.css", "text/css; charset=utf-8"),
+}
+
+
+def create_app(
+    pipeline: Pipeline | Mapping[str, Pipeline], settings: Settings | None = None
+) -> FastAPI:
+    """The service as an ASGI app, for uvicorn or to be mounted in another app.
+
+    Several pipelines come with the names by which requests choose between them; the first is used
+    where a request names none.
+    """
+    settings = settings or Settings()
+    pipelines = pipeline if isinstance(pipeline, Mapping) else {settings.model[0]: pipeline}
+    metrics, keys = Metrics(), Keys(settings.api_keys())
+    reader = Reader(pipelines, settings, metrics)
+    ready = Readiness()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
+        warming = asyncio.create_task(ready.after(reader.warm_up))
+        yield {"deadline": settings.deadline}  # the server's protocol looks there
+        await warming
+        await asyncio.to_thread(reader.close)
+
+    app = FastAPI(
+        title="ferembed",
+        version=__version__,
+        description=openapi.DESCRIPTION,
+        docs_url=None,  # their pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        separate_input_output_schemas=False,
+    )
+    add_problem_handlers(app)
+    app.include_router(_api(reader, settings, ready), responses=describe_problems(400, 401, 422))
+    app.include_router(_health(metrics, ready))
+    app.include_router(_page())
+    add_stream(app, reader, settings, metrics, keys)
+    if settings.allow_origin:
+        from starlette.middleware.cors import CORSMiddleware
+
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origin,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+        )
+    app.add_middleware(Guard, settings=settings, metrics=metrics, keys=keys)
+    openapi.add_security(app, bool(settings.api_key_file))
+    return app
+
+
+class Readiness:
+    """Whether the models are loaded, or why they never will be."""
+
+    def __init__(self) -> None:
+        self._problem = Problem(
+            503, "The model is being loaded. Try again in 1 s.", {"Retry-After": "1"}
+        )
+        self._ready = False
+
+    async def after(self, warm_up: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(warm_up)
+            self._ready = True
+        except FerembedError as error:
+            logging.getLogger("uvicorn.error").error("The model cannot be used: %s", error)
+            self._problem = Problem(503, f"The model cannot be used: {error}")
+
+    def check(self) -> None:
+        """Raise a Problem as long as requests cannot be answered."""
+        if not self._ready:
+            raise self._problem
+
+
+def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
+    api = APIRouter(prefix="/v1")
+    models = list(reader.pipelines)
+
+    def chosen(
+        model: Annotated[str, Query(description=f"One of {', '.join(models)}.")] = "",
+    ) -> str:
+        """The name of the model that a request wants."""
+        if model and model not in models:
+            raise UnknownName(unknown("model of this server", model, models))
+        ready.check()
+        return model or models[0]
+
+    def faces(
+        model: Annotated[str, Depends(chosen)],
+        detector: Annotated[
+            str,
+            Query(description="What finds the faces, see /v1/models; the model's own by default"),
+        ] = "",
+        min_face: Annotated[
+            int, Query(ge=0, le=10_000, description="Leave out smaller faces, in pixels")
+        ] = 0,
+    ) -> How:
+        return How(model, FaceRecipe.of(detector or reader.pipelines[model].detector), min_face)
+
+    def language(
+        lang: Annotated[str, Query(description=f"Of the names: {', '.join(NAMES)}")] = "en",
+    ) -> str:
+        display_name("", lang)
+        return lang
+
+    async def read(request: Request, how: How, most: int | None = None) -> list[Result]:
+        uploads = await uploads_of(request, most or settings.max_pictures)
+        reader.admit(len(uploads))
+        results = await reader.read(uploads, how)
+        if all(result.error for result in results):
+            raise Problem(
+                422, results[0].error, pictures=[answers.entry(result) for result in results]
+            )
+        return results
+
+    refusals = describe_problems(408, 413, 415, 429, 503)
+    pictures: dict[str, Any] = {"responses": refusals, "openapi_extra": openapi.PICTURES}
+
+    @api.post("/analyze", response_model=openapi.Analysis, **pictures)
+    async def analyze(
+        request: Request,
+        how: Annotated[How, Depends(faces)],
+        lang: Annotated[str, Depends(language)],
+    ) -> Response:
+        """Find the faces in pictures and say what each of them shows."""
+        results = await read(request, how)
+        entries = [answers.entry(result, lang) for result in results]
+        return JSONResponse({"model": how.model, "pictures": entries})
+
+    @api.post("/classify", response_model=openapi.Classification, **pictures)
+    async def classify(
+        request: Request,
+        model: Annotated[str, Depends(chosen)],
+        lang: Annotated[str, Depends(language)],
+    ) -> Response:
+        """Say what each picture shows, where the picture is a face already."""
+        results = await read(request, How(model))
+        entries = [
+            {"picture": result.name, "error": result.error}
+            if result.error
+            else {"picture": result.name, **answers.shown(result.predictions[0], lang)}
+            for result in results
+        ]
+        return JSONResponse({"model": model, "pictures": entries})
+
+    @api.post("/embed", response_model=openapi.Vectors, **pictures)
+    async def embed(request: Request, model: Annotated[str, Depends(chosen)]) -> Response:
+        """Give the vector of each picture, where the picture is a face already.
+
+        With `Accept: application/octet-stream` the answer is rows of float32, little-endian, and
+        the header Ferembed-Shape says how many of which length; then every picture must be
+        readable.
+        """
+        results = await read(request, How(model, kind="vectors"))
+        if request.headers.get("accept") != "application/octet-stream":
+            entries = [
+                {"picture": result.name, "error": result.error}
+                if result.vector is None
+                else {"picture": result.name, "vector": result.vector.tolist()}
+                for result in results
+            ]
+            return JSONResponse({"model": model, "pictures": entries})
+        vectors = [result.vector for result in results if result.vector is not None]
+        if failed := [result for result in results if result.error]:
+            raise Problem(
+                422, failed[0].error, pictures=[answers.entry(result) for result in failed]
+            )
+        rows = np.stack(vectors).astype("<f4")
+        return Response(
+            rows.tobytes(),
+            media_type="application/octet-stream",
+            headers={"Ferembed-Shape": ", ".join(map(str, rows.shape))},
+        )
+
+    @api.post("/annotate", responses=refusals, openapi_extra=openapi.DRAWN)
+    async def annotate(
+        request: Request,
+        how: Annotated[How, Depends(faces)],
+        lang: Annotated[str, Depends(language)],
+    ) -> Response:
+        """Give one picture back as a PNG, with what was read in it drawn on it."""
+        how = How(how.model, how.recipe, how.min_face, keep_image=True)
+        (result,) = await read(request, how, most=1)
+        return Response(
+            await reader.run(lambda: answers.drawn(result, lang)), media_type="image/png"
+        )
+
+    @api.get("/models", response_model=openapi.Models)
+    async def list_models() -> Response:
+        """What this server reads with: its models, and the detectors that can be chosen."""
+        entries = [
+            {
+                "model": name,
+                "backbone": pipeline.backbone,
+                "detector": FaceRecipe.of(pipeline.detector).detector,
+                "labels": [str(label) for label in pipeline.classes_],
+            }
+            for name, pipeline in reader.pipelines.items()
+        ]
+        names = ("max_bytes", "max_pixels", "max_pictures", "max_faces")
+        limits = {name: getattr(settings, name) for name in names}
+        detectors = await reader.run(answers.usable_detectors)
+        return JSONResponse({"models": entries, "detectors": detectors, "limits": limits})
+
+    @api.get("/labels", response_model=openapi.Labels)
+    async def list_labels(
+        model: Annotated[str, Depends(chosen)], lang: Annotated[str, Depends(language)]
+    ) -> Response:
+        """The labels of a model, and what people call them."""
+        labels = in_order([str(label) for label in reader.pipelines[model].classes_])
+        names = [{"label": label, "name": display_name(label, lang)} for label in labels]
+        return JSONResponse({"model": model, "labels": names})
+
+    return api
+
+
+def _unusable(results: Sequence[Result]) -> Problem:
+    return Problem(422, results[0].error, pictures=[answers.entry(result) for result in results])
+
+
+def _health(metrics: Metrics, ready: Readiness) -> APIRouter:
+    health = APIRouter()
+
+    @health.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Whether the process is alive."""
+        return {"status": "alive"}
+
+    @health.get("/readyz", responses=describe_problems(503))
+    async def readyz() -> dict[str, str]:
+        """Whether the models are loaded and have run once."""
+        ready.check()
+        return {"status": "ready"}
+
+    @health.get("/metrics", responses=describe_problems(401))
+    async def metrics_text() -> Response:
+        """Counts and times for Prometheus."""
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return health
+
+
+def _page() -> APIRouter:
+    page, folder = APIRouter(include_in_schema=False), files("ferembed.service") / "page"
+
+    def add(path: str, file: str, media_type: str) -> None:
+        content = (folder / file).read_bytes()
+
+        @page.get(path)
+        async def serve() -> Response:
+            return Response(content, media_type=media_type)
+
+    for path, (file, media_type) in _PAGE.items():
+        add(path, file, media_type)
+    return page

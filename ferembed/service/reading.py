@@ -1,0 +1,275 @@
+"""Reader: the faces of many clients' pictures, found by threads and read in joint batches."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from math import ceil
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.errors import ImageError
+from ferembed.faces import Face, FaceRecipe
+from ferembed.images import Image, load_image
+from ferembed.pipeline import Pipeline, Prediction
+from ferembed.service.guard import busy
+from ferembed.service.metrics import Metrics
+from ferembed.service.settings import Settings
+
+_FIRST_GUESS = 0.05  # seconds for a picture, until some were timed
+_MOST_WAITING = 200_000_000  # bytes of faces that wait to be read
+_MEMORY = 0.1  # the weight of the newest picture in the mean time
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture that a client sent. It is read as files are, and messages call it by its name."""
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+    def read_bytes(self) -> bytes:
+        return self.content
+
+
+@dataclass(frozen=True)
+class How:
+    """How pictures are to be read: by which model, and which faces in them.
+
+    Without a recipe each picture is a face. `kind` is what is wanted: predictions or vectors.
+    """
+
+    model: str
+    recipe: FaceRecipe | None = None
+    min_face: int = 0
+    kind: str = "predictions"
+    keep_image: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was read in one picture: its faces, [] where there is none, or why it failed."""
+
+    name: str
+    size: tuple[int, int] = (0, 0)  # width, height
+    predictions: tuple[Prediction, ...] = ()
+    vector: NDArray[np.float32] | None = None
+    left_out: int = 0  # faces beyond the limit
+    error: str = ""
+    image: Image | None = field(default=None, repr=False)
+
+
+@dataclass
+class _Job:
+    """A picture on its way: found faces are put in, the future gives the result."""
+
+    upload: Upload | None
+    how: How
+    future: Future[Result]
+    found: Result | None = None
+    crops: list[Image] = field(default_factory=list)
+    faces: list[Face] = field(default_factory=list)
+
+
+_Group: TypeAlias = "tuple[str, str]"  # model and kind: what can be run together
+
+
+class Reader:
+    """Reads pictures for many clients at once.
+
+    Threads decode pictures and find their faces. One thread reads the faces: it takes all that are
+    there, and while further pictures are being searched it waits `batch_ms` for theirs. A lone
+    picture waits for nobody.
+    """
+
+    def __init__(
+        self, pipelines: Mapping[str, Pipeline], settings: Settings, metrics: Metrics
+    ) -> None:
+        self.pipelines = pipelines
+        self._settings = settings
+        self._metrics = metrics
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "ferembed-find")
+        self._change = threading.Condition()
+        self._waiting: deque[_Job] = deque()  # jobs whose faces are to be read
+        self._waiting_bytes = 0
+        self._searching = 0  # jobs whose faces are being looked for
+        self._closed = False
+        self._open = 0  # pictures accepted and not yet answered
+        self._seconds = _FIRST_GUESS  # between two answers at full load
+        self._last_answer = 0.0
+        self._reading = threading.Thread(target=self._read_all, name="ferembed-read", daemon=True)
+        self._reading.start()
+
+    def admit(self, count: int) -> None:
+        """Refuse what the queue has no room for, with a Problem that says when to try again."""
+        if self._open and self._open + count > self._settings.queue:
+            raise busy(max(1, ceil(self._open * self._seconds)))
+
+    async def read(self, uploads: Iterable[Upload], how: How) -> list[Result]:
+        """A result for each picture, in order; one that cannot be read has an error."""
+        futures = [self.submit(upload, how) for upload in uploads]
+        return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
+
+    def submit(self, upload: Upload, how: How) -> Future[Result]:
+        """The future result of one picture. Cancelled before its turn, it costs nothing."""
+        job = _Job(upload, how, Future())
+        with self._change:
+            self._open += 1
+            self._metrics.queue.set(self._open)
+        job.future.add_done_callback(self._answered)
+        self._threads.submit(self._find, job)
+        return job.future
+
+    async def run(self, work: Callable[[], Any]) -> Any:
+        """What a function gives that takes a while, such as drawing; it runs in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def warm_up(self) -> None:
+        """Load the networks and run them once, in one thread. Later ones find them ready."""
+        gray = np.full((160, 160, 3), 127, np.uint8)
+        for pipeline in self.pipelines.values():
+            FaceRecipe.of(pipeline.detector)(gray)
+            noise = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), dtype=np.uint8)
+            for count in (1, len(noise)):
+                pipeline.read(list(noise[:count]), [Face((0, 0, 96, 96), 1.0)] * count)
+
+    def close(self) -> None:
+        """Finish what was accepted, then end the threads."""
+        self._threads.shutdown()
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+        self._reading.join()
+
+    def _answered(self, future: Future[Result]) -> None:
+        now = time.perf_counter()
+        with self._change:
+            if self._open > 1:  # else the time between two answers says nothing of the speed
+                since = min(now - self._last_answer, self._settings.deadline)
+                self._seconds += _MEMORY * (since - self._seconds)
+            self._last_answer = now
+            self._open -= 1
+            self._metrics.queue.set(self._open)
+
+    def _find(self, job: _Job) -> None:
+        """Decode a picture and find its faces; runs in one of the threads."""
+        upload, job.upload = job.upload, None
+        if upload is None or not job.future.set_running_or_notify_cancel():
+            return
+        with self._change:
+            self._searching += 1
+        try:
+            self._find_in(job, upload)
+        except ImageError as error:
+            job.found = Result(upload.name, error=str(error))
+        except BaseException as error:
+            job.future.set_exception(error)
+        finally:
+            with self._change:
+                self._searching -= 1
+                if not job.future.done():
+                    self._waiting.append(job)
+                    self._waiting_bytes += _size(job)
+                self._change.notify_all()
+                # Large faces are not decoded faster than they are read, or they fill the memory.
+                while self._waiting_bytes > _MOST_WAITING:
+                    self._change.wait()
+
+    def _find_in(self, job: _Job, upload: Upload) -> None:
+        image = load_image(upload, self._settings.max_pixels)
+        left_out = 0
+        how, (height, width) = job.how, image.shape[:2]
+        if how.recipe is None:
+            found = [(Face((0, 0, width, height), 1.0), image)]
+        else:
+            found = [
+                (face, crop)
+                for face, crop in how.recipe(image)
+                if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) >= how.min_face
+            ]
+            left_out = max(0, len(found) - self._settings.max_faces)
+            found = found[: self._settings.max_faces]
+        job.faces, job.crops = [face for face, _ in found], [crop for _, crop in found]
+        kept = image if how.keep_image else None
+        job.found = Result(upload.name, (width, height), left_out=left_out, image=kept)
+
+    def _read_all(self) -> None:
+        """Read faces as they come, in batches; runs in a thread of its own."""
+        while jobs := self._next_jobs():
+            groups: dict[_Group, list[_Job]] = {}
+            for job in jobs:
+                groups.setdefault((job.how.model, job.how.kind), []).append(job)
+            for group, together in groups.items():
+                try:
+                    self._read_group(group, together)
+                except Exception as error:
+                    for job in together:
+                        if not job.future.done():
+                            job.future.set_exception(error)
+
+    def _next_jobs(self) -> list[_Job]:
+        """The jobs to read together; [] when the reader is closed."""
+        most = self._settings.batch_faces
+        with self._change:
+            while not self._waiting and not self._closed:
+                self._change.wait()
+            end = time.perf_counter() + self._settings.batch_ms / 1000
+            while self._searching and sum(len(job.crops) for job in self._waiting) < most:
+                left = end - time.perf_counter()
+                if left <= 0:
+                    break
+                self._change.wait(left)
+            jobs: list[_Job] = []
+            count = 0
+            while self._waiting and (not jobs or count + len(self._waiting[0].crops) <= most):
+                job = self._waiting.popleft()
+                self._waiting_bytes -= _size(job)
+                count += len(job.crops)
+                jobs.append(job)
+            self._change.notify_all()
+            return jobs
+
+    def _read_group(self, group: _Group, jobs: Sequence[_Job]) -> None:
+        model, kind = group
+        pipeline = self.pipelines[model]
+        crops = [crop for job in jobs for crop in job.crops]
+        answers: Any = ()
+        if crops:
+            self._metrics.batch.observe(len(crops))
+            if kind == "vectors":
+                answers = pipeline.embedder.transform(crops)
+            else:
+                faces = [face for job in jobs for face in job.faces]
+                answers = pipeline.read(crops, faces)
+        start = 0
+        for job in jobs:
+            assert job.found is not None
+            own = answers[start : start + len(job.crops)]
+            start += len(job.crops)
+            result = job.found
+            if len(own) and kind == "vectors":
+                result = replace(result, vector=np.array(own[0]))
+            elif len(own):
+                result = replace(result, predictions=tuple(own))
+            self._count(result)
+            job.future.set_result(result)
+
+    def _count(self, result: Result) -> None:
+        self._metrics.pictures.labels("failed" if result.error else "read").inc()
+        for prediction in result.predictions:
+            self._metrics.faces.labels(prediction.label).inc()
+
+
+def _size(job: _Job) -> int:
+    return sum(crop.nbytes for crop in job.crops)

@@ -1,0 +1,197 @@
+"""WS /v1/stream: frames of a camera in, the people in the newest frame out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from concurrent.futures import Future
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from ferembed.errors import FerembedError, UnknownName
+from ferembed.faces import FaceRecipe
+from ferembed.labels import display_name
+from ferembed.registry import unknown
+from ferembed.service import answers
+from ferembed.service.guard import Keys
+from ferembed.service.metrics import Metrics
+from ferembed.service.reading import How, Reader, Result, Upload
+from ferembed.service.settings import Settings
+from ferembed.tracking import People
+
+WRONG_KEY, BAD_OPTIONS, TOO_MANY, TOO_QUIET = 4401, 4400, 4429, 4408  # closing codes
+_AT_ONCE = 2  # frames in work: one is searched while the faces of the other are read
+_PATIENCE = 10.0  # seconds for the first message
+_QUIET = 120.0  # seconds without a frame
+
+
+class Options(BaseModel):
+    """The first message of a client, as JSON. It may be sent again to change them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str = ""
+    model: str = ""
+    detector: str = ""
+    min_face: int = Field(0, ge=0, le=10_000)
+    lang: str = "en"
+    smoothing: float = Field(0.5, ge=0, le=60)
+
+
+def add_stream(
+    app: FastAPI, reader: Reader, settings: Settings, metrics: Metrics, keys: Keys
+) -> None:
+    streams: set[WebSocket] = set()
+
+    @app.websocket("/v1/stream")
+    async def stream(socket: WebSocket) -> None:
+        await socket.accept()
+        if len(streams) >= settings.max_streams:
+            await _close(socket, TOO_MANY, "The server has as many streams as it takes on.")
+            return
+        streams.add(socket)
+        metrics.streams.set(len(streams))
+        try:
+            await _Stream(socket, reader, metrics, keys).serve()
+        except WebSocketDisconnect:
+            pass
+        finally:
+            streams.discard(socket)
+            metrics.streams.set(len(streams))
+
+
+class _Stream:
+    """One connection: what its client wants, its newest frame, and the people in its frames."""
+
+    def __init__(self, socket: WebSocket, reader: Reader, metrics: Metrics, keys: Keys) -> None:
+        self._socket = socket
+        self._reader = reader
+        self._metrics = metrics
+        self._keys = keys
+        self._newest: tuple[int, float, bytes] | None = None
+        self._arrived = asyncio.Event()
+        self._frames = self._dropped = 0
+        self._started = time.perf_counter()
+
+    async def serve(self) -> None:
+        try:
+            first = await asyncio.wait_for(self._socket.receive(), _PATIENCE)
+        except asyncio.TimeoutError:
+            await _close(self._socket, TOO_QUIET, "There was no message with options.")
+            return
+        if not await self._take_options(first):
+            return
+        tasks = {asyncio.create_task(self._receive()), asyncio.create_task(self._answer())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _receive(self) -> None:
+        """Take messages as they come; of the frames the newest is kept."""
+        while True:
+            try:
+                message = await asyncio.wait_for(self._socket.receive(), _QUIET)
+            except asyncio.TimeoutError:
+                await _close(self._socket, TOO_QUIET, f"No frame came for {_QUIET:g} seconds.")
+                return
+            if message["type"] == "websocket.disconnect":
+                return
+            if message.get("bytes") is None:
+                if not await self._take_options(message):
+                    return
+                continue
+            self._frames += 1
+            if self._newest is not None:
+                self._dropped += 1
+                self._metrics.frames.labels("dropped").inc()
+            self._newest = self._frames, time.perf_counter() - self._started, message["bytes"]
+            self._arrived.set()
+
+    async def _take_options(self, message: Any) -> bool:
+        """Set what the client wants. Wrong options are told, and end the connection."""
+        if message["type"] == "websocket.disconnect":
+            return False
+        try:
+            options = Options.model_validate_json(message.get("text") or "")
+            model = options.model or next(iter(self._reader.pipelines))
+            if model not in self._reader.pipelines:
+                known = list(self._reader.pipelines)
+                raise UnknownName(unknown("model of this server", model, known))
+            detector = options.detector or self._reader.pipelines[model].detector
+            how = How(model, FaceRecipe.of(detector), options.min_face)
+            display_name("", options.lang)
+        except ValidationError as error:
+            found = "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors())
+            await _close(self._socket, BAD_OPTIONS, f"The options cannot be read: {found}.")
+            return False
+        except FerembedError as error:
+            await _close(self._socket, BAD_OPTIONS, str(error))
+            return False
+        if not self._keys.fits(options.key) and not self._keys.fits_header(self._socket.headers):
+            await _close(self._socket, WRONG_KEY, "The key is wrong or missing.")
+            return False
+        self._how, self._lang = how, options.lang
+        self._people = People(options.smoothing)
+        labels = [str(label) for label in self._reader.pipelines[model].classes_]
+        await self._socket.send_json({"ready": True, "model": model, "labels": labels})
+        return True
+
+    async def _answer(self) -> None:
+        """Read the newest frame, again and again; answers leave in the order of the frames."""
+        free = asyncio.Semaphore(_AT_ONCE)
+        begun: asyncio.Queue[tuple[int, float, Future[Result]]] = asyncio.Queue()
+
+        async def begin() -> None:
+            while True:
+                await free.acquire()
+                await self._arrived.wait()
+                assert self._newest is not None
+                (number, seconds, frame), self._newest = self._newest, None
+                self._arrived.clear()
+                upload = Upload(f"frame {number}", frame)
+                begun.put_nowait((number, seconds, self._reader.submit(upload, self._how)))
+
+        beginning = asyncio.create_task(begin())
+        try:
+            while True:
+                number, seconds, future = await begun.get()
+                result = await asyncio.wrap_future(future)
+                free.release()
+                await self._socket.send_text(json.dumps(self._told(number, seconds, result)))
+        finally:
+            beginning.cancel()
+
+    def _told(self, number: int, seconds: float, result: Result) -> dict[str, Any]:
+        waited = time.perf_counter() - self._started - seconds
+        told = {
+            "frame": number,
+            "dropped": self._dropped,
+            "seconds": round(seconds, 3),
+            "milliseconds": round(1000 * waited, 1),
+        }
+        if result.error:
+            self._metrics.frames.labels("failed").inc()
+            return {**told, "error": result.error}
+        self._metrics.frames.labels("answered").inc()
+        people = self._people.seen(result.predictions, seconds)
+        width, height = result.size
+        faces = [
+            {"number": person.number, **answers.face(person, self._lang), "raw": dict(person.raw)}
+            for person in people
+        ]
+        return {**told, "width": width, "height": height, "faces": faces}
+
+
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    """Say why as a message, and as the reason, which has room for 123 bytes."""
+    await socket.send_json({"error": reason, "code": code})
+    await socket.close(code, reason.encode()[:120].decode(errors="ignore"))
