@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ferembed import datasets
-from ferembed.audit import audit, clean
+from ferembed.datasets.audit import audit, clean
 
 RESULTS = Path(__file__).parent / "results" / "audit_fer2013.json"
 

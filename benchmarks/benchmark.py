@@ -2,7 +2,7 @@
 
     python benchmarks/benchmark.py quick faces --output out
 
-Grids are named in ferembed/grids, or are TOML files of one's own.
+Grids are named in ferembed/benchmark/grids, or are TOML files of one's own.
 """
 
 import sys

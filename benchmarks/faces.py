@@ -27,8 +27,8 @@ from ferembed import Pipeline, datasets
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.faces import DETECTORS, Face, FaceRecipe
 from ferembed.faces.haar import find_eyes
-from ferembed.files import replacing
 from ferembed.images import load_image
+from ferembed.storage.files import replacing
 
 RESULTS = Path(__file__).parent / "results" / "faces.json"
 MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ferembed import EXPRESSIONS, datasets
-from ferembed.audit import audit
+from ferembed.datasets.audit import audit
 from ferembed.embedder import Embedder
 from ferembed.heads import HEADS
 

@@ -30,12 +30,12 @@ from make_network import RECIPES, START, STRONG, TEACHERS, gray, in_order, stage
 from sklearn.model_selection import GridSearchCV
 
 from ferembed import EXPRESSIONS, Embedder, Pipeline, datasets
-from ferembed.audit import audit
 from ferembed.backbones import BACKBONES
+from ferembed.datasets.audit import audit
 from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.report import Report
-from ferembed.weights import models_folder
+from ferembed.storage.weights import models_folder
 
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = {

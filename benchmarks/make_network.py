@@ -33,12 +33,19 @@ import numpy as np
 from scipy.special import softmax
 
 from ferembed import EXPRESSIONS, Embedder, datasets
-from ferembed.audit import audit
-from ferembed.backbones import BACKBONES, LoadRequest, faceres, load_backbone, tuned, vgg
-from ferembed.backbones.engines import export_onnx, save_weights
+from ferembed.backbones import (
+    BACKBONES,
+    LoadRequest,
+    fer_mobilenet,
+    load_backbone,
+    mini_vgg,
+    vggface2_mobilenet,
+)
+from ferembed.backbones.network import export_onnx, save_weights
+from ferembed.datasets.audit import audit
 from ferembed.images import load_image
-from ferembed.training import Augmentation, Faces, Recipe, _copy_weights, train
-from ferembed.weights import models_folder, read_weights, sha256_of
+from ferembed.storage.weights import models_folder, read_weights, sha256_of
+from ferembed.training.loop import Augmentation, Faces, Recipe, _copy_weights, train
 
 STRONG = Augmentation(rotation=12, scale=0.2, shift=0.1, erasing=0.4)
 GENTLE = Augmentation(rotation=10, scale=0.12, shift=0.06, erasing=0.0)
@@ -143,8 +150,8 @@ def make(stage: str, data: datasets.Dataset, work: Path) -> None:
     )
     if tuning:
         save_weights(model, work / f"{stage}-normed.npz", half=False)
-        plain = tuned.build(blocks=FROZEN[stage][1])
-        arrays = tuned.folded(model)
+        plain = fer_mobilenet.build(blocks=FROZEN[stage][1])
+        arrays = fer_mobilenet.folded(model)
         for variable in plain.weights:
             variable.assign(arrays[variable.path])
         model = plain
@@ -166,7 +173,7 @@ def in_order(split: datasets.Dataset) -> np.ndarray:
 
 def network(start: dict[str, Path]) -> Any:
     """A network at random weights, or of branches that were trained before."""
-    model = vgg.build(branches=tuple(start) or ("",))
+    model = mini_vgg.build(branches=tuple(start) or ("",))
     arrays = joined({key: read_weights(path) for key, path in start.items()})
     for variable in model.weights if start else []:
         variable.assign(arrays[variable.path])
@@ -182,7 +189,7 @@ def normed(faces: Faces, frozen: int, blocks: int, before: Path) -> Any:
     import keras
 
     published = load_backbone(LoadRequest("vggface2-mobilenet", engine="keras")).model
-    model = tuned.build(frozen=frozen, blocks=blocks)
+    model = fer_mobilenet.build(frozen=frozen, blocks=blocks)
     _copy_weights(published, model)
     some = np.random.default_rng(0).choice(len(faces), SEEN, replace=False)
     preprocess = BACKBONES["fer-mobilenet"].preprocess
@@ -198,7 +205,7 @@ def normed(faces: Faces, frozen: int, blocks: int, before: Path) -> Any:
             layer.moving_variance.assign(variance)
     arrays = read_weights(before) if before.exists() else {}
     if f"conv_pw_{blocks + 1}/kernel" in arrays:
-        arrays["logits/kernel"][: faceres.WIDTHS[blocks - 1]] = 0
+        arrays["logits/kernel"][: vggface2_mobilenet.WIDTHS[blocks - 1]] = 0
     for variable in model.weights:
         if variable.path in arrays:
             variable.assign(arrays[variable.path])
@@ -286,9 +293,9 @@ def stages_of(*networks: str) -> list[str]:
 
 
 def ship(work: Path) -> None:
-    write("mini-vgg", vgg.build(), work)
-    write("twin-vgg", vgg.build(branches=("a_", "b_")), work)
-    write("fer-mobilenet", tuned.build(), work, "joined")
+    write("mini-vgg", mini_vgg.build(), work)
+    write("twin-vgg", mini_vgg.build(branches=("a_", "b_")), work)
+    write("fer-mobilenet", fer_mobilenet.build(), work, "joined")
 
 
 def write(name: str, model: Any, work: Path, *more: str) -> None:

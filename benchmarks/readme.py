@@ -54,7 +54,7 @@ def models() -> str:
 def backbones() -> str:
     """The networks whose weights ship or can be had."""
     from ferembed import BACKBONES
-    from ferembed.weights import Weights
+    from ferembed.storage.weights import Weights
 
     specs = [BACKBONES[name] for name in BACKBONES if BACKBONES[name].weights]
     specs.sort(key=lambda spec: type(spec.weights) is not Weights)  # what ships comes first

@@ -23,9 +23,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ferembed import Pipeline, datasets
+from ferembed.backbones.landmarks import MESH
 from ferembed.backbones.regions import DISTANCES
 from ferembed.heads import HEADS
-from ferembed.landmarks import MESH
 from ferembed.report import Report
 from ferembed.training import RECIPES, train_backbone
 

@@ -19,7 +19,7 @@ from speed import Bench, Row, row
 
 from ferembed import Embedder
 from ferembed.heads import HEADS
-from ferembed.kernels import Kernel, Machine, fit_machines
+from ferembed.heads.pairwise_svm import Kernel, Machine, fit_machines
 
 SIZES = (1_000, 4_000, 16_000, 64_000, 256_000)
 ASKED = 1_000

@@ -21,11 +21,11 @@ from speed_heads import growth
 
 from ferembed import Embedder, Pipeline, load_image
 from ferembed.backbones import BACKBONES, LoadRequest, load_backbone
-from ferembed.demo import photo
 from ferembed.embedder import BATCH
 from ferembed.heads import HEADS
 from ferembed.images import open_source
-from ferembed.store import EmbeddingStore
+from ferembed.media.demo import photo
+from ferembed.storage.embeddings import EmbeddingStore
 
 KINDS = {"openvino": "float32", "openvino-bf16": "bfloat16", "openvino-int8": "int8"}
 SCRIPT = """

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from ferembed.demo import photo
+from ferembed.media.demo import photo
 
 ROUNDS = 7
 RESULTS = Path(__file__).parent / "results" / "start.json"

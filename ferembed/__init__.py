@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ferembed.backbones import BACKBONES as BACKBONES
+    from ferembed.backbones.preprocess import Preprocess as Preprocess
     from ferembed.embedder import Embedder as Embedder
     from ferembed.errors import FerembedError as FerembedError
     from ferembed.faces import DETECTORS as DETECTORS
@@ -28,22 +29,21 @@ if TYPE_CHECKING:
     from ferembed.labels import EXPRESSIONS as EXPRESSIONS
     from ferembed.pipeline import Pipeline as Pipeline
     from ferembed.pipeline import Prediction as Prediction
-    from ferembed.preprocess import Preprocess as Preprocess
-    from ferembed.store import EmbeddingStore as EmbeddingStore
+    from ferembed.storage.embeddings import EmbeddingStore as EmbeddingStore
 
 _HOME = {
     "BACKBONES": "backbones",
     "DETECTORS": "faces",
     "EXPRESSIONS": "labels",
     "Embedder": "embedder",
-    "EmbeddingStore": "store",
+    "EmbeddingStore": "storage.embeddings",
     "Face": "faces",
     "FaceRecipe": "faces",
     "FerembedError": "errors",
     "HEADS": "heads",
     "Pipeline": "pipeline",
     "Prediction": "pipeline",
-    "Preprocess": "preprocess",
+    "Preprocess": "backbones.preprocess",
     "load_image": "images",
 }
 __all__ = [*_HOME]

@@ -13,13 +13,13 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.ahead import ahead, ahead_once_slow
+from ferembed._estimator import Estimator
+from ferembed._prefetch import ahead, ahead_once_slow
 from ferembed.backbones import LoadRequest, fingerprint, load_backbone, quantize
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ImageError, ModelError, WeightsError
-from ferembed.estimator import Estimator
 from ferembed.images import MAX_PIXELS, Image, Opened, Source, describe, open_source
-from ferembed.preprocess import Preprocess
-from ferembed.store import EmbeddingStore, Recipe, Vectors
+from ferembed.storage.embeddings import EmbeddingStore, Recipe, Vectors
 
 T = TypeVar("T")
 OneOrList: TypeAlias = T | Sequence[T]

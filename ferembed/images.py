@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.errors import ImageError, ImageTooLarge
-from ferembed.files import is_endless, replacing
+from ferembed.storage.files import is_endless, replacing
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed import bundle, export
+from ferembed._estimator import Classifier, require_fitted
 from ferembed.backbones import BACKBONES
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.embedder import (
     Embedded,
     Embedder,
@@ -23,15 +24,14 @@ from ferembed.embedder import (
     raise_failures,
 )
 from ferembed.errors import LabelError, ModelError
-from ferembed.estimator import Classifier, require_fitted
 from ferembed.faces import Face, FaceRecipe
+from ferembed.heads.softmax import Softmax
 from ferembed.images import MAX_PIXELS, Source, load_image
 from ferembed.labels import EXPRESSIONS, in_order
-from ferembed.preprocess import Preprocess
+from ferembed.persistence import bundle, export
 from ferembed.report import Report
-from ferembed.softmax import Softmax
-from ferembed.store import EmbeddingStore, Recipe, Vectors
-from ferembed.weights import read_weights
+from ferembed.storage.embeddings import EmbeddingStore, Recipe, Vectors
+from ferembed.storage.weights import read_weights
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def labels() -> np.ndarray:
 @pytest.fixture(scope="session")
 def portrait() -> Path:
     """The photo that matplotlib carries."""
-    from ferembed.demo import photo
+    from ferembed.media.demo import photo
 
     return photo()
 
@@ -55,7 +55,7 @@ def portrait() -> Path:
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of one second, in which someone walks."""
-    from tests import clips
+    from tests.helpers import clips
 
     return clips.write(tmp_path_factory.mktemp("clip") / "clip.mp4", clips.walk())
 

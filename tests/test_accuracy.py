@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ferembed import EXPRESSIONS, Embedder, Pipeline, datasets
-from ferembed.bundle import shipped
 from ferembed.heads import HEADS
+from ferembed.persistence.bundle import shipped
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"

@@ -13,8 +13,8 @@ from sklearn.pipeline import make_pipeline
 
 from ferembed.backbones import LoadRequest, load_backbone
 from ferembed.backbones.backbone import _load
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.embedder import BATCH, Embedder
-from ferembed.engines import _has_bfloat16, import_nncf
 from ferembed.errors import (
     ImageError,
     ImageTooLarge,
@@ -23,9 +23,9 @@ from ferembed.errors import (
     StoreError,
     WeightsError,
 )
+from ferembed.inference.engines import _has_bfloat16, import_nncf
 from ferembed.pipeline import Pipeline
-from ferembed.preprocess import Preprocess
-from ferembed.store import EmbeddingStore
+from ferembed.storage.embeddings import EmbeddingStore
 from tests.conftest import run_python
 
 
@@ -367,8 +367,8 @@ def test_one_picture_alone_is_not_taken_for_many(store, alone):
 
 
 def test_weights_trained_anew_under_the_same_name_are_new_weights(store, faces, tmp_path):
-    from ferembed.backbones.cnn import build
-    from ferembed.backbones.engines import save_weights
+    from ferembed.backbones.cnn_a_to_g import build
+    from ferembed.backbones.network import save_weights
 
     path, vectors = tmp_path / "w.npz", []
     for number in (1, 2):

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 
 from ferembed import Embedder, Pipeline
-from ferembed.softmax import Softmax
+from ferembed.heads.softmax import Softmax
 
 
 def test_scikit_learn_takes_them_for_what_they_are():

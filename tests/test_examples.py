@@ -6,8 +6,8 @@ import sys
 import PIL.Image
 import pytest
 
-from tests import clips
 from tests.conftest import ROOT
+from tests.helpers import clips
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,12 @@ from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ferembed import Embedder, Pipeline
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ImageError, ImageTooLarge, LabelError, ModelError, UnknownName
 from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.images import load_image
 from ferembed.labels import EXPRESSIONS
-from ferembed.preprocess import Preprocess
 
 # scikit-learn's checks feed matrices of numbers, and a row of numbers is no image. Each check that
 # cannot pass is here with its reason; what it is after is checked below on images, and by the

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from ferembed.ahead import THREADS, ahead, ahead_once_slow
+from ferembed._prefetch import THREADS, ahead, ahead_once_slow
 
 
 def test_results_come_in_the_order_of_the_tasks():

@@ -10,8 +10,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from tests import clips
 from tests.conftest import ROOT
+from tests.helpers import clips
 
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

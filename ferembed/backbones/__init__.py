@@ -1,14 +1,14 @@
 """Backbones by name. A family is one file here and one import line below."""
 
 from ferembed.backbones import (  # noqa: F401  (each adds its networks to BACKBONES)
-    cnn,
+    cnn_a_to_g,
     facenet,
-    faceres,
+    fer_mobilenet,
+    mini_vgg,
     reference,
     regions,
-    tuned,
-    vgg,
     vggface,
+    vggface2_mobilenet,
 )
 from ferembed.backbones.backbone import (
     BACKBONES,
@@ -19,8 +19,8 @@ from ferembed.backbones.backbone import (
     fingerprint,
     load_backbone,
 )
-from ferembed.backbones.engines import quantize
-from ferembed.backbones.own import add_network
+from ferembed.backbones.custom import add_network
+from ferembed.backbones.network import quantize
 
 __all__ = [
     "BACKBONES",

@@ -17,12 +17,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed._progress import Progress
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ModelError, UnknownName, WeightsError
 from ferembed.images import Image
-from ferembed.preprocess import Preprocess
 from ferembed.registry import Registry, unknown
-from ferembed.weights import (
-    Progress,
+from ferembed.storage.weights import (
     Published,
     Weights,
     cache_folder,

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.engines import Network, import_keras
-from ferembed.preprocess import Preprocess
+from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.preprocess import Preprocess
 
 FILTERS = (32, 64, 128)
 CLASSES = 7

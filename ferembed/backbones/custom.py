@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.engines import Network, import_keras, save_weights
+from ferembed.backbones.network import Network, import_keras, save_weights
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import WeightsError
-from ferembed.preprocess import Preprocess
-from ferembed.weights import Weights, cache_folder, sha256_of
+from ferembed.storage.weights import Weights, cache_folder, sha256_of
 
 _added: set[str] = set()
 

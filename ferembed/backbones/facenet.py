@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.engines import Network, import_keras
+from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import WeightsError
-from ferembed.preprocess import Preprocess
-from ferembed.weights import Carried
+from ferembed.storage.weights import Carried
 
 ROOT = "InceptionResnetV1/"
 LAST = "Bottleneck"

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.backbones import faceres
+from ferembed.backbones import vggface2_mobilenet
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.engines import Network, import_keras
-from ferembed.preprocess import Preprocess
-from ferembed.weights import Weights
+from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.preprocess import Preprocess
+from ferembed.storage.weights import Weights
 
 
 def build(classes: int = 7, frozen: int | None = None, blocks: int = 12) -> Any:
-    """The Keras model, from the face to logits. To train it, see `faceres.build`.
+    """The Keras model, from the face to logits. To train it, see `vggface2_mobilenet.build`.
 
     The last block of the published network is left out: it had a third of the parameters, and the
     others do as well without.
     """
     keras = import_keras()
-    body = faceres.build(192, frozen, blocks)
+    body = vggface2_mobilenet.build(192, frozen, blocks)
     x = keras.layers.Dropout(0.4, name="drop")(body.get_layer("joined").output)
     logits = keras.layers.Dense(classes, name="logits", dtype="float32")(x)
     return keras.Model(body.inputs[0], logits, name="fer_mobilenet")
@@ -55,7 +55,7 @@ BACKBONES.add(
     BackboneSpec(
         name="fer-mobilenet",
         summary="vggface2-mobilenet but its last block, fine-tuned on FER2013's training split",
-        preprocess=Preprocess("bgr", 192, mean=faceres.IMAGENET_BGR_MEANS, scale=1.0),
+        preprocess=Preprocess("bgr", 192, mean=vggface2_mobilenet.IMAGENET_BGR_MEANS, scale=1.0),
         layers=(("joined", 1536), ("embedding", 1024), ("logits", 7)),
         load=Network.of,
         build=build,

@@ -13,9 +13,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ferembed.engines import choose_engine, compiled, import_openvino
 from ferembed.images import Image
-from ferembed.weights import Carried
+from ferembed.inference.engines import choose_engine, compiled, import_openvino
+from ferembed.storage.weights import Carried
 
 Floats = NDArray[np.float32]
 

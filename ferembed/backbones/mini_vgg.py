@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.engines import Network, import_keras
-from ferembed.preprocess import Preprocess
-from ferembed.weights import Weights
+from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.preprocess import Preprocess
+from ferembed.storage.weights import Weights
 
 WIDTHS = (32, 64, 128, 256)
 DROPOUT = (0.0, 0.0, 0.1, 0.2)

@@ -27,7 +27,9 @@ from ferembed.backbones.backbone import (
     LoadRequest,
     Vectors,
 )
-from ferembed.engines import (
+from ferembed.errors import MissingExtra, ModelError, WeightsError
+from ferembed.images import Image
+from ferembed.inference.engines import (
     choose_engine,
     compiled,
     compiled_for_batches,
@@ -35,10 +37,8 @@ from ferembed.engines import (
     import_openvino,
     quantized,
 )
-from ferembed.errors import MissingExtra, ModelError, WeightsError
-from ferembed.files import replacing
-from ferembed.images import Image
-from ferembed.weights import read_weights
+from ferembed.storage.files import replacing
+from ferembed.storage.weights import read_weights
 
 FEW = 4  # faces that all cores work on together
 FEWEST = 20  # faces that give a network's numbers their ranges

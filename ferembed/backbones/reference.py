@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.engines import Network, import_keras
-from ferembed.preprocess import Preprocess
+from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.preprocess import Preprocess
 
 CLASSES = 7
 

@@ -21,11 +21,11 @@ from ferembed.backbones.backbone import (
     LoadRequest,
     Vectors,
 )
-from ferembed.backbones.engines import Network, import_keras
+from ferembed.backbones.landmarks import LEFT_EYE, MESH, RIGHT_EYE, Landmarks, find_landmarks, turn
+from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import WeightsError
 from ferembed.images import Image
-from ferembed.landmarks import LEFT_EYE, MESH, RIGHT_EYE, Landmarks, find_landmarks, turn
-from ferembed.preprocess import Preprocess
 
 SIDE = 90  # pixels of a region
 MOUTH = (61, 291, 0, 17)  # its corners, and the middles of the upper and of the lower edge

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.engines import Network, import_keras
+from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.preprocess import VGGFACE2_BGR_MEANS, Preprocess
 from ferembed.errors import WeightsError
-from ferembed.preprocess import VGGFACE2_BGR_MEANS, Preprocess
-from ferembed.weights import Published
+from ferembed.storage.weights import Published
 
 STAGES = ((2, 3, 64), (3, 4, 128), (4, 6, 256), (5, 3, 512))  # number, blocks, filters
 SQUEEZE = 16

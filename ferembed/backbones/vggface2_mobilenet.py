@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.engines import Network, import_keras
+from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import WeightsError
-from ferembed.preprocess import Preprocess
-from ferembed.weights import Carried
+from ferembed.storage.weights import Carried
 
 WIDTHS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)  # of the 13 blocks
 HALVING = (2, 4, 6, 12)  # the blocks whose depthwise convolution has strides of 2

@@ -25,9 +25,9 @@ from typing import Any
 from sklearn.base import is_classifier
 
 from ferembed.backbones import BACKBONES
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import DataError, FerembedError, UnknownName
 from ferembed.heads import HEADS
-from ferembed.preprocess import Preprocess
 from ferembed.registry import unknown
 
 EQUALIZERS = ("none", "histogram", "clahe")
@@ -176,7 +176,7 @@ class Grid:
         `changes` take the place of what each table of cells says: backbone="cnn-a",
         head__C=[1, 10].
         """
-        place = files("ferembed") / "grids"
+        place = files("ferembed.benchmark") / "grids"
         ready = sorted(one.name.removesuffix(".toml") for one in place.iterdir())
         if str(name) in ready:
             text = (place / f"{name}.toml").read_text("utf-8")

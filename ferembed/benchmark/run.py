@@ -34,20 +34,21 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ferembed import datasets, pages
-from ferembed.audit import audit
+from ferembed import datasets
 from ferembed.backbones import BACKBONES
-from ferembed.comparison import Answers, face_digests
+from ferembed.benchmark.grid import NETWORK, TRAINED, Cell, Grid, varying
+from ferembed.datasets.audit import audit
 from ferembed.datasets.dataset import Dataset
-from ferembed.datasets.naming import UNSPLIT
+from ferembed.datasets.vocabulary import UNSPLIT
 from ferembed.embedder import Embedder
 from ferembed.errors import DataError, FerembedError, ImageError
 from ferembed.evaluation import Evaluation, evaluate
-from ferembed.files import alone_in, replacing
-from ferembed.grid import NETWORK, TRAINED, Cell, Grid, varying
+from ferembed.evaluation.comparison import Answers, face_digests
+from ferembed.evaluation.html import pages
 from ferembed.images import Source
 from ferembed.pipeline import Pipeline
 from ferembed.report import Report
+from ferembed.storage.files import alone_in, replacing
 from ferembed.training import RECIPES, Recipe, train_backbone
 
 FOLDS = 5  # where there is no validation split

@@ -19,8 +19,8 @@ from ferembed.registry import unknown
 
 if TYPE_CHECKING:
     from ferembed.datasets import Dataset
+    from ferembed.media.recording import Recording, Table
     from ferembed.pipeline import Pipeline
-    from ferembed.recording import Recording, Table
 
 SOME_FAILED = 1  # some inputs could not be used; each is reported
 FAILED = 2  # nothing was done; argparse uses the same
@@ -100,7 +100,7 @@ def run() -> NoReturn:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from ferembed.demo import demo
+    from ferembed.media.demo import demo
 
     return demo(options.output, options.lang, "json" if options.json else "text")
 
@@ -110,11 +110,11 @@ def _predict(options: argparse.Namespace) -> int:
     gc.disable()  # importing makes many objects and no garbage: looking for it costs 0.1 s
     from tqdm import tqdm
 
-    from ferembed.files import refuse_to_replace
-    from ferembed.journal import keeping
     from ferembed.labels import in_order
-    from ferembed.readings import read_photos, unpacked, writing
-    from ferembed.video import find_videos
+    from ferembed.media.journal import keeping
+    from ferembed.media.photos import read_photos, unpacked, writing
+    from ferembed.media.video import find_videos
+    from ferembed.storage.files import refuse_to_replace
 
     videos, files, passed_over = find_videos(options.photos, options.annotate)
     if videos:
@@ -175,8 +175,8 @@ def _format(options: argparse.Namespace) -> str:
 
 
 def _predict_videos(options: argparse.Namespace, videos: list[str]) -> int:
-    from ferembed.files import refuse_to_replace
-    from ferembed.recording import record_all
+    from ferembed.media.recording import record_all
+    from ferembed.storage.files import refuse_to_replace
 
     refuse_to_replace(videos, options.output, options.timeline)
     pipeline = _loaded(options)
@@ -197,8 +197,8 @@ def _predict_videos(options: argparse.Namespace, videos: list[str]) -> int:
 
 
 def _watch(options: argparse.Namespace) -> int:
-    from ferembed.files import refuse_to_replace
-    from ferembed.recording import has_display, record
+    from ferembed.media.recording import has_display, record
+    from ferembed.storage.files import refuse_to_replace
 
     refuse_to_replace([options.source], options.output, options.annotate, options.timeline)
     written = options.output or options.annotate or options.timeline
@@ -226,7 +226,7 @@ def _watch(options: argparse.Namespace) -> int:
 
 def _table(options: argparse.Namespace, pipeline: Pipeline) -> Table:
     from ferembed.labels import in_order
-    from ferembed.recording import Table
+    from ferembed.media.recording import Table
 
     labels = in_order([str(label) for label in pipeline.classes_])
     return Table(options.output, _format(options), options.lang, labels)
@@ -260,7 +260,7 @@ def _embed(options: argparse.Namespace) -> int:
     from itertools import chain
 
     from ferembed.embedder import Embedder
-    from ferembed.files import refuse_to_replace, replacing
+    from ferembed.storage.files import refuse_to_replace, replacing
 
     embedder = Embedder(**_vector_settings(options))
     if options.output and not options.output.lower().endswith(".npz"):
@@ -295,7 +295,7 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _images(options: argparse.Namespace) -> Sequence[Any]:
-    from ferembed.readings import find_photos
+    from ferembed.media.photos import find_photos
 
     if len(options.data) > 1 or not options.data[0].lower().endswith((".zip", ".csv")):
         return find_photos(options.data)
@@ -418,7 +418,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from ferembed.pipeline import Pipeline
 
     if options.output:
-        from ferembed.pages import open_folder
+        from ferembed.evaluation.html.pages import open_folder
 
         open_folder(options.output)  # or a long run would end in nothing
     settings = {name: getattr(options, name) for name in ("store", "engine")}
@@ -443,7 +443,7 @@ def _report(
     options: argparse.Namespace, pipeline: Pipeline, data: Dataset, training: Dataset | None
 ) -> int:
     from ferembed.evaluation import evaluate
-    from ferembed.pages import write_report
+    from ferembed.evaluation.html.pages import write_report
 
     with _bar(options) as progress:
         evaluation = evaluate(
@@ -485,7 +485,7 @@ def _scored_on(split: str) -> str:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from ferembed.comparison import Answers, compare
+    from ferembed.evaluation.comparison import Answers, compare
 
     comparison = compare(
         Answers.read(options.a),
@@ -501,7 +501,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from ferembed.benchmark import benchmark
-    from ferembed.grid import Grid
+    from ferembed.benchmark.grid import Grid
 
     grid = Grid.named(options.grid, **dict(options.set))
     outcome = benchmark(
@@ -529,7 +529,7 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 def _describe(options: argparse.Namespace) -> int:
     from ferembed import datasets
-    from ferembed.files import refuse_to_replace
+    from ferembed.storage.files import refuse_to_replace
 
     with _bar(options) as progress:
         description = datasets.describe(_opened(options, progress), progress)
@@ -542,9 +542,9 @@ def _describe(options: argparse.Namespace) -> int:
 
 def _audit(options: argparse.Namespace) -> int:
 
-    from ferembed.audit import audit
+    from ferembed.datasets.audit import audit
     from ferembed.faces import DETECTORS
-    from ferembed.files import refuse_to_replace, replacing
+    from ferembed.storage.files import refuse_to_replace, replacing
 
     refuse_to_replace([options.data], options.output, options.sheet)
     find_faces = DETECTORS[options.faces]() if options.faces else None
@@ -561,8 +561,8 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from ferembed.audit import build
-    from ferembed.files import refuse_within
+    from ferembed.datasets.audit import build
+    from ferembed.storage.files import refuse_within
 
     refuse_within(options.data, options.output)
     with _bar(options) as progress:
@@ -636,9 +636,9 @@ def _models(options: argparse.Namespace) -> int:
     if options.name or options.source:
         raise FerembedError("A name and --from go with fetch: ferembed models fetch NAME.")
     from ferembed.backbones import BACKBONES
-    from ferembed.bundle import shipped
     from ferembed.faces import DETECTORS
     from ferembed.heads import HEADS
+    from ferembed.persistence.bundle import shipped
 
     backbones = [BACKBONES[name] for name in BACKBONES]
     facts = {
@@ -725,7 +725,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _cache(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from ferembed.store import EmbeddingStore, use_table
+    from ferembed.storage.embeddings import EmbeddingStore, use_table
 
     store = EmbeddingStore.at(options.store)
     if options.action != "prune" and (options.recipe or options.days is not None):
@@ -1272,7 +1272,3 @@ def _parser() -> argparse.ArgumentParser:
     cache.add_argument("--days", type=_from_zero, help="prune what was not used for so many days")
     add_store(cache)
     return parser
-
-
-if __name__ == "__main__":
-    run()

@@ -8,8 +8,9 @@
 votes. Every operation gives a new Dataset and adds a step to its `provenance`.
 """
 
+from ferembed._progress import Progress
 from ferembed.datasets.cropping import crop
-from ferembed.datasets.dataset import Dataset, Progress
+from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.description import Description, describe
 from ferembed.datasets.operations import balance, merge, mirror, only, split
 from ferembed.datasets.reading import open, pictures

@@ -22,16 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed import datasets
-from ferembed.datasets.dataset import Dataset, Progress, tell
+from ferembed._progress import Progress, tell
+from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.description import INK, PALE, SPLIT_COLOURS
-from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT
 from ferembed.datasets.operations import pixel_digest
+from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT
+from ferembed.drawing import font
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import FaceRecipe
-from ferembed.files import refuse_within
-from ferembed.fonts import font
 from ferembed.images import Image, load_image, save_picture
 from ferembed.registry import unknown
+from ferembed.storage.files import refuse_within
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ferembed.datasets.dataset import Dataset, Images, Progress, Step, tell
+from ferembed._progress import Progress, tell
+from ferembed.datasets.dataset import Dataset, Images, Step
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.images import Image, LazyPicture, Source, describe, load_image

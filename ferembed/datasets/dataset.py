@@ -6,7 +6,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -16,21 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ferembed.datasets.archive import Archive, ZipMember
-from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT
+from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT
+from ferembed.datasets.zip_members import Archive, ZipMember
 from ferembed.errors import DataError, ImageError, LabelError
 from ferembed.images import Image, LazyPicture, Source, describe, load_image
 from ferembed.labels import in_order
-
-Progress: TypeAlias = Callable[[int, "int | None"], None]
-"""Called with how many are done, and of how many if that is known."""
-
-
-def tell(progress: Progress | None, index: int, total: int) -> None:
-    """Now and then, and at the end, say that the picture at `index` is done."""
-    if progress and (index + 1 == total or index % 200 == 0):
-        progress(index + 1, total)
-
 
 Step: TypeAlias = Mapping[str, Any]
 

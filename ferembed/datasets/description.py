@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ferembed.datasets.dataset import Dataset, Progress, story, tell
+from ferembed._progress import Progress, tell
+from ferembed.datasets.dataset import Dataset, story
+from ferembed.drawing import font
 from ferembed.errors import ImageError
-from ferembed.fonts import font
 from ferembed.images import save_picture, size_of
 from ferembed.labels import in_order
 

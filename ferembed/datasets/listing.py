@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.datasets import archive
-from ferembed.datasets.archive import ZipMember
+from ferembed._progress import Progress
+from ferembed.datasets import zip_members
 from ferembed.datasets.dataset import (
     Files,
     Images,
     Members,
     Names,
     Part,
-    Progress,
     Step,
 )
-from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT, split_name
+from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT, split_name
+from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
-from ferembed.files import is_endless
 from ferembed.images import EXTENSIONS
+from ferembed.storage.files import is_endless
 
 PROVENANCE = "provenance.json"
 """The file beside the pictures in which `write` says how they came about."""
@@ -113,7 +113,7 @@ class Storage:
             self.part: Part = Files(str(path), self._names)
         else:
             numbers = np.frombuffer(self._numbers, np.uint64).reshape(-1, 5)
-            self.part = Members(archive.Archive(str(path)), self._names, numbers)
+            self.part = Members(zip_members.Archive(str(path)), self._names, numbers)
         self._note_twins()
 
     def _list_folder(self) -> None:
@@ -164,7 +164,7 @@ class Storage:
     def _list_zip(self) -> None:
         numbers: dict[str, int] = {}
         empty: dict[str, None] = {}
-        for member in archive.members(self.path):
+        for member in zip_members.members(self.path):
             if member.unsafe:
                 self.tray.bad(
                     "names that lead out of the zip",
@@ -178,11 +178,11 @@ class Storage:
             kind = self._sort(member.name)
             if kind and member.encrypted:
                 self.tray.bad("encrypted", f"{member} is encrypted; unpack it with its password")
-            elif kind == "picture" and member.size > archive.MAX_PICTURE:
+            elif kind == "picture" and member.size > zip_members.MAX_PICTURE:
                 self.tray.bad(
                     "larger than a picture may be",
                     f"{member} unpacks to {member.size / 2**20:,.0f} MiB, a picture may have "
-                    f"{archive.MAX_PICTURE / 2**20:,.0f} MiB",
+                    f"{zip_members.MAX_PICTURE / 2**20:,.0f} MiB",
                 )
             elif kind == "picture":
                 if folder not in numbers:

@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.datasets.dataset import Changed, Dataset, Images, Progress, Step, tell
-from ferembed.datasets.naming import SPLITS, UNSPLIT
+from ferembed._progress import Progress, tell
+from ferembed.datasets.dataset import Changed, Dataset, Images, Step
+from ferembed.datasets.vocabulary import SPLITS, UNSPLIT
 from ferembed.errors import DataError, ImageError
 from ferembed.images import Image, load_image
 from ferembed.labels import in_order

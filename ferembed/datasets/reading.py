@@ -11,12 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.datasets import archive
-from ferembed.datasets.archive import ZipMember
+from ferembed._progress import Progress
+from ferembed.datasets import zip_members
 from ferembed.datasets.dataset import (
     Dataset,
     Images,
-    Progress,
 )
 from ferembed.datasets.listing import (
     TABLES,
@@ -28,14 +27,6 @@ from ferembed.datasets.listing import (
     provenance_of,
     read_steps,
 )
-from ferembed.datasets.naming import (
-    FER2013_USAGES,
-    SPLITS,
-    UNSPLIT,
-    expression,
-    plain,
-    split_name,
-)
 from ferembed.datasets.tables import (
     COLUMNS,
     FER2013_FILES,
@@ -45,11 +36,20 @@ from ferembed.datasets.tables import (
     named_pictures,
     pixel_rows,
 )
+from ferembed.datasets.vocabulary import (
+    FER2013_USAGES,
+    SPLITS,
+    UNSPLIT,
+    expression,
+    plain,
+    split_name,
+)
+from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
-from ferembed.files import is_endless
 from ferembed.images import EXTENSIONS
 from ferembed.labels import EXPRESSIONS, in_order
 from ferembed.registry import unknown
+from ferembed.storage.files import is_endless
 
 _VOTES = ("majority", "probability", "multi-target")
 _MOST_LISTED = 20
@@ -108,7 +108,9 @@ def pictures(path: str | os.PathLike[str]) -> list[ZipMember]:
     """Every picture in a zip, in its order, whatever folder it is in; [] if it is no zip."""
     where = Path(path)
     try:
-        members = archive.members(where) if where.is_file() and archive.is_zip(where) else ()
+        members = (
+            zip_members.members(where) if where.is_file() and zip_members.is_zip(where) else ()
+        )
         return [
             member
             for member in members
@@ -154,7 +156,7 @@ def _fer2013_split(file: str, split: str) -> str:
 
 
 def _read(path: Path, tray: Tray, table: str | None, given: Mapping[str, str], mode: str) -> Found:
-    if path.is_dir() or archive.is_zip(path):
+    if path.is_dir() or zip_members.is_zip(path):
         storage = Storage(path, tray)
         name = _choose_table(storage, table, given)
         if name is None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.datasets.archive import ZipMember
 from ferembed.datasets.dataset import (
     Images,
     PackedRows,
@@ -20,7 +19,8 @@ from ferembed.datasets.dataset import (
     parse_pixels,
 )
 from ferembed.datasets.listing import Found, Storage, Tray, label_and_split
-from ferembed.datasets.naming import ALL_SPLITS, UNSPLIT, plain, split_name
+from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT, plain, split_name
+from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
 from ferembed.registry import unknown
 

@@ -15,15 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.datasets.archive import ZipMember
+from ferembed._progress import Progress, tell
 from ferembed.datasets.cropping import Crop
-from ferembed.datasets.dataset import ChangedImage, Dataset, Progress, tell
+from ferembed.datasets.dataset import ChangedImage, Dataset
 from ferembed.datasets.listing import PROVENANCE, provenance_of
-from ferembed.datasets.naming import UNSPLIT
+from ferembed.datasets.vocabulary import UNSPLIT
+from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError, ImageError
-from ferembed.files import LOCK, alone_in
 from ferembed.images import EXTENSIONS, LazyPicture, Source, load_image, open_source
 from ferembed.labels import EXPRESSIONS
+from ferembed.storage.files import LOCK, alone_in
 
 _USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 _PLAN = "plan.txt"

@@ -19,10 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed import __version__, bundle
-from ferembed.audit import audit
+from ferembed import __version__
+from ferembed._progress import Progress
 from ferembed.backbones import BACKBONES
-from ferembed.comparison import (
+from ferembed.datasets import Dataset, merge
+from ferembed.datasets.audit import audit
+from ferembed.datasets.dataset import story
+from ferembed.embedder import Embedder
+from ferembed.errors import DataError, FerembedError, ImageError, ModelError, UnknownName
+from ferembed.evaluation.action_units import Confusability
+from ferembed.evaluation.comparison import (
     KEY,
     Answers,
     all_faces,
@@ -31,15 +37,11 @@ from ferembed.comparison import (
     read_result,
     result_file,
 )
-from ferembed.datasets import Dataset, Progress, merge
-from ferembed.datasets.dataset import story
-from ferembed.embedder import Embedder
-from ferembed.errors import DataError, FerembedError, ImageError, ModelError, UnknownName
 from ferembed.images import Source, load_image
+from ferembed.persistence import bundle
 from ferembed.pipeline import Pipeline
 from ferembed.report import Report
-from ferembed.store import Vectors
-from ferembed.units import Confusability
+from ferembed.storage.embeddings import Vectors
 
 FORMAT = 1
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from ferembed.errors import MissingExtra
 from ferembed.faces.face import DETECTORS, Face
-from ferembed.faces.view import View
+from ferembed.faces.scaled_photo import View
 from ferembed.images import Image
 
 LONGEST_SIDE = 1024  # a larger photo is searched on a copy of this size

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ferembed.errors import MissingExtra
 from ferembed.faces.face import DETECTORS, Face, Point
-from ferembed.faces.view import View
+from ferembed.faces.scaled_photo import View
 from ferembed.images import Image
 
 LONGEST_SIDE = 1024  # a larger photo is searched on a copy of this size

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.ahead import ahead
-from ferembed.engines import Floats, choose_engine, compiled, import_openvino
+from ferembed._prefetch import ahead
 from ferembed.errors import WeightsError
 from ferembed.faces.face import DETECTORS, Face
-from ferembed.faces.view import View
+from ferembed.faces.scaled_photo import View
 from ferembed.images import Image
-from ferembed.weights import Carried
+from ferembed.inference.engines import Floats, choose_engine, compiled, import_openvino
+from ferembed.storage.weights import Carried
 
 # Pickles: nothing but these three is ever opened.
 PROPOSE, REFINE, OUTPUT = (

@@ -12,9 +12,9 @@ import numpy as np
 
 from ferembed.errors import MissingExtra
 from ferembed.faces.face import DETECTORS, Face
-from ferembed.faces.view import View
+from ferembed.faces.scaled_photo import View
 from ferembed.images import Image
-from ferembed.weights import Carried
+from ferembed.storage.weights import Carried
 
 MODEL = Carried(
     "face_detection_yunet_2023mar.onnx",

@@ -19,7 +19,7 @@ from sklearn import config_context
 from sklearn.svm import SVC
 from sklearn.utils.parallel import Parallel, delayed
 
-from ferembed.engines import a_core_each, product
+from ferembed.inference.engines import a_core_each, product
 
 Matrix = NDArray[np.float32]
 Rows = NDArray[np.intp]

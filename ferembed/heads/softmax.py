@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.estimator import Classifier, require_fitted
+from ferembed._estimator import Classifier, require_fitted
 
 
 class Softmax(Classifier):

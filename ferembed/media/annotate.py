@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ferembed.fonts import font
+from ferembed.drawing import font
 from ferembed.images import Image
 from ferembed.labels import display_name
 

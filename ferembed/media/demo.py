@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ferembed.fonts import matplotlib_data
+from ferembed.drawing import matplotlib_data
+from ferembed.media.photos import read_photos, writing
 from ferembed.pipeline import Pipeline
-from ferembed.readings import read_photos, writing
 
 
 def photo() -> Path:

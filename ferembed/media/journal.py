@@ -13,11 +13,11 @@ from typing import IO, TYPE_CHECKING, Any
 from ferembed import __version__
 from ferembed.errors import DataError
 from ferembed.faces import Face, FaceRecipe
+from ferembed.media.photos import Reading
 from ferembed.pipeline import Pipeline, Prediction
-from ferembed.readings import Reading
 
 if TYPE_CHECKING:
-    from ferembed.datasets.archive import ZipMember
+    from ferembed.datasets.zip_members import ZipMember
 
 
 class Journal:

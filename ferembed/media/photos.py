@@ -14,20 +14,19 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from ferembed.ahead import ahead
-from ferembed.annotate import annotate
+from ferembed._prefetch import ahead
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
-from ferembed.files import free_name, replacing
 from ferembed.images import EXTENSIONS, Image, load_image, save_picture
 from ferembed.labels import EXPRESSIONS, display_name
+from ferembed.media.annotate import annotate
 from ferembed.pipeline import Pipeline, Prediction
+from ferembed.storage.files import free_name, replacing
 
 if TYPE_CHECKING:
-    from ferembed.datasets.archive import ZipMember
-    from ferembed.journal import Journal
+    from ferembed.datasets.zip_members import ZipMember
 
 Write = Callable[["Reading"], None]
 
@@ -39,6 +38,16 @@ class Reading:
     photo: str
     predictions: tuple[Prediction, ...] = ()
     error: str = ""
+
+
+class Journal(Protocol):
+    """What `read_photos` asks of a journal: what is known of a photo, and to keep what is new."""
+
+    def known(self, photo: str | ZipMember) -> Reading | None: ...
+
+    def drawn(self, photo: str | ZipMember) -> str | None: ...
+
+    def add(self, photo: str | ZipMember, reading: Reading, drawn: str | None = None) -> None: ...
 
 
 def find_photos(patterns: Sequence[str], drawn: str | None = None) -> list[str | ZipMember]:

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from ferembed.annotate import annotate
+from ferembed.drawing import font
 from ferembed.errors import DataError, FerembedError, VideoError
-from ferembed.files import free_name
-from ferembed.fonts import font
 from ferembed.images import Image
 from ferembed.labels import EXPRESSIONS, display_name
+from ferembed.media.annotate import annotate
+from ferembed.media.photos import Reading, as_json
+from ferembed.media.timeline import Timeline
+from ferembed.media.video import Frame, Source, Video, openable, quietly, watch
 from ferembed.pipeline import Pipeline
-from ferembed.readings import Reading, as_json
-from ferembed.timeline import Timeline
-from ferembed.video import Frame, Source, Video, openable, quietly, watch
+from ferembed.storage.files import free_name
 
 _LONGEST_STILL = 60.0  # seconds that a film stands still at most
 _TITLE = "ferembed"

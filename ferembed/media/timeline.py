@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.fonts import font
+from ferembed.drawing import font
 from ferembed.images import Image, save_picture
 from ferembed.labels import display_name
-from ferembed.video import Frame
+from ferembed.media.video import Frame
 
 if TYPE_CHECKING:
     import PIL.ImageDraw
@@ -42,7 +42,7 @@ class Timeline:
     """What each person in a video shows over time, gathered frame by frame.
 
     >>> from ferembed.faces import Face
-    >>> from ferembed.tracking import Person
+    >>> from ferembed.media.tracking import Person
     >>> timeline = Timeline()
     >>> for index in range(5):
     ...     person = Person(Face((0, 0, 9, 9), 1.0), "happy", {"happy": 0.9, "sad": 0.1}, number=1)

@@ -22,9 +22,9 @@ import numpy as np
 from ferembed.errors import DataError, VideoError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.images import EXTENSIONS, Image
+from ferembed.media.photos import find_files
+from ferembed.media.tracking import People, Person
 from ferembed.pipeline import Pipeline
-from ferembed.readings import find_files
-from ferembed.tracking import People, Person
 
 Source: TypeAlias = "int | str | os.PathLike[str]"
 # fmt: off

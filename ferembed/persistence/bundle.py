@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 
 from ferembed.errors import ModelError, UnknownName, UntrustedModel
-from ferembed.files import replacing
+from ferembed.heads.softmax import Softmax
 from ferembed.registry import unknown
-from ferembed.softmax import Softmax
-from ferembed.weights import cache_folder, models_folder
+from ferembed.storage.files import replacing
+from ferembed.storage.weights import cache_folder, models_folder
 
 FORMAT = 3
 MANIFEST, HEAD, ARRAYS, WEIGHTS = "model.json", "head.skops", "head.npz", "weights.npz"
@@ -43,18 +43,17 @@ _ARRAYS = "classes_", "coef_", "intercept_", "n_iter_"
 _DAMAGE = AttributeError, EOFError, KeyError, OSError, TypeError, ValueError
 _LARGEST = 4 << 30
 _PICKLES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00")
-_ALLOWED = frozenset(
-    {
-        "ferembed.heads.CalibratedSVC",
-        "ferembed.heads.Forest",
-        "ferembed.heads.Neighbors",
-        "ferembed.heads.Softmax",  # where it was at first
-        "ferembed.kernels.Kernel",
-        "ferembed.kernels.Machine",
-        "ferembed.softmax.Softmax",
-        "sklearn.tree._tree.Tree",
-    }
-)
+_MOVED = {  # what models saved earlier call a class -> where it is now
+    "ferembed.heads.CalibratedSVC": "ferembed.heads.svm.CalibratedSVC",
+    "ferembed.heads.Forest": "ferembed.heads.forest.Forest",
+    "ferembed.heads.Neighbors": "ferembed.heads.neighbors.Neighbors",
+    "ferembed.heads.Softmax": "ferembed.heads.softmax.Softmax",
+    "ferembed.kernels.Kernel": "ferembed.heads.pairwise_svm.Kernel",
+    "ferembed.kernels.Machine": "ferembed.heads.pairwise_svm.Machine",
+    "ferembed.softmax.Softmax": "ferembed.heads.softmax.Softmax",
+}
+_ALLOWED = frozenset({*_MOVED.values(), "sklearn.tree._tree.Tree"})
+_SCHEMA = "schema.json"  # where skops writes the classes
 
 
 @dataclass(frozen=True)
@@ -361,6 +360,7 @@ def _open_head(place: Path, content: bytes, trusted: Sequence[str]) -> Any:
     import skops.io
 
     try:
+        content = _with_moved_classes(content)
         foreign = set(skops.io.get_untrusted_types(data=content)) - _ALLOWED - set(trusted)
         if foreign:
             raise UntrustedModel(
@@ -383,6 +383,26 @@ def _open_head(place: Path, content: bytes, trusted: Sequence[str]) -> Any:
             "memory: it was forged. It is not used."
         )
     return head
+
+
+def _with_moved_classes(content: bytes) -> bytes:
+    """The skops file with the classes of `_MOVED` named by the modules in which they are now."""
+    with zipfile.ZipFile(io.BytesIO(content)) as old:
+        schema = json.loads(old.read(_SCHEMA), object_hook=_moved)
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as new:
+            for member in old.infolist():
+                if member.filename != _SCHEMA:
+                    new.writestr(member, old.read(member))
+            new.writestr(_SCHEMA, json.dumps(schema))
+    return made.getvalue()
+
+
+def _moved(node: dict[str, Any]) -> dict[str, Any]:
+    name = f"{node.get('__module__')}.{node.get('__class__')}"
+    if name in _MOVED:
+        node["__module__"] = _MOVED[name].rpartition(".")[0]
+    return node
 
 
 def _is_sound(thing: Any, features: int | None = None, seen: set[int] | None = None) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ferembed.errors import ModelError, UntrustedModel
-from ferembed.files import replacing
 from ferembed.registry import Registry
+from ferembed.storage.files import replacing
 
 EXPORTS: Registry[Callable[[Any, Path], None]] = Registry("export format")
 

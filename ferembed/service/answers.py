@@ -6,10 +6,10 @@ import io
 from functools import cache
 from typing import Any
 
-from ferembed.annotate import annotate
 from ferembed.errors import FerembedError
 from ferembed.faces import DETECTORS
 from ferembed.labels import display_name
+from ferembed.media.annotate import annotate
 from ferembed.pipeline import Prediction
 from ferembed.service.reading import Result
 

@@ -15,13 +15,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from ferembed.errors import FerembedError, UnknownName
 from ferembed.faces import FaceRecipe
 from ferembed.labels import display_name
+from ferembed.media.tracking import People
 from ferembed.registry import unknown
 from ferembed.service import answers
 from ferembed.service.guard import Keys
 from ferembed.service.metrics import Metrics
 from ferembed.service.reading import How, Reader, Result, Upload
 from ferembed.service.settings import Settings
-from ferembed.tracking import People
 
 WRONG_KEY, BAD_OPTIONS, TOO_MANY, TOO_QUIET = 4401, 4400, 4429, 4408  # closing codes
 _AT_ONCE = 2  # frames in work: one is searched while the faces of the other are read

@@ -8,12 +8,9 @@ import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ferembed._progress import Progress
 from ferembed.errors import WeightsError
-
-if TYPE_CHECKING:
-    from ferembed.weights import Progress
 
 _CHUNK = 1 << 18
 _PATIENCE = 60.0  # seconds without a byte

@@ -13,15 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed._progress import Progress
 from ferembed.errors import WeightsError
-from ferembed.files import replacing
-
-Progress: TypeAlias = Callable[[int, int | None], None]  # bytes so far, of how many
+from ferembed.storage.files import replacing
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ class Published(Weights):
             raise WeightsError(f"{source} cannot be copied to {path}: {error.strerror}.") from error
 
     def _download(self, path: Path, check: Callable[[Path], object], progress: Progress) -> None:
-        from ferembed.download import download  # HTTP takes 30 ms to import
+        from ferembed.storage.download import download  # HTTP takes 30 ms to import
 
         try:
             part = download(self.url, path, self.size if self.sha256 else None, progress)
@@ -247,7 +246,7 @@ def _folders() -> tuple[Path, ...]:
 
 def models_folder() -> Path:
     """The models that ship: inside the package when installed, beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     installed = package / "models"
     return installed if installed.exists() else package.parent / "models"
 

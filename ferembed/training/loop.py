@@ -19,16 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.backbones import BACKBONES, BackboneSpec, LoadRequest, load_backbone
-from ferembed.backbones.engines import Network, save_weights
+from ferembed.backbones.network import Network, save_weights
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.datasets import Dataset
 from ferembed.embedder import Failure
 from ferembed.errors import ImageError, TrainingError, UnknownName
-from ferembed.files import alone_in, replacing
+from ferembed.heads.softmax import Softmax
 from ferembed.images import load_image
 from ferembed.pipeline import Pipeline
-from ferembed.preprocess import Preprocess
 from ferembed.registry import unknown
-from ferembed.softmax import Softmax
+from ferembed.storage.files import alone_in, replacing
 
 Faces = NDArray[np.uint8]  # (n, height, width) gray or (n, height, width, 3) RGB
 Shares = NDArray[np.float32]  # (n, classes): how far a face is of each class

@@ -1,19 +1,18 @@
 """Contracts over every registered backbone, and what holds of the families alone."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone, quantize
-from ferembed.backbones.cnn import DESIGNS
-from ferembed.backbones.cnn import build as build_cnn
-from ferembed.backbones.engines import load_weights, save_weights
-from ferembed.engines import _has_bfloat16, choose_engine
+from ferembed.backbones.cnn_a_to_g import DESIGNS
+from ferembed.backbones.cnn_a_to_g import build as build_cnn
+from ferembed.backbones.network import load_weights, save_weights
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
-from ferembed.preprocess import Preprocess
-from tests.conftest import run_python
+from ferembed.inference.engines import _has_bfloat16, choose_engine
+from tests.conftest import ROOT, run_python
 
 # One is too large to be made several times: test_vggface has a test of its own for it.
 # `distances` is no network: test_regions has its tests.
@@ -343,7 +342,7 @@ def golden_vector(name: str, weights: str | None, engine: str) -> list[float]:
 @pytest.mark.parametrize("engine", ["keras", "openvino"])
 def test_the_golden_vector(name, engine):
     """One that changes means that stored vectors are wrong: raise the spec's revision."""
-    golden = json.loads((Path(__file__).parent / "golden.json").read_text())
+    golden = json.loads((ROOT / "tests" / "golden.json").read_text())
     ours = BACKBONES[name].weights
     for weights in ("random", None) if ours and ours.find() else ("random",):
         expected = golden[f"{name} {weights or 'shipped'}"]
@@ -379,6 +378,6 @@ def test_what_is_no_network_has_no_integers(faces):
 
 
 def test_a_cpu_without_bfloat16_is_told_so(monkeypatch):
-    monkeypatch.setattr("ferembed.engines._has_bfloat16", lambda: False)
+    monkeypatch.setattr("ferembed.inference.engines._has_bfloat16", lambda: False)
     with pytest.raises(MissingExtra, match="This CPU has no bfloat16: .* Take 'openvino'"):
         choose_engine("openvino-bf16")

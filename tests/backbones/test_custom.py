@@ -3,9 +3,9 @@ import pytest
 
 from ferembed import Embedder, Pipeline
 from ferembed.backbones import BACKBONES, add_network
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.datasets import Dataset
 from ferembed.errors import WeightsError
-from ferembed.preprocess import Preprocess
 from ferembed.training import Recipe, train_backbone
 
 GRAY = Preprocess("gray", 24)

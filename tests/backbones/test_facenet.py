@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ferembed.backbones import BACKBONES, LoadRequest, load_backbone
-from ferembed.backbones.engines import load_weights
 from ferembed.backbones.facenet import build, read
+from ferembed.backbones.network import load_weights
 from ferembed.errors import WeightsError
 
 SPEC = BACKBONES["facenet-vggface2"]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ferembed.backbones import BACKBONES, tuned
-from ferembed.backbones.faceres import WIDTHS
+from ferembed.backbones import BACKBONES, fer_mobilenet
+from ferembed.backbones.vggface2_mobilenet import WIDTHS
 
 
 def test_parameters_by_hand():
@@ -13,12 +13,12 @@ def test_parameters_by_hand():
     inputs = (32, *widths[:-1])
     blocks = sum(9 * i + i + i * o + o for i, o in zip(inputs, widths, strict=True))
     expected = conv1 + blocks + 1536 * 7 + 7
-    assert tuned.build().count_params() == expected == BACKBONES["fer-mobilenet"].parameters
+    assert fer_mobilenet.build().count_params() == expected == BACKBONES["fer-mobilenet"].parameters
 
 
 @pytest.mark.slow
 def test_norms_of_the_later_blocks_are_trained_and_fold_into_the_convolutions():
-    model = tuned.build(3, frozen=10)
+    model = fer_mobilenet.build(3, frozen=10)
     rng = np.random.default_rng(0)
     for weight in model.weights:
         if "_norm/" in weight.path:
@@ -26,8 +26,8 @@ def test_norms_of_the_later_blocks_are_trained_and_fold_into_the_convolutions():
     trained = {weight.path.split("/")[0] for weight in model.trainable_weights}
     blocks = {f"conv_{kind}_{block}" for kind in ("dw", "pw") for block in (11, 12)}
     assert trained == blocks | {f"{name}_norm" for name in blocks} | {"logits"}
-    plain = tuned.build(3)
-    arrays = tuned.folded(model)
+    plain = fer_mobilenet.build(3)
+    arrays = fer_mobilenet.folded(model)
     assert arrays.keys() == {weight.path for weight in plain.weights}
     for weight in plain.weights:
         weight.assign(arrays[weight.path])

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from ferembed import landmarks as module
+from ferembed.backbones import landmarks as module
+from ferembed.backbones.landmarks import LEFT_EYE, RIGHT_EYE, find_landmarks, turn
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.faces import DETECTORS
 from ferembed.images import load_image
-from ferembed.landmarks import LEFT_EYE, RIGHT_EYE, find_landmarks, turn
 
 NOSE, MOUTH_LEFT, MOUTH_RIGHT = (1,), (61,), (291,)
 FIVE = (LEFT_EYE, RIGHT_EYE, NOSE, MOUTH_LEFT, MOUTH_RIGHT)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ferembed.backbones import BACKBONES, vgg
+from ferembed.backbones import BACKBONES, mini_vgg
 
 # Kernels of 3x3, then scale, shift, mean and variance of each norm, then the dense layer.
 PAIRS = ((1, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256))
@@ -9,10 +9,10 @@ BODY = sum(9 * a * b + 4 * b for a, b in PAIRS)
 
 
 def test_parameter_counts():
-    assert vgg.build().count_params() == BODY + 256 * 7 + 7 == BACKBONES["mini-vgg"].parameters
-    twin = vgg.build(branches=("a_", "b_"))
+    assert mini_vgg.build().count_params() == BODY + 256 * 7 + 7 == BACKBONES["mini-vgg"].parameters
+    twin = mini_vgg.build(branches=("a_", "b_"))
     assert twin.count_params() == 2 * BODY + 512 * 7 + 7 == BACKBONES["twin-vgg"].parameters
-    assert vgg.build(4).count_params() == BODY + 256 * 4 + 4
+    assert mini_vgg.build(4).count_params() == BODY + 256 * 4 + 4
 
 
 def test_what_ships_is_small():
@@ -26,7 +26,7 @@ def test_what_ships_is_small():
 def test_a_branch_of_a_twin_is_a_network_of_its_own(faces):
     import keras
 
-    one, twin = vgg.build(), vgg.build(branches=("a_", "b_"))
+    one, twin = mini_vgg.build(), mini_vgg.build(branches=("a_", "b_"))
     arrays = {weight.path: weight.numpy() for weight in one.weights}
     for weight in twin.weights:
         if "logits" not in weight.path:

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
+from ferembed.backbones.preprocess import VGGFACE2_BGR_MEANS, Preprocess
 from ferembed.errors import UnknownName
-from ferembed.preprocess import VGGFACE2_BGR_MEANS, Preprocess
 
 
 def rgb(faces):

@@ -5,17 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from ferembed import landmarks as mesh
 from ferembed.backbones import BACKBONES, LoadRequest, load_backbone
+from ferembed.backbones import landmarks as mesh
+from ferembed.backbones.landmarks import Landmarks, turn
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.backbones.regions import DISTANCES, REGIONS, Regions, _cut, build, measure
 from ferembed.cli import main
 from ferembed.datasets import Dataset
 from ferembed.embedder import Embedder
 from ferembed.errors import TrainingError, WeightsError
 from ferembed.images import load_image
-from ferembed.landmarks import Landmarks, turn
 from ferembed.pipeline import Pipeline
-from ferembed.preprocess import Preprocess
 from ferembed.training import Recipe, train_backbone
 
 NAMES = list(DISTANCES)

@@ -15,7 +15,7 @@ from ferembed.backbones import BACKBONES, LoadRequest, fetch_weights, load_backb
 from ferembed.backbones.vggface import build_resnet, read
 from ferembed.cli import main
 from ferembed.errors import WeightsError
-from ferembed.weights import read_weights
+from ferembed.storage.weights import read_weights
 from tests.conftest import ROOT
 
 
@@ -26,7 +26,7 @@ def reference(folder, *names):
     faces = [cv2.resize(face, (224, 224), interpolation=cv2.INTER_CUBIC) for face in noise]
     np.save(folder / "faces.npy", faces)
     subprocess.run(
-        [sys.executable, "-m", "tests.vggface_reference", folder, *names],
+        [sys.executable, "-m", "tests.helpers.vggface_reference", folder, *names],
         check=True, capture_output=True, cwd=ROOT,
     )  # fmt: skip
     return folder

@@ -2,10 +2,12 @@ from importlib.resources import files
 
 import pytest
 
+from ferembed.benchmark.grid import Cell, Grid, varying
 from ferembed.errors import DataError, UnknownName
-from ferembed.grid import Cell, Grid, varying
 
-READY = sorted(one.name.removesuffix(".toml") for one in (files("ferembed") / "grids").iterdir())
+READY = sorted(
+    one.name.removesuffix(".toml") for one in (files("ferembed.benchmark") / "grids").iterdir()
+)
 
 
 def parse(text):

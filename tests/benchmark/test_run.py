@@ -13,13 +13,13 @@ from sklearn.dummy import DummyClassifier
 from ferembed import Pipeline, datasets
 from ferembed.backbones import BACKBONES, LoadRequest
 from ferembed.benchmark import benchmark
-from ferembed.comparison import Answers
+from ferembed.benchmark.grid import Cell, Grid
 from ferembed.datasets import Dataset
 from ferembed.errors import DataError
-from ferembed.grid import Cell, Grid
+from ferembed.evaluation.comparison import Answers
 from ferembed.heads import HEADS, Head
+from ferembed.storage.weights import read_weights
 from ferembed.training import RECIPES
-from ferembed.weights import read_weights
 from tests.conftest import ROOT
 
 HEADS_ALONE = """
@@ -374,7 +374,7 @@ def test_an_interrupted_grid_goes_on_and_the_script_is_the_command(data, tmp_pat
     out = tmp_path / "out"
     command = ["benchmark", str(grid), str(tmp_path / "faces"), "--output", str(out), "--quiet"]
     code = (
-        "import os, signal, ferembed.benchmark as b\n"
+        "import os, signal, ferembed.benchmark.run as b\n"
         "write = b._write\n"
         "def dying(file, facts):\n"
         "    write(file, facts)\n"

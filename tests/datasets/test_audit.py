@@ -16,10 +16,11 @@ import PIL.Image
 import pytest
 
 from ferembed import datasets
-from ferembed.audit import Audit, audit, build, clean
 from ferembed.datasets import Dataset
+from ferembed.datasets.audit import Audit, audit, build, clean
 from ferembed.errors import DataError
 from ferembed.images import Image, load_image
+from tests.conftest import ROOT
 
 RESULTS = "benchmarks/results/audit_fer2013.json"
 
@@ -337,7 +338,7 @@ def test_fer2013_is_audited_in_time_and_at_least_as_well_as_by_file_hashes() -> 
     naive = {tuple(members) for members in hashed.values() if len(members) > 1}
     exact = [one for one in found.findings if one.kind == "exact copies"]
     assert naive <= {tuple(picture.index for picture in one.pictures) for one in exact}
-    told = json.loads((Path(__file__).parent.parent / RESULTS).read_text())["summary"]
+    told = json.loads((ROOT / RESULTS).read_text())["summary"]
     seen = found.summary()
     # Near copies are decided by floating-point numbers, which differ by a hair.
     near, near_told = seen.pop("near copies"), told.pop("near copies")

@@ -15,7 +15,15 @@ from ferembed import datasets
 from ferembed.errors import DataError, ImageError
 from ferembed.images import load_image
 from tests.conftest import too_deep
-from tests.test_datasets import fer_row, names_csv, png, value, write_fer, write_tree, zip_tree
+from tests.datasets.test_reading import (
+    fer_row,
+    names_csv,
+    png,
+    value,
+    write_fer,
+    write_tree,
+    zip_tree,
+)
 
 HINT = ' Mend it, or leave such out with on_bad="skip", on the command line --skip-bad.'
 

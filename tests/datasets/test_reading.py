@@ -17,8 +17,8 @@ import PIL.Image
 import pytest
 
 from ferembed import datasets
-from ferembed.datasets.archive import ZipMember
-from ferembed.datasets.naming import expression, split_name
+from ferembed.datasets.vocabulary import expression, split_name
+from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError, LabelError
 from ferembed.images import load_image
 
@@ -94,11 +94,11 @@ def test_names_of_other_sets_and_languages_mean_one_of_the_seven(
 
 
 def test_no_alias_means_two_expressions() -> None:
-    from ferembed.datasets import naming
+    from ferembed.datasets import vocabulary
 
-    words = [word for text in naming._EXPRESSIONS.values() for word in text.split()]
+    words = [word for text in vocabulary._EXPRESSIONS.values() for word in text.split()]
     assert len(words) == len(set(words))
-    assert [naming.plain(word) for word in words] == words
+    assert [vocabulary.plain(word) for word in words] == words
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from ferembed.evaluation.action_units import ACTION_UNITS, Confusability, overlap
 from ferembed.labels import EXPRESSIONS
-from ferembed.units import ACTION_UNITS, Confusability, overlap
 
 SEVEN = np.array(  # rows and columns in the order of EXPRESSIONS
     [

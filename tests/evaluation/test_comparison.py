@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, recall_score
 
-from ferembed.comparison import Answers, compare, face_digests
 from ferembed.errors import DataError, LabelError
+from ferembed.evaluation.comparison import Answers, compare, face_digests
 
 LABELS = ["angry", "happy", "sad"]
 

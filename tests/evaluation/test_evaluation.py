@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from ferembed.datasets import Dataset
 from ferembed.embedder import Embedder
 from ferembed.errors import DataError, LabelError
-from ferembed.evaluation import Costs, Evaluation, evaluate
+from ferembed.evaluation.evaluation import Costs, Evaluation, evaluate
 from ferembed.pipeline import Pipeline
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ferembed.faces.view import View
+from ferembed.faces.scaled_photo import View
 
 PHOTO = np.arange(60 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(60, 80, 3)
 

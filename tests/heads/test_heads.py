@@ -18,15 +18,13 @@ from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from threadpoolctl import threadpool_limits
 
-from ferembed.heads import (
-    HEADS,
-    CalibratedSVC,
-    Forest,
-    Neighbors,
-    Softmax,
-    _jobs,
-)
-from ferembed.kernels import Machine
+from ferembed.heads import HEADS
+from ferembed.heads._jobs import threads_of
+from ferembed.heads.forest import Forest
+from ferembed.heads.neighbors import Neighbors
+from ferembed.heads.pairwise_svm import Machine
+from ferembed.heads.softmax import Softmax
+from ferembed.heads.svm import CalibratedSVC
 
 every_head = pytest.mark.parametrize("name", HEADS.names())
 
@@ -249,7 +247,7 @@ def test_the_svm_decides_as_scikit_learns(data, kernel, classes):
 def test_a_kernel_that_is_too_large_for_the_memory_changes_no_answer(data, monkeypatch):
     X, unseen, y, _ = data
     expected = CalibratedSVC().fit(X, y).predict_proba(unseen)
-    monkeypatch.setattr("ferembed.kernels._HELD", 40_000)
+    monkeypatch.setattr("ferembed.heads.pairwise_svm._HELD", 40_000)
     assert CalibratedSVC().fit(X, y).predict_proba(unseen) == pytest.approx(expected, abs=1e-3)
 
 
@@ -302,7 +300,7 @@ def test_threads_change_no_answer(name, jobs, data):
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_a_head_in_a_worker_starts_no_threads_of_its_own(backend):
-    assert _jobs(-1) == os.cpu_count()
-    assert _jobs(None) == 1
+    assert threads_of(-1) == os.cpu_count()
+    assert threads_of(None) == 1
     with Parallel(2, backend=backend) as workers:
-        assert workers(delayed(_jobs)(-1) for _ in range(2)) == [1, 1]
+        assert workers(delayed(threads_of)(-1) for _ in range(2)) == [1, 1]

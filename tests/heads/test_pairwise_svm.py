@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from ferembed import engines
-from ferembed.engines import a_core_each, product
 from ferembed.heads import HEADS
+from ferembed.inference import engines
+from ferembed.inference.engines import a_core_each, product
 from tests.conftest import run_python
 
 SCRIPT = """
@@ -20,10 +20,10 @@ task, intelex, folder = {arguments!r}
 if intelex == "without":
     sys.modules.update(sklearnex=None, daal4py=None, onedal=None)
 import skops.io
-import ferembed.kernels
-from ferembed.bundle import _open_head
+import ferembed.heads.pairwise_svm
+from ferembed.persistence.bundle import _open_head
 from ferembed.heads import HEADS
-ferembed.kernels._HELD = 100  # so that few rows are fitted as very many are
+ferembed.heads.pairwise_svm._HELD = 100  # so that few rows are fitted as very many are
 rng = np.random.default_rng(0)
 labels = np.array(["happy", "sad", "angry"] * 50)
 vectors = rng.normal(size=(150, 8)) + 0.5 * rng.normal(size=(3, 8))[np.arange(150) % 3]

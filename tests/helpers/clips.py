@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ferembed.demo import photo
 from ferembed.images import Image, load_image
+from ferembed.media.demo import photo
 
 
 def person(side: int = 100) -> Image:

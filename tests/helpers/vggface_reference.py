@@ -1,6 +1,6 @@
 """keras-vggface itself, run on legacy Keras, to compare our networks with.
 
-    python -m tests.vggface_reference FOLDER resnet50 senet50 vgg16 vgg16-top
+    python -m tests.helpers.vggface_reference FOLDER resnet50 senet50 vgg16 vgg16-top
 
 FOLDER holds faces.npy, (n, 224, 224, 3) RGB. Each network gets random weights. keras-vggface saves
 them as NAME-notop.h5 or NAME-top.h5, or both, and what it makes of the faces is NAME.npz.

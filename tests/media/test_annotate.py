@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from ferembed.annotate import annotate
+from ferembed.drawing import font
 from ferembed.faces import Face
-from ferembed.fonts import font
 from ferembed.labels import EXPRESSIONS
+from ferembed.media.annotate import annotate
 from ferembed.pipeline import Prediction
 
 SHARES = dict(zip(EXPRESSIONS, (0.02, 0.01, 0.03, 0.7, 0.04, 0.1, 0.1), strict=True))

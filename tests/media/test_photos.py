@@ -14,8 +14,8 @@ from ferembed import Pipeline
 from ferembed.errors import DataError
 from ferembed.faces import Face
 from ferembed.images import load_image
+from ferembed.media.photos import Reading, find_photos, read_photos, writing
 from ferembed.pipeline import Prediction
-from ferembed.readings import Reading, find_photos, read_photos, writing
 from tests.conftest import too_deep
 
 

@@ -14,17 +14,18 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ferembed import Pipeline, recording, video
-from ferembed.annotate import annotate
+from ferembed import Pipeline
 from ferembed.cli import main
 from ferembed.errors import DataError, VideoError
 from ferembed.faces import Face
-from ferembed.recording import Table, draw, record, record_all
-from ferembed.tracking import Person
-from ferembed.video import Frame, Video, watch
-from tests import clips
+from ferembed.media import recording, video
+from ferembed.media.annotate import annotate
+from ferembed.media.recording import Table, draw, record, record_all
+from ferembed.media.tracking import Person
+from ferembed.media.video import Frame, Video, watch
 from tests.conftest import run_python
-from tests.test_video import _one_thread, camera  # noqa: F401
+from tests.helpers import clips
+from tests.media.test_video import _one_thread, camera  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +283,7 @@ def test_on_a_full_disk_what_was_written_is_kept(model, clip, tmp_path):
     code = f"""
 import resource, sys
 from ferembed import Pipeline
-from ferembed.recording import Table, record
+from ferembed.media.recording import Table, record
 pipeline = Pipeline.load({model!r}, store="none", detector="none")
 pipeline.analyze({str(clips.photo())!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))

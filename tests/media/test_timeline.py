@@ -7,9 +7,9 @@ import pytest
 from ferembed.errors import UnknownName
 from ferembed.faces import Face
 from ferembed.labels import EXPRESSIONS
-from ferembed.timeline import Timeline
-from ferembed.tracking import Person
-from ferembed.video import Frame
+from ferembed.media.timeline import Timeline
+from ferembed.media.tracking import Person
+from ferembed.media.video import Frame
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ferembed.faces import Face
+from ferembed.media.tracking import People, Person, Tracker
 from ferembed.pipeline import Prediction
-from ferembed.tracking import People, Person, Tracker
 
 RATE = 25
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from ferembed import Pipeline
-from ferembed import video as module
 from ferembed.errors import DataError, VideoError
-from ferembed.video import Video, find_videos, watch
-from tests import clips
+from ferembed.media import video as module
+from ferembed.media.video import Video, find_videos, watch
 from tests.conftest import run_python
+from tests.helpers import clips
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -332,7 +332,7 @@ def test_a_damaged_middle_is_not_the_end_and_nothing_makes_noise(clip, tmp_path)
     (tmp_path / "damaged.mp4").write_bytes(content)
     clips.cut_off(clip, tmp_path / "cut.mp4")
     code = (
-        "import sys; from ferembed.video import Video\n"
+        "import sys; from ferembed.media.video import Video\n"
         "for source in ('cut.mp4', 97):\n"
         "    try: Video(source)\n"
         "    except ValueError as error: print(error)\n"
@@ -360,7 +360,7 @@ def test_frames_that_cannot_be_decoded_are_counted(clip, tmp_path):
         content[place] ^= 255
     (tmp_path / "damaged.mp4").write_bytes(content)
     code = (
-        "from ferembed.video import Video\n"
+        "from ferembed.media.video import Video\n"
         "count = 0\n"
         "try:\n"
         "    for frame in Video('damaged.mp4').frames(): count += 1\n"

@@ -17,7 +17,7 @@ from ferembed.images import load_image
 from ferembed.labels import EXPRESSIONS
 from ferembed.pipeline import Pipeline
 from ferembed.service import Settings, create_app
-from tests import clips
+from tests.helpers import clips
 from tests.service.conftest import running
 
 

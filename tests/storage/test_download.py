@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ferembed.errors import WeightsError
-from ferembed.weights import Published
+from ferembed.storage.weights import Published
 from tests.conftest import run_python
 
 CONTENT = np.random.default_rng(5).bytes(3_000_000)
@@ -142,7 +142,8 @@ def test_what_broke_off_is_resumed(server, folder):
 def test_a_killed_download_is_resumed(server, folder):
     server.pause = 0.02
     code = (
-        "import sys; from ferembed.weights import Published; Published('numbers.bin', sys.argv[1],"
+        "import sys; from ferembed.storage.weights import Published;"
+        "Published('numbers.bin', sys.argv[1],"
         "'', '', url=sys.argv[2], size=3_000_000, backbone='net').fetch()"
     )
     process = subprocess.Popen([sys.executable, "-c", code, SHA256, server.url])
@@ -225,7 +226,7 @@ def test_what_a_server_refuses_is_told(server, folder):
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a file size limit")
 def test_a_full_disk_is_told_and_what_came_is_kept(server, folder):
     code = (
-        "import resource, sys; from ferembed.weights import Published;"
+        "import resource, sys; from ferembed.storage.weights import Published;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000));"
         "Published('numbers.bin', sys.argv[1], '', '', url=sys.argv[2], size=3_000_000).fetch()"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ferembed.errors import StoreError
-from ferembed.store import FORMAT, EmbeddingStore, Recipe
+from ferembed.storage.embeddings import FORMAT, EmbeddingStore, Recipe
 from tests.conftest import run_python
 
 RECIPE = Recipe("f" * 64, '{"backbone": "test", "layer": "l"}', 8)
@@ -189,7 +189,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 FILL = """
 import resource, sys, numpy as np
 from ferembed.errors import StoreError
-from ferembed.store import EmbeddingStore, Recipe
+from ferembed.storage.embeddings import EmbeddingStore, Recipe
 
 path, first, last, limit, pause = sys.argv[1], *map(int, sys.argv[2:6])
 if limit:
@@ -263,7 +263,7 @@ def test_a_full_disk_is_a_clear_error_and_the_work_done_stays(tmp_path):
 
 FORK = """
 import os, sys, numpy as np
-from ferembed.store import EmbeddingStore, Recipe
+from ferembed.storage.embeddings import EmbeddingStore, Recipe
 
 def fetch(numbers):
     asked = []
@@ -314,7 +314,7 @@ def test_a_vector_takes_little_more_room_than_its_numbers(tmp_path, dim):
 
 
 def test_a_recipe_that_takes_the_number_of_a_pruned_one_lends_it_no_vectors(tmp_path, monkeypatch):
-    monkeypatch.setattr("ferembed.store._LOOKUP", 1)
+    monkeypatch.setattr("ferembed.storage.embeddings._LOOKUP", 1)
     store = EmbeddingStore.at(tmp_path / "store.sqlite")
     fetch(store, [1, 2])
     other = EmbeddingStore(store.path)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ferembed.errors import DataError, TrainingError
-from ferembed.files import alone_in, refuse_to_replace, replacing
+from ferembed.storage.files import alone_in, refuse_to_replace, replacing
 from tests.conftest import run_python
 
 
@@ -80,7 +80,7 @@ def test_one_process_at_a_time_has_a_folder(tmp_path):
     program = f"""
 from pathlib import Path
 from ferembed.errors import DataError
-from ferembed.files import alone_in
+from ferembed.storage.files import alone_in
 with alone_in(Path({str(tmp_path)!r}), DataError):
     pass
 """

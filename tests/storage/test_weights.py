@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from ferembed.errors import WeightsError
-from ferembed.weights import Carried
+from ferembed.storage.weights import Carried
 
 CONTENT = b"numbers" * 1000
 CARRIED = Carried(

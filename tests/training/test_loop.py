@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from ferembed.backbones import load_backbone
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.datasets import Dataset
 from ferembed.errors import TrainingError, UnknownName
 from ferembed.pipeline import Pipeline
-from ferembed.preprocess import Preprocess
-from ferembed.training import (
+from ferembed.storage.weights import read_weights
+from ferembed.training.loop import (
     Augmentation,
     Recipe,
     _Batches,
@@ -23,7 +24,7 @@ from ferembed.training import (
     train,
     train_backbone,
 )
-from ferembed.weights import read_weights
+from tests.conftest import ROOT
 
 QUICK = Recipe(epochs=3, rate=0.05, batch_size=16, warmup_epochs=1, dtype="float32")
 
@@ -148,8 +149,8 @@ def test_a_killed_run_ends_as_an_unbroken_one(faces, tmp_path):
     recipe = replace(QUICK, epochs=6)
     np.save(tmp_path / "faces.npy", faces)
     program = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_training import *
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from tests.training.test_loop import *
 faces = np.load({str(tmp_path / "faces.npy")!r})
 run(faces, Path({str(tmp_path / "killed")!r}), {recipe!r})
 """

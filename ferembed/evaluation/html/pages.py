@@ -11,14 +11,15 @@ from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ferembed import __version__, charts
-from ferembed.comparison import REPORT
+from ferembed import __version__
 from ferembed.errors import DataError
-from ferembed.evaluation import Evaluation, Mistake
-from ferembed.files import replacing
-from ferembed.phrases import Phrases
+from ferembed.evaluation.action_units import ACTION_UNITS, Pair
+from ferembed.evaluation.comparison import REPORT
+from ferembed.evaluation.evaluation import Evaluation, Mistake
+from ferembed.evaluation.html import charts
+from ferembed.evaluation.html.translations import Phrases
 from ferembed.report import ClassScore, Mean, Report
-from ferembed.units import ACTION_UNITS, Pair
+from ferembed.storage.files import replacing
 
 _MOST_LISTED = 10
 _DASH = "–"

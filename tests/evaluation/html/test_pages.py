@@ -15,11 +15,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ferembed import pages
 from ferembed.errors import DataError, UnknownName
-from ferembed.evaluation import Costs, Evaluation, Mistake, Neighbour
+from ferembed.evaluation.evaluation import Costs, Evaluation, Mistake, Neighbour
+from ferembed.evaluation.html import pages
+from ferembed.evaluation.html.translations import PHRASES
 from ferembed.labels import EXPRESSIONS
-from ferembed.phrases import PHRASES
 from tests.conftest import run_python
 
 
@@ -306,7 +306,7 @@ def test_a_full_disk_leaves_the_report_that_was_there(tmp_path):
     code = (
         "import resource, signal, sys\n"
         "from ferembed import pages\n"
-        "from tests.test_pages import made\n"
+        "from tests.evaluation.html.test_pages import made\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
         "try: pages.write_report(sys.argv[1], made(model='second'))\n"

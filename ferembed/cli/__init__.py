@@ -1,0 +1,5 @@
+"""The command `ferembed`."""
+
+from ferembed.cli.app import main, run
+
+__all__ = ["main", "run"]

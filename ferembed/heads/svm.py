@@ -1,0 +1,131 @@
+"""The head "svm": a support vector machine with calibrated probabilities."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sklearn.model_selection import StratifiedKFold
+from sklearn.svm import SVC
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
+
+from ferembed.heads._jobs import threads_of
+from ferembed.heads.pairwise_svm import KERNELS, Kernel, Machine, Matrix, fit_machines
+from ferembed.heads.softmax import Softmax
+
+
+class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A support vector machine whose probabilities are calibrated and agree with its answers.
+
+    The machine is fitted on all rows. A logistic regression turns its decisions between each two
+    classes into probabilities; it is fitted on the decisions of machines of `folds` folds on the
+    rows that they have not seen. `predict` is the most probable class. With a class of a single row
+    there is nothing to calibrate on: its probabilities are then a softmax of the decisions.
+
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+    >>> CalibratedSVC(folds=2).fit(X, ["sad", "sad", "happy", "happy"]).predict([[1.5]]).item()
+    'happy'
+    """
+
+    def __init__(
+        self,
+        C: float = 1.0,
+        *,
+        kernel: str = "rbf",
+        gamma: float | Literal["scale", "auto"] = "scale",
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
+        folds: int = 3,
+        cache_size: float = 1000,
+        n_jobs: int | None = None,
+        random_state: int | None = 0,
+    ) -> None:
+        self.C = C
+        self.kernel = kernel
+        self.gamma = gamma
+        self.class_weight = class_weight
+        self.folds = folds
+        self.cache_size = cache_size
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CalibratedSVC:
+        if self.kernel not in KERNELS:
+            raise ValueError(f"kernel is {self.kernel!r}; known: {', '.join(KERNELS)}.")
+        X, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
+        self.__dict__.pop("calibration_", None)  # of an earlier fit
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
+        self.classes_, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+        if len(self.classes_) < 2:  # as a bag of few rows may be
+            self.machine_ = DummyClassifier().fit(X, y)
+            return self
+        folds = min(self.folds, int(counts.min()))
+        splits = []
+        if folds > 1:
+            splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
+            splits = list(splitter.split(X, y))
+        classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        jobs = threads_of(self.n_jobs)
+        self.machine_, *machines = fit_machines(
+            X,
+            codes,
+            [np.arange(len(X)), *(learned for learned, _ in splits)],
+            weights * classes[codes],
+            kernel=Kernel(self.kernel, self._gamma(X)),
+            C=self.C,
+            cache_size=self.cache_size,
+            n_jobs=jobs,
+        )
+        if splits:
+            unseen = np.empty((len(X), len(self.machine_.intercepts)))
+            for machine, (_, others) in zip(machines, splits, strict=True):
+                unseen[others] = machine.decisions(X[others], jobs)
+            self.calibration_ = Softmax(class_weight=self.class_weight)
+            with threadpool_limits(1):  # so small products lose more to threads than they win
+                self.calibration_.fit(unseen, y, weights)
+        return self
+
+    def _gamma(self, X: Matrix) -> float:
+        """As scikit-learn's SVC means it."""
+        if isinstance(self.gamma, str):
+            if self.gamma not in ("scale", "auto"):
+                raise ValueError(f"gamma is {self.gamma!r}; it is a number, 'scale' or 'auto'.")
+            spread = X.var(dtype=np.float64) if self.gamma == "scale" else 1.0
+            return 1 / (X.shape[1] * spread) if spread else 1.0
+        return self.gamma
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        if isinstance(self.machine_, DummyClassifier):
+            return np.asarray(self.machine_.predict_proba(X))
+        machine = self.machine_
+        if isinstance(machine, SVC):  # of a model that was saved when heads held one
+            machine = Machine.of(machine)
+        decisions = machine.decisions(X, threads_of(self.n_jobs))
+        if hasattr(self, "calibration_"):
+            return np.asarray(self.calibration_.predict_proba(decisions))
+        return np.asarray(softmax(decisions @ _sides(len(self.classes_)), axis=1))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+
+
+def _sides(classes: int) -> NDArray[np.float64]:
+    """(pairs, classes): for which class a decision between two speaks, and against which."""
+    if classes == 2:
+        return np.array([[-1.0, 1.0]])
+    sides = np.zeros((classes * (classes - 1) // 2, classes))
+    for row, (first, second) in zip(sides, combinations(range(classes), 2), strict=True):
+        row[first], row[second] = 1, -1
+    return sides

@@ -1,0 +1,1 @@
+"""How a network is run: the choice of an engine, OpenVINO, matrix products."""

@@ -1,0 +1,1 @@
+"""Photos, videos and cameras: find, read, follow, draw and write."""
