@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -369,13 +369,18 @@ def train(
     report: Callable[[dict[str, Any]], None] = lambda row: None,
     verbose: bool = False,
     facts: dict[str, Any] | None = None,
+    label_sets: Sequence[int] = (),
 ) -> Any:
-    """The trained Keras model. Called again with the same folder it goes on where it stopped.
+    """The trained Keras model. Called again with the same folder it continues where it stopped.
 
-    `build` returns a network that ends in softmax or in logits. Targets are shares of each class:
-    one-hot rows, votes, or what a larger network answers. Each batch draws from its own seed, so a
-    resumed run sees the pictures an unbroken one would. A run of other `facts`, faces or recipe
-    does not go on.
+    `build` returns a network that ends in softmax or in logits. Targets are probabilities of each
+    class: one-hot rows, votes, or the predictions of a larger network. Each batch draws from its
+    own seed, so a resumed run sees the same pictures as an uninterrupted one. A run of other
+    `facts`, faces or recipe is not continued.
+
+    With several label sets, `label_sets` says how many columns of the targets belong to each. The
+    loss is the sum of one cross-entropy per set. A row of zeros in a set is a face without a label
+    there, and a row that sums to less than one counts less.
     """
     import keras
     from tqdm import tqdm
@@ -392,11 +397,14 @@ def train(
         model = build()
     finally:
         keras.config.set_dtype_policy("float32")
-    loss = _loss(model, recipe)
+    loss = _loss(model, recipe, label_sets)
     optimizer = _optimizer(model, recipe)
     on_tensorflow = keras.backend.backend() == "tensorflow"
     model.compile(
-        optimizer, loss, metrics=["accuracy"], jit_compile=False if on_tensorflow else "auto"
+        optimizer,
+        loss,
+        metrics=[_accuracy_of(label_sets[0])] if label_sets else ["accuracy"],
+        jit_compile=False if on_tensorflow else "auto",
     )
     optimizer.build(model.trainable_variables)
     state = _State(folder, recipe, facts, model, optimizer)
@@ -433,10 +441,8 @@ def train(
                 "epoch": epoch + 1,
                 "rate": rate,
                 **sums,
-                "validation_loss": float(loss(validation[1], outputs)),
-                "validation_accuracy": float(
-                    (outputs.argmax(axis=1) == validation[1].argmax(axis=1)).mean()
-                ),
+                "validation_loss": float(np.mean(loss(validation[1], outputs))),
+                **_validation_accuracies(outputs, validation[1], label_sets),
                 "seconds": time.perf_counter() - started,
             }
             accuracies.append(row["validation_accuracy"])
@@ -466,15 +472,62 @@ def _check(
         raise TrainingError("body_rate acts through the gradient, which adam evens out: use sgd.")
 
 
-def _loss(model: Any, recipe: Recipe) -> Any:
+def _loss(model: Any, recipe: Recipe, label_sets: Sequence[int]) -> Any:
     import keras
 
+    if label_sets:
+        return _crossentropy_of_sets(label_sets, recipe.label_smoothing)
     if recipe.loss == "squared_hinge":
         return keras.losses.SquaredHinge()
     softmax = getattr(model.layers[-1], "activation", None) is keras.activations.softmax
     return keras.losses.CategoricalCrossentropy(
         from_logits=not softmax, label_smoothing=recipe.label_smoothing
     )
+
+
+def _crossentropy_of_sets(label_sets: Sequence[int], smoothing: float) -> Any:
+    """The loss of logits of which each label set has some columns: a sum of cross-entropies."""
+    from keras import ops
+
+    ends = np.cumsum(label_sets)
+
+    def crossentropy(targets: Any, logits: Any) -> Any:
+        total = 0.0
+        for end, width in zip(ends, label_sets, strict=True):
+            part = ops.convert_to_tensor(targets)[:, end - width : end]
+            weight = ops.sum(part, axis=1, keepdims=True)
+            part = (1 - smoothing) * part + smoothing * weight / width
+            total -= ops.sum(part * ops.log_softmax(logits[:, end - width : end]), axis=1)
+        return total
+
+    return crossentropy
+
+
+def _accuracy_of(width: int) -> Any:
+    """The metric of the first label set, whose columns are the first `width`."""
+    from keras import ops
+
+    def accuracy(targets: Any, logits: Any) -> Any:
+        labelled = ops.cast(ops.sum(targets[:, :width], axis=1) > 0, "float32")
+        right = ops.argmax(targets[:, :width], axis=1) == ops.argmax(logits[:, :width], axis=1)
+        return ops.cast(right, "float32") * labelled / (ops.mean(labelled) + 1e-9)
+
+    return accuracy
+
+
+def _validation_accuracies(
+    outputs: Shares, targets: Shares, label_sets: Sequence[int]
+) -> dict[str, float]:
+    """The accuracy in each label set, over the faces that have a label there."""
+    accuracies, start = {}, 0
+    for number, width in enumerate(label_sets or (targets.shape[1],), 1):
+        part = slice(start, start + width)
+        rows = targets[:, part].any(axis=1)
+        right = outputs[rows, part].argmax(axis=1) == targets[rows, part].argmax(axis=1)
+        name = "validation_accuracy" + (f"_{number}" if number > 1 else "")
+        accuracies[name] = float(right.mean()) if rows.any() else 0.0
+        start += width
+    return accuracies
 
 
 def _optimizer(model: Any, recipe: Recipe) -> Any:

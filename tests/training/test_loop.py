@@ -19,8 +19,10 @@ from ferembed.training.loop import (
     Augmentation,
     Recipe,
     _Batches,
+    _crossentropy_of_sets,
     _faces_and_targets,
     _inputs,
+    _validation_accuracies,
     train,
     train_backbone,
 )
@@ -368,3 +370,58 @@ def test_pictures_of_several_sizes_are_seen_as_the_pipeline_sees_them(tmp_path):
 def test_any_seed_that_a_recipe_takes_can_be_used(faces, tmp_path):
     run(faces, tmp_path, replace(QUICK, epochs=1, seed=2**40))
     assert len(history(tmp_path)) == 1
+
+
+def test_the_loss_of_several_label_sets_is_the_sum_of_their_crossentropies():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4, 5)).astype(np.float32)
+    targets = np.array(
+        [
+            [1, 0, 0, 0.5, 0.5],
+            [0, 1, 0, 0, 0],  # without a label in the second set
+            [0, 0, 0, 0, 1],  # nor in the first
+            [0.25, 0.25, 0, 0, 0],  # counts half
+        ],
+        np.float32,
+    )
+
+    def log_softmax(values):
+        return values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+
+    first = -(targets[:, :3] * log_softmax(logits[:, :3])).sum(axis=1)
+    second = -(targets[:, 3:] * log_softmax(logits[:, 3:])).sum(axis=1)
+    found = np.asarray(_crossentropy_of_sets((3, 2), 0.0)(targets, logits))
+    assert found == pytest.approx(first + second, rel=1e-5)
+    assert second[1] == first[2] == 0
+    smoothed = np.asarray(_crossentropy_of_sets((3, 2), 0.1)(targets, logits))
+    even = -(np.full((1, 3), 1 / 3) * log_softmax(logits[1:2, :3])).sum()
+    assert smoothed[1] == pytest.approx(0.9 * first[1] + 0.1 * even, rel=1e-5)
+
+
+def test_the_accuracy_of_a_label_set_counts_only_faces_that_have_a_label_there():
+    outputs = np.array([[2, 1, 0, 1], [1, 2, 1, 0], [2, 1, 0, 1]], np.float32)
+    targets = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float32)
+    found = _validation_accuracies(outputs, targets, (2, 2))
+    assert found == {"validation_accuracy": 0.5, "validation_accuracy_2": 0.5}
+    assert _validation_accuracies(outputs, targets[:, :2] + 1e-9, ()).keys() == {
+        "validation_accuracy"
+    }
+
+
+def test_one_network_learns_two_label_sets_at_once(faces, tmp_path):
+    import keras
+
+    def build():
+        small = small_network()
+        last = keras.layers.Dense(5, name="both", dtype="float32")(small.layers[-2].output)
+        return keras.Model(small.inputs, last)
+
+    even = np.eye(2, dtype=np.float32)[np.arange(24) % 2]
+    targets = np.concatenate([ONE_HOT, even], axis=1)
+    targets[:6, :3] = 0  # without a label in the first set
+    recipe = replace(QUICK, epochs=30, label_smoothing=0.0, augmentation=None)
+    known = faces, targets
+    train(build, GRAY, known, known, tmp_path, recipe, label_sets=(3, 2))
+    first, *_, last = history(tmp_path)
+    assert last["validation_accuracy"] > 0.9 > first["validation_accuracy"]
+    assert last["validation_accuracy_2"] > 0.9
