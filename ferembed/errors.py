@@ -12,6 +12,7 @@ FerembedError
 ├── WeightsError       weights that are missing, damaged or of another network
 ├── ServiceError       the service cannot start as asked (also a ValueError)
 ├── StoreError         an embedding store that cannot be opened, read or written
+├── ClusterError       a cluster that cannot be reached, or whose workers differ or are lost
 └── ModelError         a saved model that does not match or is damaged
     └── UntrustedModel opening it could run code
 
@@ -67,6 +68,10 @@ class ServiceError(FerembedError, ValueError):
 
 class StoreError(FerembedError):
     """An embedding store that cannot be opened, read or written."""
+
+
+class ClusterError(FerembedError):
+    """A cluster that cannot be reached, or whose workers differ from the client or are lost."""
 
 
 class ModelError(FerembedError):

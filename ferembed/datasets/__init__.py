@@ -14,12 +14,14 @@ from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.description import Description, describe
 from ferembed.datasets.operations import balance, merge, mirror, only, split
 from ferembed.datasets.reading import open, pictures
+from ferembed.datasets.vectors import VectorSet, open_vectors
 from ferembed.datasets.writing import write
 
 __all__ = [
     "Dataset",
     "Description",
     "Progress",
+    "VectorSet",
     "balance",
     "crop",
     "describe",
@@ -27,6 +29,7 @@ __all__ = [
     "mirror",
     "only",
     "open",
+    "open_vectors",
     "pictures",
     "split",
     "write",

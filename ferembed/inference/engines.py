@@ -36,6 +36,7 @@ Compiled: TypeAlias = Callable[[Floats], list[Floats]]
 _FIRST_ARRAY = threading.Lock()
 _LARGE = 1 << 29  # multiplications in a product, for which NumPy takes some milliseconds
 _TILE = 256, 1024  # rows of both sides that are multiplied at a time
+_threads: list[int] = []  # the last is how many threads a network may use; [] is one a core
 _side_by_side: list[None] = []  # an entry for each `a_core_each` that is entered
 _PROCESS = os.getpid()
 
@@ -97,6 +98,14 @@ def _unreported() -> Iterator[None]:
     finally:
         if hidden:
             modules.pop(name, None)
+
+
+def use_threads(count: int) -> None:
+    """Let each network that is compiled from now on, and BLAS, use so many threads here."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(count)
+    _threads.append(count)
 
 
 def quantized(network: Any, batches: Sequence[Floats], verbose: bool = False) -> Any:
@@ -240,6 +249,8 @@ def _compile(network: Any, settings: dict[str, Any]) -> Any:
     the first wait for each other for ever, so one brings it here.
     """
     openvino = import_openvino()
+    if _threads:
+        settings = {"INFERENCE_NUM_THREADS": str(_threads[-1]), **settings}
     with _FIRST_ARRAY:
         openvino.Tensor(np.zeros(1, np.float32)).data.sum()
     return openvino.Core().compile_model(network, "CPU", settings)

@@ -1,0 +1,111 @@
+"""SIGKILL of workers and of the client at random moments: nothing is lost and nothing is double."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from ferembed import Embedder
+from ferembed.datasets.vectors import open_vectors
+from tests.cluster.slow import slow_files
+
+pytest.importorskip("distributed")
+
+from ferembed import cluster
+
+pytestmark = pytest.mark.slow
+EMBEDDER = Embedder("mini-vgg", store="none")
+
+
+@pytest.fixture(scope="module")
+def many_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("many")
+    noise = np.random.default_rng(0).integers(0, 256, (400, 12, 12), dtype=np.uint8)
+    for number, face in enumerate(noise):
+        PIL.Image.fromarray(face).save(root / f"{number:04}.png")
+    return root
+
+
+def kill_workers(client: Any, kills: int, rng: random.Random, stop: threading.Event) -> list[int]:
+    """Kill workers that are at work, each at a random moment, and return their process ids."""
+    killed: list[int] = []
+    while len(killed) < kills and not stop.wait(rng.uniform(0.3, 6)):
+        # A nanny whose worker dies while it starts gives up, as Dask means it to.
+        nannies = [one for one in client.cluster.workers.values() if one.status.name == "running"]
+        pids = [nanny.pid for nanny in nannies if nanny.pid is not None]
+        if pids:
+            killed.append(rng.choice(pids))
+            os.kill(killed[-1], signal.SIGKILL)
+    return killed
+
+
+def test_workers_killed_at_20_random_moments_cost_no_row(many_faces: Path, tmp_path: Path) -> None:
+    files = slow_files(many_faces, 0.2)
+    stop, killed = threading.Event(), []
+    with cluster.connect("local:2") as client:
+        killer = threading.Thread(
+            target=lambda: killed.extend(kill_workers(client, 20, random.Random(1), stop))
+        )
+        killer.start()
+        done = cluster.embed(files, EMBEDDER, client, tmp_path / "out", size=4)
+        stop.set()
+        killer.join()
+    assert len(killed) == 20
+    assert done.lost == ()
+    vectors = open_vectors(tmp_path / "out")
+    assert vectors.sources().tolist() == [str(file) for file in files]
+    local = EMBEDDER.transform([str(file) for file in files])
+    np.testing.assert_array_equal(np.asarray(vectors), local)
+    names = [file.name for file in (tmp_path / "out").iterdir() if file.name != ".lock"]
+    assert sorted(names) == sorted([*vectors.files, "manifest.json"])
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from ferembed import Embedder, cluster
+from tests.cluster.slow import slow_files
+if __name__ == "__main__":
+    with cluster.connect("local:2") as client:
+        files = slow_files(Path(sys.argv[1]), 0.05)
+        embedder = Embedder("mini-vgg", store="none")
+        cluster.embed(files, embedder, client, sys.argv[2], size=4)
+"""
+
+
+def test_after_the_client_was_killed_only_what_is_missing_is_computed(
+    many_faces: Path, tmp_path: Path
+) -> None:
+    script, out = tmp_path / "client.py", tmp_path / "out"
+    script.write_text(CLIENT)
+    process = subprocess.Popen(
+        [sys.executable, script, many_faces, out],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.DEVNULL,
+    )
+    while len(list(out.glob("part-*.parquet"))) < 10:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    time.sleep(3)  # until its workers have noticed
+    there = {file.name: file.stat().st_mtime_ns for file in out.glob("part-*.parquet")}
+    files = slow_files(many_faces, 0.05)
+    with cluster.connect("local:2") as client:
+        done = cluster.embed(files, EMBEDDER, client, out, size=4)
+    assert done.found == len(there)
+    after = {file.name: file.stat().st_mtime_ns for file in out.glob("part-*.parquet")}
+    assert {name: after[name] for name in there} == there
+    assert done.computed == len(after) - len(there) > 0
+    assert open_vectors(out).sources().tolist() == [str(file) for file in files]

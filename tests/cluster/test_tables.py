@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ferembed import Embedder, datasets
+from ferembed.datasets.vectors import open_vectors, read_table
+from ferembed.errors import DataError
+
+pytest.importorskip("distributed")
+
+from ferembed import cluster
+
+EMBEDDER = Embedder("cnn-a", weights="random", store="none")
+
+
+def parts(folder: Path) -> dict[str, int]:
+    """The Parquet files and when each was written."""
+    return {file.name: file.stat().st_mtime_ns for file in folder.glob("part-*.parquet")}
+
+
+def test_vectors_labels_and_splits_equal_the_local_ones(
+    client: Any, class_folders: Path, tmp_path: Path
+) -> None:
+    data = datasets.open(class_folders)
+    done = cluster.embed(data, EMBEDDER, client, tmp_path / "out", size=8)
+    local = EMBEDDER.embed(data.images)
+    vectors = open_vectors(tmp_path / "out")
+    np.testing.assert_array_equal(np.asarray(vectors), local.vectors)
+    assert vectors.labels.tolist() == data.labels[local.positions].tolist()
+    assert vectors.splits.tolist() == data.splits[local.positions].tolist()
+    assert vectors.sources().tolist() == [str(data.images[i]) for i in local.positions]
+    assert vectors.fingerprint == EMBEDDER.recipe.fingerprint
+    assert (done.rows, done.pictures, done.found) == (60, 61, 0)
+    assert [reason for _, reason in done.failures] == [f.reason for f in local.failures]
+
+
+def test_a_second_run_computes_only_what_is_missing_or_new(
+    client: Any, class_folders: Path, tmp_path: Path
+) -> None:
+    faces, out = tmp_path / "faces", tmp_path / "out"
+    shutil.copytree(class_folders, faces)
+    first = cluster.embed(faces, EMBEDDER, client, out, size=8)
+    written = parts(out)
+    again = cluster.embed(faces, EMBEDDER, client, out, size=8)
+    assert (again.computed, again.found) == (0, first.computed)
+    assert (again.rows, again.failures) == (first.rows, first.failures)
+    os.unlink(out / min(written))
+    one = cluster.embed(faces, EMBEDDER, client, out, size=8)
+    assert one.computed == 1
+    changed = [name for name, when in parts(out).items() if written[name] != when]
+    assert changed == [min(written)]
+    shutil.copy(faces / "train" / "sad" / "004.png", faces / "train" / "sad" / "0041.png")
+    more = cluster.embed(faces, EMBEDDER, client, out, size=8)
+    assert more.rows == first.rows + 1
+    assert more.computed <= 2  # the partition of the new picture, and one if that was cut in two
+    assert len(parts(out)) == more.computed + more.found  # what is out of date was removed
+
+
+def test_predictions_equal_the_local_ones(client: Any, portrait: Path, tmp_path: Path) -> None:
+    from ferembed import Pipeline
+    from ferembed.media.photos import read_photos
+
+    pipeline = Pipeline.load("default", store="none")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(portrait, photos / f"a{portrait.suffix}")
+    (photos / "b.png").write_bytes(b"no picture")
+    done = cluster.predict(photos, pipeline, client, tmp_path / "out", size=1)
+    rows = [
+        row
+        for file in sorted((tmp_path / "out").glob("part-*"), key=lambda f: f.name)
+        for row in read_table(str(tmp_path / "out"), file.name, None).to_pylist()
+    ]
+    rows.sort(key=lambda row: row["source"])
+    first, second = read_photos(pipeline, [str(path) for path in sorted(photos.iterdir())])
+    assert len(rows) == len(first.predictions) + 1
+    for row, one in zip(rows, first.predictions, strict=False):
+        assert tuple(row["box"]) == one.box
+        assert row["predicted"] == one.label
+        assert {label: row[f"p_{label}"] for label in one.probabilities} == one.probabilities
+    assert rows[-1]["error"] == second.error
+    assert done.failures == ((str(photos / "b.png"), second.error),)
+
+
+def test_another_recipe_or_a_foreign_folder_is_refused(
+    client: Any, class_folders: Path, tmp_path: Path
+) -> None:
+    cluster.embed(class_folders, EMBEDDER, client, tmp_path / "out")
+    other = Embedder("cnn-a", weights="random:1", store="none")
+    with pytest.raises(DataError, match="made by another recipe or model. Give another folder"):
+        cluster.embed(class_folders, other, client, tmp_path / "out")
+    with pytest.raises(DataError, match=r"and no manifest.json. Give a folder that is empty"):
+        cluster.embed(class_folders, EMBEDDER, client, class_folders)
+
+
+def test_batches_hold_every_row_once_in_any_order(
+    client: Any, class_folders: Path, tmp_path: Path
+) -> None:
+    cluster.embed(class_folders / "train", EMBEDDER, client, tmp_path / "out", size=4)
+    vectors = open_vectors(tmp_path / "out")
+    every = np.asarray(vectors)
+    in_order = np.concatenate([X for X, _ in vectors.batches(7)])
+    np.testing.assert_array_equal(in_order, every)
+    mixed = [X for X, _ in vectors.batches(7, seed=1)]
+    assert {len(X) for X in mixed[:-1]} == {7}
+    assert sorted(np.concatenate(mixed).tolist()) == sorted(every.tolist())
+    chosen = vectors.select([3, 5, 29])
+    np.testing.assert_array_equal(np.asarray(chosen), every[[3, 5, 29]])
+    in_order = np.concatenate([X for X, _ in chosen.batches(2)])
+    np.testing.assert_array_equal(in_order, every[[3, 5, 29]])
