@@ -28,12 +28,7 @@ from ferembed.service.settings import Settings
 from ferembed.service.stream import add_stream
 from ferembed.service.uploads import uploads_of
 
-_PAGE = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page/app.js": ("app.js", "text/javascript; charset=utf-8"),
-    "/page/phrases.js": ("phrases.js", "text/javascript; charset=utf-8"),
-    "/page/style.css": ("style.css", "text/css; charset=utf-8"),
-}
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 
 def create_app(
@@ -277,15 +272,14 @@ def _health(metrics: Metrics, ready: Readiness) -> APIRouter:
 
 
 def _page() -> APIRouter:
-    page, folder = APIRouter(include_in_schema=False), files("ferembed.service") / "page"
+    page = APIRouter(include_in_schema=False)
 
-    def add(path: str, file: str, media_type: str) -> None:
-        content = (folder / file).read_bytes()
-
+    def add(path: str, content: bytes, media_type: str) -> None:
         @page.get(path)
         async def serve() -> Response:
-            return Response(content, media_type=media_type)
+            return Response(content, media_type=f"{media_type}; charset=utf-8")
 
-    for path, (file, media_type) in _PAGE.items():
-        add(path, file, media_type)
+    for file in (files("ferembed.service") / "page").iterdir():
+        path = "/" if file.name == "index.html" else f"/page/{file.name}"
+        add(path, file.read_bytes(), _TYPES[f".{file.name.rpartition('.')[2]}"])
     return page

@@ -130,7 +130,9 @@ class _Stream:
             how = How(model, FaceRecipe.of(detector), options.min_face)
             display_name("", options.lang)
         except ValidationError as error:
-            found = "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors())
+            found = "; ".join(
+                f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+            )
             await _close(self._socket, BAD_OPTIONS, f"The options cannot be read: {found}.")
             return False
         except FerembedError as error:

@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ferembed.faces import FaceRecipe
+from ferembed.faces import FACE_RECIPES
 from ferembed.images import load_image
 from ferembed.labels import EXPRESSIONS
 from ferembed.pipeline import Pipeline
@@ -89,8 +89,7 @@ def test_options_choose_detector_language_and_size(client, jpeg, two_people):
 
     whole = analyze(detector="none")
     assert [face["box"] for face in whole] == [[0, 0, 320, 160]]
-    found = FaceRecipe.resolve("haar") if hasattr(FaceRecipe, "resolve") else FaceRecipe.of("haar")
-    boxes = [list(face.box) for face, _ in found(load_image(two_people))]
+    boxes = [list(face.box) for face, _ in FACE_RECIPES["haar"](load_image(two_people))]
     assert [face["box"] for face in analyze(detector="haar")] == boxes
     assert {face["name"] for face in analyze(lang="es")} <= {
         "Enfado", "Asco", "Miedo", "Alegría", "Tristeza", "Sorpresa", "Neutral",

@@ -1,0 +1,165 @@
+"""The live stream against a real server: people are followed, old frames are dropped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import cv2
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from ferembed.media.tracking import People
+from tests.helpers import clips
+
+
+def frame(*places: int) -> bytes:
+    pixels = clips.scene(*places, size=(320, 240))[..., ::-1]
+    return cv2.imencode(".jpg", np.ascontiguousarray(pixels))[1].tobytes()
+
+
+@contextmanager
+def open_stream(server, first: str | bytes = "", **options) -> Iterator[ClientConnection]:
+    with connect(f"ws://127.0.0.1:{server.port}/v1/stream") as socket:
+        socket.send(first or json.dumps(options))
+        yield socket
+
+
+def say_and_hear(socket: ClientConnection, content: bytes) -> str:
+    socket.send(content)
+    return socket.recv(timeout=60)
+
+
+def ask(socket: ClientConnection, content: bytes) -> dict:
+    return json.loads(say_and_hear(socket, content))
+
+
+def refusal(server, first: str | bytes = "", **options) -> tuple[int, str]:
+    """The code and the text with which the server ends a stream of such options."""
+    with open_stream(server, first, **options) as socket:
+        told = json.loads(socket.recv(timeout=60))
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=60)
+    assert closed.value.rcvd.code == told["code"]
+    return told["code"], told["error"]
+
+
+def test_people_are_followed_and_smoothed_as_the_library_does(server, pipeline):
+    contents = [frame(20, 180), frame(26, 174), frame(32, 168)]
+    with open_stream(server, lang="es") as socket:
+        assert json.loads(socket.recv(timeout=60))["ready"]
+        answers = [ask(socket, content) for content in contents]
+    people = People()
+    for answer, content in zip(answers, contents, strict=True):
+        expected = people.seen(pipeline.analyze(content), answer["seconds"])
+        assert [face["number"] for face in answer["faces"]] == [1, 2]
+        for face, person in zip(answer["faces"], expected, strict=True):
+            assert face["box"] == list(person.box)
+            assert face["label"] == person.label
+            # The server knows the seconds to more digits than it tells.
+            assert face["probabilities"] == pytest.approx(dict(person.probabilities), abs=0.01)
+            assert face["raw"] == pytest.approx(dict(person.raw), abs=2e-6)
+    assert [answer["frame"] for answer in answers] == [1, 2, 3]
+    assert answers[-1]["dropped"] == 0
+    assert (answers[0]["width"], answers[0]["height"]) == (320, 240)
+
+
+def test_the_newest_frame_is_answered_and_the_others_are_counted(server):
+    count = 40
+    with open_stream(server, smoothing=0) as socket:
+        socket.recv(timeout=60)
+        for i in range(count):
+            socket.send(frame(3 * i))
+        answers = []
+        while not answers or answers[-1]["frame"] < count:
+            answers.append(json.loads(socket.recv(timeout=60)))
+    numbers = [answer["frame"] for answer in answers]
+    assert numbers == sorted(set(numbers))
+    assert answers[-1]["dropped"] == count - len(answers) > 0
+
+
+def test_each_connection_has_people_of_its_own(server, pipeline):
+    with open_stream(server) as one, open_stream(server) as other:
+        sockets = {one: People(), other: People()}
+        for socket in sockets:
+            socket.recv(timeout=60)
+        for socket, places in ((one, (20, 180)), (other, (180,)), (one, (20,)), (other, (180,))):
+            answer = ask(socket, content := frame(*places))
+            expected = sockets[socket].seen(pipeline.analyze(content), answer["seconds"])
+            numbers = [person.number for person in expected]
+            assert [face["number"] for face in answer["faces"]] == numbers
+
+
+def test_a_bad_frame_is_told_and_the_next_is_answered(server):
+    with open_stream(server) as socket:
+        socket.recv(timeout=60)
+        assert ask(socket, b"nothing")["error"].startswith("frame 1 is not a picture")
+        assert len(ask(socket, frame(20))["faces"]) == 1
+        assert ask(socket, frame())["faces"] == []
+
+
+def test_options_can_be_changed_as_it_runs(server):
+    with open_stream(server) as socket:
+        socket.recv(timeout=60)
+        assert len(ask(socket, frame(20))["faces"]) == 1
+        socket.send(json.dumps({"detector": "none", "lang": "es"}))
+        assert json.loads(socket.recv(timeout=60))["ready"]
+        assert ask(socket, frame(20))["faces"][0]["box"] == [0, 0, 320, 240]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"detector": "x"}, "No detector is called 'x'."),
+        ({"model": "x"}, "No model of this server is called 'x'."),
+        ({"lang": "x"}, "No language is called 'x'."),
+        ({"path": "/etc/passwd"}, "The options cannot be read: path: Extra inputs"),
+        ({"smoothing": -1}, "The options cannot be read: smoothing: Input should be"),
+    ],
+)
+def test_wrong_options_end_the_stream(server, options, error):
+    code, told = refusal(server, **options)
+    assert code == 4400
+    assert told.startswith(error)
+
+
+def test_what_is_no_json_ends_the_stream(server):
+    assert refusal(server, "[")[0] == 4400
+    assert refusal(server, frame(20))[0] == 4400
+
+
+def test_a_page_of_another_site_is_refused(server):
+    url = f"ws://127.0.0.1:{server.port}/v1/stream"
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(url, origin="https://evil.example").__enter__()
+    with connect(url, origin=server.url):
+        pass
+
+
+def test_a_frame_that_is_too_large_ends_the_stream(server):
+    with open_stream(server) as socket:
+        socket.recv(timeout=60)
+        with pytest.raises(ConnectionClosed):
+            say_and_hear(socket, bytes(8_000_001))
+    with open_stream(server) as socket:
+        assert json.loads(socket.recv(timeout=60))["ready"]
+
+
+def test_there_are_so_many_streams_and_no_more(server):
+    time.sleep(0.5)  # the server notices that others have gone
+    with ExitStack() as stack:
+        for _ in range(8):
+            socket = stack.enter_context(open_stream(server))
+            assert json.loads(socket.recv(timeout=60))["ready"]
+        with connect(f"ws://127.0.0.1:{server.port}/v1/stream") as socket:
+            assert json.loads(socket.recv(timeout=60)) == {
+                "error": "The server has as many streams as it takes on.",
+                "code": 4429,
+            }
+    time.sleep(0.5)
+    with open_stream(server) as socket:
+        assert json.loads(socket.recv(timeout=60))["ready"]
