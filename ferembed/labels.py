@@ -1,34 +1,48 @@
-"""The seven expressions, in the order of FER2013, and their names in each language."""
+"""The expressions, in the order of FER2013 and FER+, and their names in each language."""
 
 from __future__ import annotations
 
-from ferembed.errors import UnknownName
+from ferembed.errors import LabelError, UnknownName
 from ferembed.registry import unknown
 
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""The seven expressions of FER2013."""
+
+CONTEMPT = "contempt"
+EIGHT_EXPRESSIONS = (*EXPRESSIONS, CONTEMPT)
+"""The seven and contempt, as FER+ and AffectNet have them."""
 
 NAMES: dict[str, tuple[str, ...]] = {
-    "en": ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"),
-    "es": ("Enfado", "Asco", "Miedo", "Alegría", "Tristeza", "Sorpresa", "Neutral"),
+    "en": ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral", "Contempt"),
+    "es": ("Enfado", "Asco", "Miedo", "Alegría", "Tristeza", "Sorpresa", "Neutral", "Desprecio"),
 }
 
 
 def display_name(label: str, language: str = "en") -> str:
-    """The name a reader sees; a label outside the seven is shown as it is.
+    """The name a reader sees; a label outside the eight is shown as it is.
 
     >>> display_name("happy", "es")
     'Alegría'
     """
     if language not in NAMES:
         raise UnknownName(unknown("language", language, list(NAMES)))
-    return NAMES[language][EXPRESSIONS.index(label)] if label in EXPRESSIONS else label
+    if label not in EIGHT_EXPRESSIONS:
+        return label
+    return NAMES[language][EIGHT_EXPRESSIONS.index(label)]
 
 
 def in_order(labels: list[str]) -> list[str]:
-    """Labels as people read them: the seven in FER2013's order, then any others sorted.
+    """Labels as people read them: the eight in the order of FER2013 and FER+, then others.
 
     >>> in_order(["sad", "bored", "angry"])
     ['angry', 'sad', 'bored']
     """
-    known = [label for label in EXPRESSIONS if label in labels]
-    return known + sorted(set(labels) - set(EXPRESSIONS))
+    known = [label for label in EIGHT_EXPRESSIONS if label in labels]
+    return known + sorted(set(labels) - set(EIGHT_EXPRESSIONS))
+
+
+def expression_set(count: int) -> tuple[str, ...]:
+    """The seven expressions, or the eight with contempt."""
+    if count not in (7, 8):
+        raise LabelError(f"expressions is {count!r}. It is 7, or 8 with contempt.")
+    return EIGHT_EXPRESSIONS[:count]

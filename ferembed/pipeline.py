@@ -27,8 +27,15 @@ from ferembed.errors import LabelError, ModelError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.heads.softmax import Softmax
 from ferembed.images import MAX_PIXELS, Source, load_image
-from ferembed.labels import EXPRESSIONS, in_order
+from ferembed.labels import CONTEMPT, expression_set, in_order
 from ferembed.persistence import bundle, export
+from ferembed.priors import (
+    Prior,
+    checked_training_prior,
+    prior_factors,
+    reweighted,
+    training_prior,
+)
 from ferembed.report import Report
 from ferembed.storage.embeddings import EmbeddingStore, Recipe, Vectors
 from ferembed.storage.weights import read_weights
@@ -68,6 +75,12 @@ class Pipeline(Classifier):
         classifier; its parameters are reached as head__C and so on
     detector : what finds the faces of a photo and cuts them out: the name of a detector or of one
         of `FACE_RECIPES`, or a `FaceRecipe`; None where the picture is the face
+    prior : the share of each class among the faces to read: "uniform", or a mapping such as
+        {"happy": 0.5, "sad": 0.5}; None is the share that each class had in training
+    prior_strength : how much of that is done, from 0 to 1. A probability p(c) becomes proportional
+        to p(c) * (prior(c) / training(c)) ** prior_strength, and rows still sum to 1
+    expressions : 7 takes contempt out of the predictions of a head that knows it, and lets the
+        others sum to 1; 8 asks for a head that knows contempt; None predicts what the head knows
     """
 
     def __init__(
@@ -85,6 +98,9 @@ class Pipeline(Classifier):
         engine: str = "auto",
         max_pixels: int = MAX_PIXELS,
         verbose: bool = False,
+        prior: Prior = None,
+        prior_strength: float = 1.0,
+        expressions: int | None = None,
     ) -> None:
         self.backbone = backbone
         self.head = head
@@ -98,6 +114,15 @@ class Pipeline(Classifier):
         self.engine = engine
         self.max_pixels = max_pixels
         self.verbose = verbose
+        self.prior = prior
+        self.prior_strength = prior_strength
+        self.expressions = expressions
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The labels that are predicted: those of the head, with `expressions=7` less contempt."""
+        classes = self.head_.classes_
+        return np.asarray(classes[self._columns(classes)])
 
     @property
     def embedder(self) -> Embedder:
@@ -114,6 +139,7 @@ class Pipeline(Classifier):
         """
         self._check_settings()
         labels = _checked_labels(labels)
+        self._prior_factors(np.unique(labels), training_prior(labels))
         embedder = self.embedder
         embedded = _embed_labelled(embedder, images, labels)
         if not skip_unreadable:
@@ -131,24 +157,37 @@ class Pipeline(Classifier):
                 f"The head asks {neighbors} neighbours and has {len(labels)} faces. "
                 "Give more faces, or set head__n_neighbors to fewer."
             )
-        self.head_, self.classes_ = head, head.classes_
+        self.head_ = head
+        self.training_prior_: dict[str, float] | None
+        self.training_prior_ = training_prior(labels, _class_weight(head))
         self.recipe_ = embedder.recipe
         self.computed_, self.from_store_ = embedded.computed, embedded.hits
         self.failures_ = embedded.failures
         return self
 
     @classmethod
-    def of(cls, head: Any, **settings: Any) -> Pipeline:
-        """A pipeline of a head that was fitted on vectors of these settings elsewhere."""
+    def of(
+        cls, head: Any, *, training_prior: Mapping[str, float] | None = None, **settings: Any
+    ) -> Pipeline:
+        """A pipeline of a head that was fitted on vectors of these settings elsewhere.
+
+        `training_prior` is the share of each class in training; without it `prior` stays None.
+        """
         pipeline = cls(head=head, **settings)
         pipeline._check_settings()
-        pipeline.head_, pipeline.classes_ = head, head.classes_
+        pipeline.head_ = head
+        labels = [str(label) for label in head.classes_]
+        pipeline.training_prior_ = checked_training_prior(training_prior, labels)
+        pipeline._prior_factors(head.classes_, pipeline.training_prior_)
         pipeline.recipe_ = pipeline.embedder.recipe
         return pipeline
 
     @classmethod
     def of_network(cls, *names: str, **settings: Any) -> Pipeline:
-        """A pipeline of networks that ship, which answers by the mean of their own last layers."""
+        """A pipeline of networks that ship, which predicts the mean of their own last layers.
+
+        A last layer of 7 columns tells the seven expressions apart, one of 8 contempt, too.
+        """
         kernels, biases = [], []
         for name in names:
             spec = BACKBONES[name]
@@ -159,13 +198,19 @@ class Pipeline(Classifier):
             kernels.append(found[kernel])
             biases.append(found[bias])
         joined = np.concatenate(kernels, dtype=np.float64) / len(names)
-        head = Softmax.of(joined, np.mean(biases, axis=0), list(EXPRESSIONS))
+        labels = list(expression_set(len(biases[0])))
+        head = Softmax.of(joined, np.mean(biases, axis=0), labels)
         return cls.of(head, backbone=names[0] if len(names) == 1 else list(names), **settings)
 
     def predict(self, images: Iterable[Source]) -> NDArray[Any]:
         """The label of each face."""
         vectors = self._checked_embedder().transform(images)
-        return np.asarray(self.head_.predict(vectors) if len(vectors) else self.classes_[:0])
+        if not len(vectors):
+            return self.classes_[:0]
+        factors = self._prior_factors(self.head_.classes_, self.training_prior_)
+        if factors is None and len(self.classes_) == len(self.head_.classes_):
+            return np.asarray(self.head_.predict(vectors))
+        return np.asarray(self.classes_[self._probabilities(vectors).argmax(axis=1)])
 
     def predict_proba(self, images: Iterable[Source]) -> NDArray[np.float64]:
         """(n, k): a row per face, a column for each of `classes_`."""
@@ -189,6 +234,30 @@ class Pipeline(Classifier):
 
     def _check_settings(self) -> None:
         FaceRecipe.of(self.detector)
+        if self.expressions is not None:
+            expression_set(self.expressions)
+
+    def _columns(self, classes: NDArray[Any]) -> NDArray[np.intp]:
+        """Which of the head's classes are predicted."""
+        if self.expressions is None:
+            return np.arange(len(classes))
+        known = classes.astype(str)
+        if len(expression_set(self.expressions)) == 7:
+            return np.flatnonzero(known != CONTEMPT)
+        if CONTEMPT not in known:
+            raise ModelError(
+                f"expressions is 8, and the head does not know contempt: {', '.join(known)}. Fit "
+                "it on labels with contempt (datasets.open(..., expressions=8)), or leave "
+                "expressions out."
+            )
+        return np.arange(len(classes))
+
+    def _prior_factors(
+        self, classes: NDArray[Any], trained: Mapping[str, float] | None
+    ) -> NDArray[np.float64] | None:
+        """What `prior` multiplies each predicted column of `classes` with; None: nothing."""
+        labels = [str(label) for label in classes[self._columns(classes)]]
+        return prior_factors(self.prior, self.prior_strength, labels, trained)
 
     def _probabilities(self, vectors: Vectors) -> NDArray[np.float64]:
         if not hasattr(self.head_, "predict_proba"):
@@ -198,7 +267,12 @@ class Pipeline(Classifier):
             )
         if not len(vectors):
             return np.empty((0, len(self.classes_)))
-        return np.asarray(self.head_.predict_proba(vectors))
+        probabilities = np.asarray(self.head_.predict_proba(vectors))
+        columns = self._columns(self.head_.classes_)
+        factors = self._prior_factors(self.head_.classes_, self.training_prior_)
+        if factors is None and len(columns) == probabilities.shape[1]:
+            return probabilities
+        return reweighted(probabilities[:, columns], factors)
 
     def evaluate(self, images: Iterable[Source], labels: Any) -> tuple[Report, tuple[Failure, ...]]:
         """The scores on labelled faces, and which of them could not be read."""
@@ -235,7 +309,16 @@ class Pipeline(Classifier):
         facts["detector"] = FaceRecipe.of(self.detector).facts()
         facts["preprocess"] = _each(self.preprocess, Preprocess.facts)
         facts["weights"] = _each(self.weights, os.fspath)
-        bundle.write(Path(path), facts, recipe.fingerprint, json.loads(recipe.facts), self.head_)
+        if isinstance(self.prior, Mapping):
+            facts["prior"] = {str(label): float(share) for label, share in self.prior.items()}
+        bundle.write(
+            Path(path),
+            facts,
+            recipe.fingerprint,
+            json.loads(recipe.facts),
+            self.head_,
+            self.training_prior_,
+        )
 
     @classmethod
     def load(
@@ -251,7 +334,7 @@ class Pipeline(Classifier):
         Opening a model runs no code from it: its head is made of a closed list of types, to which
         `trusted` adds by name. An exported pickle is opened only with `allow_pickle=True`, since
         that runs whatever its writer put in. `settings` are parameters that change no vector, such
-        as `store`, `engine`, `detector` or `verbose`.
+        as `store`, `engine`, `detector`, `prior` or `verbose`.
         """
         if bundle.is_pickle(path):
             pipeline = export.load_pickle(Path(path), allow_pickle)
@@ -265,7 +348,11 @@ class Pipeline(Classifier):
         try:
             facts["preprocess"] = _preprocess(facts["preprocess"], facts["backbone"])
             facts["detector"] = FaceRecipe(**facts["detector"])
-            pipeline = cls.of(saved.head, **{**facts, **settings})
+            pipeline = cls.of(
+                saved.head, training_prior=saved.training_prior, **{**facts, **settings}
+            )
+        except LabelError:  # of the settings, which say it themselves
+            raise
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be understood: {error}") from error
         facts_then = json.dumps(saved.facts, sort_keys=True)
@@ -298,6 +385,12 @@ def _new_head(head: Any) -> Any:
     from ferembed.heads import HEADS
 
     return HEADS[head].make() if isinstance(head, str) else clone(head)
+
+
+def _class_weight(head: Any) -> Any:
+    """The head's class_weight, its own or that of an estimator inside it."""
+    weights = (of for name, of in head.get_params().items() if name.endswith("class_weight"))
+    return next((of for of in weights if of is not None), None)
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -343,4 +436,15 @@ def _embed_labelled(embedder: Embedder, images: Iterable[Source], labels: NDArra
     return embedded
 
 
-_SAVED = ("backbone", "detector", "layer", "weights", "preprocess", "normalize", "symmetric")
+_SAVED = (
+    "backbone",
+    "detector",
+    "layer",
+    "weights",
+    "preprocess",
+    "normalize",
+    "symmetric",
+    "prior",
+    "prior_strength",
+    "expressions",
+)

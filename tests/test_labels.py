@@ -12,17 +12,19 @@ def test_the_spanish_names():
     assert [display_name(label, "es") for label in EXPRESSIONS] == [
         "Enfado", "Asco", "Miedo", "Alegría", "Tristeza", "Sorpresa", "Neutral",
     ]  # fmt: skip
+    assert display_name("contempt", "es") == "Desprecio"
 
 
-def test_every_language_names_all_seven():
-    assert all(len(set(names)) == 7 for names in NAMES.values())
+def test_every_language_names_all_eight():
+    assert all(len(set(names)) == 8 for names in NAMES.values())
 
 
 def test_a_foreign_label_is_shown_as_it_is_and_comes_last():
     assert display_name("bored") == "bored"
-    assert in_order(["bored", "neutral", "amused", "fear"]) == [
+    assert in_order(["bored", "contempt", "neutral", "amused", "fear"]) == [
         "fear",
         "neutral",
+        "contempt",
         "amused",
         "bored",
     ]

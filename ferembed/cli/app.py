@@ -161,10 +161,16 @@ def _loaded(options: argparse.Namespace) -> Pipeline:
 
     settings: dict[str, Any] = {"detector": options.detector} if options.detector else {}
     settings |= {name: getattr(options, name) for name in ("max_pixels", "store", "engine")}
-    pipeline = Pipeline.load(options.model, **settings)
+    pipeline = Pipeline.load(options.model, **settings, **_prediction_settings(options))
     if options.whole:
         pipeline.set_params(detector=replace(FaceRecipe.of(pipeline.detector), whole=True))
     return pipeline
+
+
+def _prediction_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of predictions that were given; the model's own stay where none was."""
+    names = ("prior", "prior_strength", "expressions")
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
 def _format(options: argparse.Namespace) -> str:
@@ -415,6 +421,7 @@ def _cropped(options: argparse.Namespace, data: Dataset, recipe: Any) -> Dataset
 
 def _evaluate(options: argparse.Namespace) -> int:
     from ferembed.faces import FaceRecipe
+    from ferembed.labels import CONTEMPT
     from ferembed.pipeline import Pipeline
 
     if options.output:
@@ -422,7 +429,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
         open_folder(options.output)  # or a long run would end in nothing
     settings = {name: getattr(options, name) for name in ("store", "engine")}
+    settings |= _prediction_settings(options)
     pipeline = Pipeline.load(options.model, verbose=not options.quiet, **settings)
+    if not hasattr(options, "expressions"):
+        options.expressions = 8 if CONTEMPT in pipeline.classes_.astype(str) else 7
     data, training = _part(_opened(options), options.split, "validation"), None
     if options.training:
         training = _part(_opened(options, path=options.training), None, "train")
@@ -596,6 +606,7 @@ def _opened(options: argparse.Namespace, progress: Any = None, path: str = "") -
         table=options.table,
         columns=dict(options.column),
         votes=options.votes,
+        expressions=getattr(options, "expressions", 7),
         progress=progress,
     )
 
@@ -837,6 +848,24 @@ def _from_zero(text: str) -> float:
     return number
 
 
+def _prior(text: str) -> str | dict[str, float] | None:
+    if text in ("uniform", "none"):
+        return text if text == "uniform" else None
+    try:
+        pairs = (pair.split("=") for pair in text.split(","))
+        return {label: float(share) for label, share in pairs}
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not uniform, none, or the share of each class: happy=0.5,sad=0.5"
+        ) from None
+
+
+def _share(text: str) -> float:
+    if _from_zero(text) > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return float(text)
+
+
 def _proportions(text: str) -> dict[str, float]:
     try:
         parts = [float(part) for part in text.split("/")]
@@ -943,6 +972,29 @@ def _parser() -> argparse.ArgumentParser:
             default="majority",
             help="how FER+ votes become labels",
         )
+        add_expressions(added, "the expressions of the data: 7, or 8 with contempt")
+
+    def add_expressions(added: argparse.ArgumentParser, meaning: str) -> None:
+        added.add_argument(
+            "--expressions", type=int, choices=(7, 8), default=argparse.SUPPRESS, help=meaning
+        )
+
+    def add_prior(added: argparse.ArgumentParser) -> None:
+        added.add_argument(
+            "--prior",
+            type=_prior,
+            default=argparse.SUPPRESS,
+            metavar="SHARES",
+            help="the share of each class among these faces: uniform, happy=0.5,sad=0.5 (all "
+            "classes), or none for the shares in training; without it as the model was saved",
+        )
+        added.add_argument(
+            "--prior-strength",
+            type=_share,
+            default=argparse.SUPPRESS,
+            metavar="S",
+            help="how much of that is done, from 0 to 1",
+        )
 
     def add_crop(added: argparse.ArgumentParser) -> None:
         added.add_argument(
@@ -987,6 +1039,8 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--max-pixels", type=_positive, default=100_000_000, help="refuse larger photos unread"
         )
+        add_expressions(added, "predict 7, or 8 with contempt; else what the model knows")
+        add_prior(added)
         add_engine(added, "none")
         add_language(added)
 
@@ -1134,6 +1188,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("model", help="a model that ships, or a path")
     add_data(evaluate)
+    add_prior(evaluate)
     add_engine(evaluate)
     evaluate.add_argument(
         "--crop", action="store_true", help="these are photos: find the faces as the model does"

@@ -47,7 +47,7 @@ from ferembed.datasets.vocabulary import (
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
 from ferembed.images import EXTENSIONS
-from ferembed.labels import EXPRESSIONS, in_order
+from ferembed.labels import CONTEMPT, EXPRESSIONS, expression_set, in_order
 from ferembed.registry import unknown
 from ferembed.storage.files import is_endless
 
@@ -66,6 +66,7 @@ def open(
     table: str | None = None,
     columns: Mapping[str, str] | None = None,
     votes: Literal["majority", "probability", "multi-target"] = "majority",
+    expressions: int = 7,
     progress: Progress | None = None,
 ) -> Dataset:
     """The data set at `path`, whichever of the known formats it is in.
@@ -81,6 +82,8 @@ def open(
     `table` picks one of several CSVs in a folder or zip, `columns` says what its columns are called
     ({"image": "img", "label": "y"}), and `votes` how FER+ votes become labels.
 
+    `expressions` is 7, for which contempt is an unknown label, or 8, to which it belongs.
+
     In a folder called `test`, FER2013's own file names tell its two test splits apart:
     PublicTest_*.jpg is validation, PrivateTest_*.jpg is test.
     """
@@ -88,6 +91,7 @@ def open(
     _check_choice("on_unknown", on_unknown, ("error", "drop", "keep"))
     _check_choice("on_bad", on_bad, ("error", "skip"))
     _check_choice("votes", votes, _VOTES)
+    known = expression_set(expressions)
     for name in columns or ():
         _check_choice("meaning of a column", name, tuple(COLUMNS))
     if split is not None:
@@ -101,7 +105,7 @@ def open(
         found = _read(where, tray, table, columns or {}, votes)
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error}.") from None
-    return _named(found, tray, split, classes, labels or {}, on_unknown)
+    return _named(found, tray, split, classes, labels or {}, on_unknown, known)
 
 
 def pictures(path: str | os.PathLike[str]) -> list[ZipMember]:
@@ -229,18 +233,19 @@ def _named(
     classes: Sequence[str] | None,
     labels: Mapping[str, str | None],
     on_unknown: str,
+    known: Sequence[str],
 ) -> Dataset:
     """The data set in the library's words, without what the caller does not want."""
     assert found.images is not None
     codes = np.array(found.codes, np.int64)
     counts = np.bincount(codes[codes >= 0], minlength=len(found.words))
-    meanings = _meanings(found, counts, tray, labels, on_unknown)
+    meanings = _meanings(found, counts, tray, labels, on_unknown, known)
     named = set(meanings.values()) - {None}
     chosen = in_order([name for name in named if name])
     if classes is not None:
         wanted = [expression(name) or name for name in classes]
         for name in wanted:
-            if name not in {*chosen, *EXPRESSIONS}:
+            if name not in {*chosen, *known}:
                 raise DataError(unknown("class here", name, chosen))
         for name in chosen:
             if name not in wanted:
@@ -290,13 +295,16 @@ def _meanings(
     tray: Tray,
     labels: Mapping[str, str | None],
     on_unknown: str,
+    known: Sequence[str],
 ) -> dict[str, str | None]:
     """What each label as written stands for; None: those pictures are left out."""
     mapped = {plain(name): meaning for name, meaning in labels.items()}
     meanings: dict[str, str | None] = {}
-    strange = []
+    strange: dict[str, str] = {}
     for (word, place), count in zip(found.words.items(), counts.tolist(), strict=True):
         meaning = expression(word)
+        if meaning not in known:
+            meaning = None
         if found.numbered and re.fullmatch("[0-9]{1,9}", word) and int(word) < len(EXPRESSIONS):
             meaning = EXPRESSIONS[int(word)]
         if plain(word) in mapped:
@@ -307,21 +315,25 @@ def _meanings(
         elif meaning is None and on_unknown == "keep":
             meaning = word
         elif meaning is None and count:
-            strange.append(f"{word!r} ({count:,}, first {place})")
+            strange[word] = f"{word!r} ({count:,}, first {place})"
         meanings[word] = meaning
         if meaning is None:
             tray.skip(f"label {word!r}", place, count)
     if strange and on_unknown == "error":
-        example = strange[0].split(" (")[0]
-        option = "--label=" if example[1:2] == "-" else "--label "
+        first = next(iter(strange))
+        option = "--label=" if first.startswith("-") else "--label "
+        listed = [*strange.values()][:_MOST_LISTED]
         if len(strange) > _MOST_LISTED:
-            strange[_MOST_LISTED:] = [f"and {len(strange) - _MOST_LISTED:,} others"]
+            listed.append(f"and {len(strange) - _MOST_LISTED:,} others")
+        eight = "expressions=8, on the command line --expressions 8, takes contempt. "
         raise DataError(
-            f"{tray.path} has labels that are none of the seven expressions "
-            f"({', '.join(EXPRESSIONS)}): {'; '.join(strange)}. Say what they mean with "
-            f"labels={{{example}: 'neutral'}}, drop one with labels={{{example}: None}}, or all "
-            f'with on_unknown="drop"; on the command line with {option}{example[1:-1]}=neutral, '
-            f"{option}{example[1:-1]}= or --drop-unknown."
+            f"{tray.path} has labels that are none of the {len(known)} expressions "
+            f"({', '.join(known)}): {'; '.join(listed)}. "
+            + eight
+            * any(expression(word) == CONTEMPT for word in strange)
+            + f"Say what they mean with labels={{{first!r}: 'neutral'}}, drop one with "
+            f'labels={{{first!r}: None}}, or all with on_unknown="drop"; on the command line with '
+            f"{option}{first}=neutral, {option}{first}= or --drop-unknown."
         )
     return meanings
 

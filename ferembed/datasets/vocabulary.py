@@ -1,4 +1,4 @@
-"""What other data sets call the seven expressions and the three splits."""
+"""What other data sets call the expressions and the three splits."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _EXPRESSIONS = {
     "surprise": """su sur surprise surprised sorprendida sorprendido sorpresa surpreso surpresa
         surpris uberrascht uberraschung sorpreso""",
     "neutral": "ne neu neutral neutrality neutro neutre neutrale",
+    "contempt": """contempt contemptuous desprecio desprezo mepris verachtung verachtend
+        disprezzo""",
 }
 _SPLITS = {
     "train": "train training trainingset trainset fer2013train entrenamiento",
@@ -47,9 +49,9 @@ def plain(text: str) -> str:
 
 
 def expression(name: str) -> str | None:
-    """Which of the seven a name in any of six languages means, if any.
+    """Which expression a name in any of six languages means, if any.
 
-    >>> expression("Tristeza"), expression("contempt")
+    >>> expression("Tristeza"), expression("bored")
     ('sad', None)
     """
     return _EXPRESSION_OF.get(plain(name))

@@ -13,7 +13,7 @@ from itertools import combinations, permutations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ferembed.labels import EXPRESSIONS
+from ferembed.labels import EIGHT_EXPRESSIONS
 
 ACTION_UNITS: dict[str, frozenset[int]] = {
     "angry": frozenset({4, 5, 7, 29}),
@@ -23,6 +23,7 @@ ACTION_UNITS: dict[str, frozenset[int]] = {
     "sad": frozenset({1, 4, 15, 17}),
     "surprise": frozenset({1, 2, 5, 26}),
     "neutral": frozenset(),
+    "contempt": frozenset({12, 14}),  # on one side of the face
 }
 
 
@@ -68,7 +69,7 @@ class Correlation:
 class Confusability:
     """The confusions that action units lead one to expect, beside those that were measured.
 
-    `correlation` is over the pairs of the six expressions that have units, `with_neutral` over
+    `correlation` is over the pairs of expressions that have units, `with_neutral` over
     those with neutral, too; None where there are too few pairs, or nothing was confused.
     `unexplained` are confused more than the typical pair (the median) and share no more units than
     it. `left_out` are labels that have no faces, or of which no units are known.
@@ -110,7 +111,7 @@ class Confusability:
 
 
 def _correlation(pairs: Sequence[Pair]) -> Correlation | None:
-    labels = [label for label in EXPRESSIONS if any(label in pair.labels for pair in pairs)]
+    labels = [label for label in EIGHT_EXPRESSIONS if any(label in pair.labels for pair in pairs)]
     expected, measured = np.zeros((2, len(labels), len(labels)))
     upper = np.triu_indices(len(labels), 1)
     place = {label: i for i, label in enumerate(labels)}

@@ -36,7 +36,8 @@ class Journal:
         import joblib
 
         recipe = FaceRecipe.of(pipeline.detector).facts()
-        model = joblib.hash((pipeline.head_, pipeline.recipe_.fingerprint))
+        answers = pipeline.prior, pipeline.prior_strength, pipeline.expressions
+        model = joblib.hash((pipeline.head_, pipeline.recipe_.fingerprint, answers))
         roundings = [request.rounding for request in pipeline.embedder.requests]
         self._known: dict[str, dict[str, Any]] = {}
         self._stamps: dict[str, list[int]] = {}  # of those that are being read

@@ -27,8 +27,9 @@ _WIDTH, _LEFT, _RIGHT, _BAND, _AREA, _GAP = 1200, 130, 30, 22, 72, 18
 _COLOURS = {
     "angry": "#d55e00", "disgust": "#009e73", "fear": "#cc79a7", "happy": "#f0e442",
     "sad": "#0072b2", "surprise": "#56b4e9", "neutral": "#a9aeb6",
+    "contempt": "#7a4fbf",
 }
-_OTHERS = ("#e69f00", "#7a4fbf", "#6b8e23", "#8c564b")  # labels beyond the seven
+_OTHERS = ("#e69f00", "#6b8e23", "#8c564b", "#17becf")  # labels beyond the eight
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 # fmt: on
 _INK, _PALE, _PAPER, _EMPTY = "#1c2430", "#5b6675", "#ffffff", "#eef0f3"

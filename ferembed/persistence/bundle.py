@@ -30,11 +30,12 @@ import numpy as np
 
 from ferembed.errors import ModelError, UnknownName, UntrustedModel
 from ferembed.heads.softmax import Softmax
+from ferembed.priors import checked_training_prior
 from ferembed.registry import unknown
 from ferembed.storage.files import replacing
 from ferembed.storage.weights import cache_folder, models_folder
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST, HEAD, ARRAYS, WEIGHTS = "model.json", "head.skops", "head.npz", "weights.npz"
 _OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d*)?\.npz")
 _DRAWN_WEIGHTS = re.compile(r"random(:\d*)?")
@@ -64,6 +65,7 @@ class Bundle:
     fingerprint: str
     facts: dict[str, Any]
     head: Any
+    training_prior: dict[str, float] | None = None
 
 
 def write(
@@ -72,6 +74,7 @@ def write(
     fingerprint: str,
     facts: dict[str, Any],
     head: Any,
+    training_prior: dict[str, float] | None = None,
 ) -> None:
     """Write the model beside `path` and move it there: never is half a model under the name.
 
@@ -92,6 +95,7 @@ def write(
         manifest = {
             "format": FORMAT,
             "labels": head.classes_.tolist(),
+            "training_prior": training_prior,
             "head": type(head).__name__,
             "pipeline": pipeline,
             "fingerprint": fingerprint,
@@ -196,7 +200,9 @@ def read(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Bundle:
             f"{MANIFEST} says {manifest['labels']} on {manifest['vectors'].get('dim')}. "
             "The two do not belong together."
         )
-    return Bundle(pipeline, manifest["fingerprint"], manifest["vectors"], head)
+    return Bundle(
+        pipeline, manifest["fingerprint"], manifest["vectors"], head, manifest["training_prior"]
+    )
 
 
 def find(path: str | os.PathLike[str]) -> Path:
@@ -266,7 +272,10 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
         if format == 1:
             manifest["pipeline"], format = _of_format_1(manifest["pipeline"]), 2
         if format == 2:  # knew neither arrays for a head nor symmetric vectors
-            manifest["pipeline"], format = {**manifest["pipeline"], "symmetric": False}, FORMAT
+            manifest["pipeline"], format = {**manifest["pipeline"], "symmetric": False}, 3
+        if format == 3:  # did not know the class shares in training, and changed none
+            manifest["pipeline"] = {**manifest["pipeline"], **_NO_PRIOR}
+            manifest["training_prior"], format = None, FORMAT
         if format == FORMAT:
             _check_manifest(manifest)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -287,7 +296,11 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "preprocess": (dict, type(None)),
     "normalize": (bool,),
     "symmetric": (bool,),
+    "prior": (str, dict, type(None)),
+    "prior_strength": (int, float),
+    "expressions": (int, type(None)),
 }
+_NO_PRIOR = {"prior": None, "prior_strength": 1.0, "expressions": None}
 _JOINED = {"backbone", "layer", "weights", "preprocess"}  # may be lists, to join vectors
 
 
@@ -300,8 +313,9 @@ def _of_format_1(pipeline: dict[str, Any]) -> dict[str, Any]:
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
     """A manifest sets what makes vectors and faces, and nothing else: no paths, no limits."""
-    kinds = {
+    kinds: dict[str, type | tuple[type, ...]] = {
         "labels": list,
+        "training_prior": (dict, type(None)),
         "pipeline": dict,
         "vectors": dict,
         "versions": dict,
@@ -311,7 +325,8 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
     }
     for key, kind in kinds.items():
         if not isinstance(manifest[key], kind):
-            raise TypeError(f"{key} is no {kind.__name__}")
+            raise TypeError(f"{key} is a {type(manifest[key]).__name__}")
+    checked_training_prior(manifest["training_prior"], [*map(str, manifest["labels"])])
     if manifest["pipeline"].keys() != _KINDS.keys():
         odd = sorted(manifest["pipeline"].keys() ^ _KINDS.keys())
         raise KeyError(f"pipeline has or lacks {', '.join(odd)}")

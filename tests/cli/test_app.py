@@ -236,6 +236,39 @@ def test_a_folder_without_splits_is_taken_whole(run, class_folders, tmp_path):
     assert "The data set has no test split; it has unsplit 6." in err
 
 
+def test_a_prior_changes_predictions_scores_and_their_calibration(run, faces, tmp_path):
+    for index, face in enumerate(faces[:12]):
+        place = tmp_path / "faces" / ("contempt" if index < 3 else "happy")
+        place.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(face).save(place / f"{index}.png")
+    data, model = tmp_path / "faces", tmp_path / "m"
+    vectors = ("--backbone", "cnn-a", "--weights", "random", "--set", "detector=none")
+    fit = ("fit", data, *vectors, "--head", "softmax", "--quiet", "--output", model)
+    assert "'contempt' (3, first contempt/0.png). expressions=8, on the comm" in run(*fit)[2]
+    assert run(*fit, "--expressions", 8)[0] == 0
+    scored = [
+        json.loads(run("evaluate", model, data, "--quiet", "--json", *prior)[1])
+        for prior in ((), ("--prior", "uniform"), ("--prior", "happy=1,contempt=3"))
+    ]
+    assert scored[0]["labels"] == ["happy", "contempt"]
+    plain, uniform, rare = (one["predicted"]["contempt"] for one in scored)
+    assert plain <= uniform < rare == 12
+    assert len({one["calibration_error"] for one in scored}) == 3
+    predict = ("predict", data / "happy" / "3.png", "--model", model, "--json")
+    seven, uniform, half = (
+        json.loads(run(*predict, *prior)[1])[0]["faces"][0]["probabilities"]
+        for prior in (
+            ("--expressions", 7),
+            ("--prior", "uniform"),
+            ("--prior", "uniform", "--prior-strength", 0.5),
+        )
+    )
+    assert seven == {"happy": 1.0}
+    assert uniform["contempt"] > half["contempt"] > 0
+    code, _, err = run(*predict, "--prior", "happy=1")
+    assert (code, "The prior has or lacks contempt" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -366,7 +399,7 @@ def test_other_labels_are_given_a_meaning(run, class_folders, tmp_path):
     shutil.move(f"{class_folders}/train/angry", f"{class_folders}/train/grumpy")
     code, _, err = run("data", "describe", class_folders, "--quiet")
     assert code == 2
-    assert "labels that are none of the seven expressions" in err
+    assert "labels that are none of the 7 expressions" in err
     describe = ("data", "describe", class_folders, "--quiet", "--json")
     facts = json.loads(run(*describe, "--label", "grumpy=angry")[1])
     assert facts["counts"]["train"]["angry"] == 6

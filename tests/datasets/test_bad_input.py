@@ -94,7 +94,7 @@ def test_a_label_9_is_named_with_its_row(tmp_path: Path) -> None:
     path = write_fer(tmp_path / "fer2013.csv", [*GOOD, fer_row(9, 30)])
     refuses(
         path,
-        f"{path} has labels that are none of the seven expressions (angry, disgust, fear, happy, "
+        f"{path} has labels that are none of the 7 expressions (angry, disgust, fear, happy, "
         f"sad, surprise, neutral): '9' (1, first {path}, row 4). Say what they mean with "
         "labels={'9': 'neutral'}, drop one with labels={'9': None}, or all with "
         'on_unknown="drop"; on the command line with --label 9=neutral, --label 9= or '

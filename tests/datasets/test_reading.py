@@ -83,7 +83,7 @@ TREE = ["train/angry/a.png", "train/happy/b.png", "test/happy/c.png"]
         ("tristeza", "sad"),
         (" Neutral ", "neutral"),
         ("AF", "fear"),
-        ("contempt", None),
+        ("contempt", "contempt"),
         ("0", None),
     ],
 )
@@ -192,14 +192,25 @@ def test_labels_map_drop_and_keep(tmp_path: Path) -> None:
     assert faces.provenance[-1]["skipped"] == {"label 'blah'": {"count": 1, "first": "blah/d.png"}}
 
 
+def test_contempt_is_the_eighth_expression_where_eight_are_asked_for(tmp_path: Path) -> None:
+    write_tree(tmp_path, ["Desprecio/a.png", "happy/b.png"])
+    faces = datasets.open(tmp_path, expressions=8)
+    assert faces.classes == ("happy", "contempt")
+    assert faces.labels.tolist() == ["contempt", "happy"]
+    assert datasets.open(tmp_path, on_unknown="drop").labels.tolist() == ["happy"]
+    with pytest.raises(LabelError, match="expressions is 9. It is 7, or 8 with contempt"):
+        datasets.open(tmp_path, expressions=9)
+
+
 def test_unknown_labels_are_listed_all_at_once(tmp_path: Path) -> None:
     write_tree(tmp_path, ["contempt/a.png", "contempt/b.png", "bored/c.png", "sad/d.png"])
     with pytest.raises(DataError) as error:
         datasets.open(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path} has labels that are none of the seven expressions (angry, disgust, fear, "
+        f"{tmp_path} has labels that are none of the 7 expressions (angry, disgust, fear, "
         "happy, sad, surprise, neutral): 'bored' (1, first bored/c.png); 'contempt' (2, first "
-        "contempt/a.png). Say what they mean with labels={'bored': 'neutral'}, drop one with "
+        "contempt/a.png). expressions=8, on the command line --expressions 8, takes contempt. "
+        "Say what they mean with labels={'bored': 'neutral'}, drop one with "
         "labels={'bored': None}, or all with on_unknown=\"drop\"; on the command "
         "line with --label bored=neutral, --label bored= or --drop-unknown."
     )

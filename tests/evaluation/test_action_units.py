@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from ferembed.evaluation.action_units import ACTION_UNITS, Confusability, overlap
-from ferembed.labels import EXPRESSIONS
+from ferembed.labels import EIGHT_EXPRESSIONS, EXPRESSIONS
 
 SEVEN = np.array(  # rows and columns in the order of EXPRESSIONS
     [
@@ -25,7 +25,8 @@ def test_overlaps_worked_out_by_hand():
     assert overlap("happy", "angry") == 0
     assert overlap("neutral", "sad") == overlap("neutral", "neutral") == 0
     assert overlap("happy", "happy") == 1
-    assert tuple(ACTION_UNITS) == EXPRESSIONS
+    assert overlap("contempt", "happy") == 1 / 3  # both raise a corner of the lips
+    assert tuple(ACTION_UNITS) == EIGHT_EXPRESSIONS
 
 
 def test_a_pair_is_what_is_shared_and_how_often_each_is_taken_for_the_other():

@@ -144,6 +144,19 @@ def test_a_model_of_format_2_answers_as_it_did(faces, tmp_path):
     assert (new.predict_proba(faces) == old.predict_proba(faces)).all()
 
 
+def test_a_model_of_format_3_answers_as_it_did_and_knows_no_prior(faces, tmp_path):
+    path = ROOT / "tests" / "fixtures" / "format-3.ferembed"
+    old = Pipeline.load(path, store="none")
+    assert old.predict(faces[:6]).tolist() == ["sad", "happy", "happy", "sad", "happy", "happy"]
+    expected = np.array([[0.34477079, 0.22567161, 0.4295576]])
+    assert old.predict_proba(faces[:1]) == pytest.approx(expected, abs=1e-5)
+    assert old.training_prior_ is None
+    with pytest.raises(ModelError, match="trained on are not known, so its prior cannot be"):
+        Pipeline.load(path, prior="uniform")
+    old.save(tmp_path / "model")
+    assert Pipeline.load(tmp_path / "model", store="none").training_prior_ is None
+
+
 def test_a_softmax_head_is_opened_without_skops(tmp_path, faces, labels):
     made = fitted(faces, labels, Softmax(C=0.5, class_weight={"sad": 2.0}))
     made.save(tmp_path / "model")
@@ -255,8 +268,10 @@ def test_a_changed_byte_is_noticed_before_the_file_is_opened(saved):
     [
         (lambda m: m.update(format=9), "is of model format 9; this version of ferembed reads"),
         (lambda m: m.pop("labels"), "cannot be understood: 'labels'"),
-        (lambda m: m.update(files=[]), "cannot be understood: files is no dict"),
+        (lambda m: m.update(files=[]), "cannot be understood: files is a list"),
         (lambda m: m["files"].clear(), "names no head.skops"),
+        (lambda m: m["training_prior"].update(sad=-1), "training_prior is {'angry': "),
+        (lambda m: m["training_prior"].update(sad="x"), "cannot be understood"),
         (lambda m: m["files"].update({"x.npz": {"sha256": ""}}), "x.npz is missing"),
         (lambda m: m["labels"].reverse(), "The two do not belong together"),
         (
@@ -441,6 +456,8 @@ def test_forged_arrays_of_a_head_are_refused(head, attribute, change, tmp_path, 
         ({"backbone": ["cnn-a", "cnn-z"]}, "No backbone is called 'cnn-z'"),
         ({"backbone": ["cnn-a", 3]}, "backbone is ['cnn-a', 3]"),
         ({"backbone": []}, "backbone is []"),
+        ({"prior": 3}, "prior is 3"),
+        ({"prior_strength": "all"}, "prior_strength is 'all'"),
         ({"normalize": [True]}, "normalize is [True]"),
         ({"weights": ["random", "/etc/passwd"]}, "weights lie outside of the model"),
         ({"weights": "random/../../etc/passwd"}, "weights lie outside of the model"),
