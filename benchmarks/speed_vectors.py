@@ -58,7 +58,7 @@ from ferembed import Embedder
 rng = np.random.default_rng(0)
 faces = (rng.integers(0, 256, (48, 48), dtype=np.uint8) for _ in range(int(sys.argv[2])))
 done, told = 0, 0
-for part in Embedder("mini-vgg", store=sys.argv[1]).fill(faces):
+for part in Embedder("mini-vgg", store=sys.argv[1]).stream(faces):
     done += part.computed
     if done >= told:
         told += 20_000
@@ -285,8 +285,7 @@ def growth_embed(bench: Bench) -> Row:
 
     def fill(size: int, store: Path) -> None:
         faces = (real[i % len(real)] ^ np.uint8(i // len(real)) for i in range(size))
-        for _ in Embedder("mini-vgg", store=store).fill(faces):
-            pass
+        Embedder("mini-vgg", store=store).fill(faces)
 
     def first(size: int) -> Callable[[], object]:
         def action() -> None:

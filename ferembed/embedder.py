@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ImageError, ModelError, WeightsError
 from ferembed.images import MAX_PIXELS, Image, Opened, Source, describe, open_source
 from ferembed.storage.embeddings import EmbeddingStore, Recipe, Vectors
+from ferembed.storage.files import replacing
 
 T = TypeVar("T")
 OneOrList: TypeAlias = T | Sequence[T]
@@ -51,6 +53,12 @@ class Embedded:
     hits: int = 0  # vectors taken from the store; of joined ones each counts
     computed: int = 0
     damaged: int = 0  # found damaged in the store and computed again
+
+    def save(self, path: str | os.PathLike[str], images: Sequence[Source]) -> None:
+        """Write the vectors and the names of their images to an .npz."""
+        names = np.array([describe(images[i]) for i in self.positions])
+        with replacing(Path(path)) as unfinished, unfinished.open("wb") as file:
+            np.savez(file, vectors=self.vectors, names=names)
 
 
 class Embedder(Estimator):
@@ -127,17 +135,7 @@ class Embedder(Estimator):
 
     def embed(self, images: Iterable[Source]) -> Embedded:
         """The vectors of all images that can be read, and what failed of the others."""
-        parts = list(self.stream(images))
-        return Embedded(
-            np.concatenate(
-                [np.empty((0, self.recipe.dim), np.float32), *(p.vectors for p in parts)]
-            ),
-            np.concatenate([np.empty(0, np.intp), *(part.positions for part in parts)]),
-            tuple(chain.from_iterable(part.failures for part in parts)),
-            sum(part.hits for part in parts),
-            sum(part.computed for part in parts),
-            sum(part.damaged for part in parts),
-        )
+        return self._joined(list(self.stream(images)))
 
     def stream(self, images: Iterable[Source]) -> Iterator[Embedded]:
         """The same, some hundred images at a time, in bounded memory."""
@@ -155,10 +153,22 @@ class Embedder(Estimator):
                 bar.update(len(part.positions) + len(part.failures))
                 yield part
 
-    def fill(self, images: Iterable[Source]) -> Iterator[Embedded]:
-        """Put the vectors into the store; what is yielded counts them without holding them."""
-        for part in self.stream(images):
-            yield replace(part, vectors=part.vectors[:0])
+    def fill(self, images: Iterable[Source]) -> Embedded:
+        """Put the vectors into the store; what is returned counts them without holding them."""
+        parts = (replace(part, vectors=part.vectors[:0]) for part in self.stream(images))
+        return self._joined(list(parts))
+
+    def _joined(self, parts: Sequence[Embedded]) -> Embedded:
+        return Embedded(
+            np.concatenate(
+                [np.empty((0, self.recipe.dim), np.float32), *(p.vectors for p in parts)]
+            ),
+            np.concatenate([np.empty(0, np.intp), *(part.positions for part in parts)]),
+            tuple(chain.from_iterable(part.failures for part in parts)),
+            sum(part.hits for part in parts),
+            sum(part.computed for part in parts),
+            sum(part.damaged for part in parts),
+        )
 
     def quantize(self, images: Sequence[Source]) -> tuple[Failure, ...]:
         """Make the networks ready for the engine "openvino-int8", with up to 300 of these faces.

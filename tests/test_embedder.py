@@ -334,9 +334,9 @@ def test_no_thread_is_left_behind_by_an_error(faces):
 
 
 def test_filling_holds_no_vectors(store, faces):
-    parts = list(embedder(store).fill(iter(faces)))
-    assert sum(part.computed for part in parts) == 24
-    assert all(part.vectors.shape == (0, 64) for part in parts)
+    filled = embedder(store).fill(iter(faces))
+    assert filled.computed == len(filled.positions) == 24
+    assert filled.vectors.shape == (0, 64)
 
 
 def test_unit_vectors_and_a_blank_face(store, faces):
@@ -437,9 +437,9 @@ def test_memory_stays_bounded(tmp_path):
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "e = Embedder('cnn-a', layer='flatten', weights='random', store=sys.argv[1])\n"
         "picture = lambda i: np.full((2, 2), [[i % 256, i // 256], [7, 9]], np.uint8)\n"
-        "sum(p.computed for p in e.fill(picture(i) for i in range(2000)))\n"
+        "e.fill(picture(i) for i in range(2000))\n"
         "before = peak()\n"
-        "done = sum(p.computed for p in e.fill(picture(i) for i in range(2000, 10000)))\n"
+        "done = e.fill(picture(i) for i in range(2000, 10000)).computed\n"
         "print(done, peak() - before)"
     )
     done, growth = run_python(code, str(tmp_path / "s.sqlite")).stdout.split()
@@ -475,7 +475,7 @@ SMALL = Preprocess("gray", 8)
 BACKBONES.add("thumbnail", BackboneSpec(
     "thumbnail", "pixels", SMALL, (("pixels", 64),), lambda request: Thumbnail(SMALL, 64), 0))
 faces = (np.full((8, 8), [i % 256, i // 256] * 4, np.uint8) for i in range(3000))
-print("total", sum(part.computed for part in Embedder("thumbnail", store=sys.argv[1]).fill(faces)))
+print("total", Embedder("thumbnail", store=sys.argv[1]).fill(faces).computed)
 """
 
 

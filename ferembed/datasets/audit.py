@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed import datasets
-from ferembed._progress import Progress, tell
+from ferembed._progress import Progress, report_progress
 from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.description import INK, PALE, SPLIT_COLOURS
 from ferembed.datasets.operations import pixel_digest
@@ -336,7 +336,7 @@ def _look(
                 )
             if find_faces is not None and not len(find_faces(image)):
                 looks.faceless.append(index)
-        tell(progress, index, total)
+        report_progress(progress, index, total)
     return looks
 
 

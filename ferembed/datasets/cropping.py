@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ferembed._progress import Progress, tell
+from ferembed._progress import Progress, report_progress
 from ferembed.datasets.dataset import Dataset, Images, Step
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
@@ -71,7 +71,7 @@ def crop(
         else:
             first = {"count": 0, "first": dataset.images.name(index)}
             skipped.setdefault(reason, first)["count"] += 1
-        tell(progress, index, len(dataset))
+        report_progress(progress, index, len(dataset))
     if not kept:
         raise DataError(
             f"{recipe.detector!r} finds a face in none of the {len(dataset):,} photos. Choose "

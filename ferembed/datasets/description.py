@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ferembed._progress import Progress, tell
+from ferembed._progress import Progress, report_progress
 from ferembed.datasets.dataset import Dataset, story
 from ferembed.drawing import font
 from ferembed.errors import ImageError
@@ -132,7 +132,7 @@ def describe(dataset: Dataset, progress: Progress | None = None) -> Description:
             sizes["{}x{}".format(*size_of(source))] += 1
         except ImageError:
             unreadable += 1
-        tell(progress, index, len(dataset))
+        report_progress(progress, index, len(dataset))
     return Description(
         dataset.counts(), dict(sizes.most_common()), unreadable, tuple(story(dataset.provenance))
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed._progress import Progress, tell
+from ferembed._progress import Progress, report_progress
 from ferembed.datasets.dataset import Changed, Dataset, Images, Step
 from ferembed.datasets.vocabulary import SPLITS, UNSPLIT
 from ferembed.errors import DataError, ImageError
@@ -203,7 +203,7 @@ def copy_groups(images: Sequence[object], progress: Progress | None = None) -> N
         except ImageError:
             key = b"unreadable %d" % index  # like no other; the audit is who tells about it
         groups[index] = numbers.setdefault(key, len(numbers))
-        tell(progress, index, len(images))
+        report_progress(progress, index, len(images))
     return groups
 
 

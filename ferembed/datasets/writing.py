@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed._progress import Progress, tell
+from ferembed._progress import Progress, report_progress
 from ferembed.datasets.cropping import Crop
 from ferembed.datasets.dataset import ChangedImage, Dataset
 from ferembed.datasets.listing import PROVENANCE, provenance_of
@@ -144,7 +144,7 @@ def _write_folders(dataset: Dataset, part: Path, progress: Progress | None) -> N
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(target, _encoded(source))
-        tell(progress, index, len(dataset))
+        report_progress(progress, index, len(dataset))
 
 
 def _targets(dataset: Dataset, part: Path) -> Iterator[tuple[Path, Source]]:
@@ -197,7 +197,7 @@ def _write_rows(dataset: Dataset, path: Path, size: int, progress: Progress | No
                 row = f"{EXPRESSIONS.index(label)},{pixels}"
                 row += f",{_USAGE.get(usage, '')}" if split else ""
                 file.write(row.encode() + b"\n")
-            tell(progress, index, len(dataset))
+            report_progress(progress, index, len(dataset))
 
 
 def _whole_rows(path: Path) -> int:

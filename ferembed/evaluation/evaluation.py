@@ -135,6 +135,29 @@ class Evaluation:
         """The confusions beside those that action units lead one to expect."""
         return Confusability.of(self.labels, self.report().confusion)
 
+    def facts(self) -> dict[str, Any]:
+        """The scores as plain data, of all faces and of those without copies."""
+        facts = {**self.report().to_dict(), "split": self.split}
+        if self.copies is not None:
+            facts["copies"] = int(self.copies.sum())
+            if not self.copies.all():
+                facts["without_copies"] = self.report(without_copies=True).to_dict()
+        return facts
+
+    def summary(self) -> str:
+        """The scores as text: a table, the split, and how copies change them."""
+        report = self.report()
+        lines = [report.table(), "", scored_on(self.split)]
+        if self.copies is not None:
+            copies = int(self.copies.sum())
+            line = f"{copies:,} of {report.count:,} faces have a copy in the training data"
+            if copies < report.count:
+                alone = self.report(without_copies=True)
+                line += f"; without them: accuracy {alone.accuracy:.2%}"
+                line += f", macro F1 {alone.macro_f1:.3f}"
+            lines.append(f"{line}.")
+        return "\n".join(lines)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, with the scores worked out; `read` needs only what they follow from."""
         some_new = self.copies is not None and not self.copies.all()
@@ -268,6 +291,16 @@ def evaluate(
         for i, found in zip(worst, near_each, strict=True)
     )
     return replace(evaluation, mistakes=sheet, copies=copies)
+
+
+def scored_on(split: str) -> str:
+    """A sentence about the faces that were scored."""
+    if split == "unsplit":
+        return (
+            "Scored on all faces, since the data set has no splits: if the model was trained on "
+            "them, the scores are optimistic."
+        )
+    return f"Scored on the {split} split."
 
 
 def _worst(evaluation: Evaluation, count: int) -> NDArray[np.intp]:

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 from ferembed._prefetch import ahead
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
-from ferembed.images import EXTENSIONS, Image, load_image, save_picture
+from ferembed.images import EXTENSIONS, Image, Source, load_image, save_picture
 from ferembed.labels import EXPRESSIONS, display_name
 from ferembed.media.annotate import annotate
 from ferembed.pipeline import Pipeline, Prediction
@@ -53,6 +53,20 @@ class Journal(Protocol):
 def find_photos(patterns: Sequence[str], drawn: str | None = None) -> list[str | ZipMember]:
     """The photos that paths, folders, globs and zips stand for: `unpacked` of `find_files`."""
     return unpacked(find_files(patterns, drawn, EXTENSIONS))
+
+
+def find_images(patterns: Sequence[str]) -> Sequence[Source]:
+    """The pictures of one data set, whatever its labels are, or the photos at the paths."""
+    if len(patterns) > 1 or not patterns[0].lower().endswith((".zip", ".csv")):
+        return find_photos(patterns)
+    from ferembed import datasets
+
+    try:
+        return datasets.open(patterns[0], on_unknown="keep").images
+    except DataError:
+        if packed := datasets.pictures(patterns[0]):  # whose labels nobody asked for
+            return packed
+        raise
 
 
 def unpacked(files: Iterable[str]) -> list[str | ZipMember]:

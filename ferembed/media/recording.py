@@ -20,7 +20,7 @@ import numpy as np
 from ferembed.drawing import font
 from ferembed.errors import DataError, FerembedError, VideoError
 from ferembed.images import Image
-from ferembed.labels import EXPRESSIONS, display_name
+from ferembed.labels import EXPRESSIONS, display_name, in_order
 from ferembed.media.annotate import annotate
 from ferembed.media.photos import Reading, as_json
 from ferembed.media.timeline import Timeline
@@ -46,6 +46,18 @@ class Recording:
     def frames(self) -> int:
         """How many frames were read."""
         return self.timeline.frames
+
+    def messages(self) -> list[str]:
+        """What a user should know: notes, errors, and whether it was interrupted."""
+        kept = f"The {self.frames} frames read until then have been saved."
+        errors = [f"{error} {kept}" if self.frames else error for error in self.errors]
+        interrupted = [f"{self.video} was interrupted. {kept}"] if self.stopped else []
+        return [*self.notes, *errors, *interrupted]
+
+    def summary(self, language: str = "en") -> str:
+        """The length of the video, and who was in it."""
+        facts = f"{self.video}: {self.frames} frames, {self.timeline.seconds:.1f} s"
+        return f"{facts}\n{self.timeline.text(language)}"
 
 
 def record(
@@ -198,6 +210,11 @@ class Table:
             raise DataError(f"{path} is a folder. Give the name of a file for the table.")
         self._format = _FORMATS[format](language, list(labels))
         self._file: _Screen | _Growing = _Screen() if path is None else _Growing(Path(path))
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, path: str | None, format: str, language: str = "en") -> Table:
+        """A table with a column for each label of the pipeline."""
+        return cls(path, format, language, in_order([str(label) for label in pipeline.classes_]))
 
     def __enter__(self) -> Table:
         return self

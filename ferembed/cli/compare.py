@@ -1,0 +1,41 @@
+"""`ferembed compare`"""
+
+from __future__ import annotations
+
+import argparse
+
+from ferembed.cli.options import whole_number
+from ferembed.cli.output import ExitCode, emit
+
+HELP = "say whether one result is better than another, or only luckier"
+EXAMPLES = ("ferembed compare report-a report-b",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    for letter in "ab":
+        parser.add_argument(
+            letter,
+            metavar=letter.upper(),
+            help="the folder or report.json of evaluate --output, or a cell of a grid",
+        )
+    parser.add_argument(
+        "--without-copies",
+        action="store_true",
+        help="leave out faces with copies in the training data (from evaluate --training)",
+    )
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, help="the same seed, the same intervals"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from ferembed.evaluation.comparison import Answers, compare
+
+    comparison = compare(
+        Answers.read(options.a),
+        Answers.read(options.b),
+        without_copies=options.without_copies,
+        seed=options.seed,
+    )
+    emit(comparison.to_dict(), comparison.table(), as_json=options.json)
+    return ExitCode.DONE

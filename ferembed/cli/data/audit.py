@@ -1,0 +1,42 @@
+"""`ferembed data audit`"""
+
+from __future__ import annotations
+
+import argparse
+
+from ferembed.cli.dataset import add_dataset, dataset_settings
+from ferembed.cli.output import ExitCode, emit
+
+HELP = "find copies, leaks, contradictions and damage"
+EXAMPLES = ("ferembed data audit fer2013.zip --sheet faults.png --output faults.json",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_dataset(parser)
+    parser.add_argument("--output", metavar="JSON", help="the findings, as `clean` applies them")
+    parser.add_argument("--sheet", metavar="PNG", help="a contact sheet of the findings")
+    parser.add_argument("--faces", metavar="DETECTOR", help="look for pictures without a face, too")
+    parser.add_argument("--no-near", action="store_true", help="look for exact copies alone")
+
+
+def run(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ferembed import datasets
+    from ferembed._progress import progress_bar
+    from ferembed.datasets.audit import audit
+    from ferembed.faces import DETECTORS
+    from ferembed.storage.files import refuse_to_replace, replacing
+
+    refuse_to_replace([options.data], options.output, options.sheet)
+    find_faces = DETECTORS[options.faces]() if options.faces else None
+    with progress_bar(quiet=options.quiet) as progress:
+        data = datasets.open(options.data, progress=progress, **dataset_settings(options))
+        found = audit(data, near=not options.no_near, find_faces=find_faces, progress=progress)
+    if options.output:
+        with replacing(Path(options.output)) as unfinished:  # names of files need not be UTF-8
+            unfinished.write_text(found.to_json(), "utf-8", errors="backslashreplace")
+    if options.sheet:
+        found.contact_sheet(options.sheet)
+    emit(found.summary(), found.table(), as_json=options.json)
+    return ExitCode.DONE

@@ -1,0 +1,58 @@
+"""`ferembed data build`"""
+
+from __future__ import annotations
+
+import argparse
+
+from ferembed.cli.dataset import add_crop, add_dataset, dataset_settings
+from ferembed.cli.options import proportions, whole_number
+from ferembed.cli.output import ExitCode, emit
+
+HELP = "merge, clean, split and balance data sets into a new one"
+EXAMPLES = ("ferembed data build a.zip b/ --clean --split 60/20/20 --output mine",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_dataset(parser, nargs="+")
+    parser.add_argument("--output", "-o", required=True, help="a folder, or a file ending in .csv")
+    add_crop(parser)
+    parser.add_argument("--clean", action="store_true", help="leave out what the audit drops")
+    parser.add_argument(
+        "--split", type=proportions, help="train/validation/test, such as 60/20/20 or 90/10"
+    )
+    parser.add_argument(
+        "--pool", action="store_true", help="ignore existing splits and split again"
+    )
+    parser.add_argument("--balance", type=int, metavar="N", help="training pictures of each class")
+    parser.add_argument("--mirror", action="store_true", help="add mirror images in training")
+    parser.add_argument("--size", type=int, default=48, help="the side of pictures in a .csv")
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, help="the same seed, the same data set"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from ferembed import datasets
+    from ferembed._progress import progress_bar
+    from ferembed.datasets.audit import build
+    from ferembed.storage.files import refuse_within
+
+    refuse_within(options.data, options.output)
+    settings = dataset_settings(options)
+    with progress_bar(quiet=options.quiet) as progress:
+        data = build(
+            [datasets.open(path, progress=progress, **settings) for path in options.data],
+            options.output,
+            cropped=options.crop,
+            cleaned=options.clean,
+            proportions=options.split,
+            pool=options.pool,
+            per_class=options.balance,
+            mirrored=options.mirror,
+            size=options.size,
+            seed=options.seed,
+            progress=progress,
+        )
+    facts = {"output": options.output, "counts": data.counts(), "steps": list(data.provenance)}
+    emit(facts, f"{options.output}: {data}", as_json=options.json)
+    return ExitCode.DONE

@@ -1,0 +1,46 @@
+"""`ferembed embed`"""
+
+from __future__ import annotations
+
+import argparse
+
+from ferembed.cli.options import add_embedding, embedding_settings
+from ferembed.cli.output import emit, report_failures
+from ferembed.errors import FerembedError
+
+HELP = "compute the vectors of faces and keep them"
+EXAMPLES = ("ferembed embed faces/",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", nargs="+", help="faces: files, folders, globs, or one data set")
+    parser.add_argument("--output", help="write them to this .npz, too")
+    add_embedding(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ferembed.embedder import Embedder
+    from ferembed.media.photos import find_images
+    from ferembed.storage.files import refuse_to_replace
+
+    embedder = Embedder(**embedding_settings(options))
+    if options.output and not options.output.lower().endswith(".npz"):
+        raise FerembedError(f"{options.output} would be an .npz. Give it a name that ends so.")
+    images = find_images(options.data)
+    if options.output:
+        files = [image for image in images if isinstance(image, str)]
+        refuse_to_replace([*options.data, *files], options.output)
+        embedded = embedder.embed(images)
+        embedded.save(options.output, images)
+    else:
+        embedded = embedder.fill(images)
+    code = report_failures(failure.reason for failure in embedded.failures)
+    counts = {
+        "computed": embedded.computed,
+        "from_store": embedded.hits,
+        "damaged": embedded.damaged,
+        "failed": len(embedded.failures),
+    }
+    text = "{computed} computed, {from_store} from store, {damaged} damaged, {failed} failed"
+    emit(counts, text.format(**counts), as_json=options.json)
+    return code

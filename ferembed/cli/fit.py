@@ -1,0 +1,60 @@
+"""`ferembed fit`"""
+
+from __future__ import annotations
+
+import argparse
+
+from ferembed.cli.dataset import (
+    add_crop,
+    add_dataset,
+    choose_split,
+    crop_photos,
+    dataset_settings,
+)
+from ferembed.cli.options import add_embedding, add_settings, embedding_settings
+from ferembed.cli.output import emit, report_failures
+from ferembed.errors import FerembedError
+
+HELP = "fit a head on labelled faces"
+EXAMPLES = ("ferembed fit fer2013.zip --head svm --set head__C=10 --output mine",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_dataset(parser)
+    parser.add_argument(
+        "--output", required=True, help="a folder, or a file that ends in .ferembed"
+    )
+    parser.add_argument("--head", default="svm", help="see: ferembed models")
+    parser.add_argument("--split", help="the split to train on: train, or all if there are none")
+    add_settings(parser, "a parameter, such as head__C=10")
+    add_crop(parser)
+    add_embedding(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ferembed import datasets
+    from ferembed.pipeline import Pipeline
+
+    data = datasets.open(options.data, **dataset_settings(options))
+    training = choose_split(data, options.split, "train")
+    pipeline = Pipeline(head=options.head, **embedding_settings(options))
+    if options.crop:
+        pipeline.set_params(detector=options.crop)
+        training = crop_photos(training, options.crop, quiet=options.quiet)
+    try:
+        pipeline.set_params(**dict(options.set))
+        pipeline.fit(training.images, training.labels, skip_unreadable=True)
+    except (TypeError, ValueError) as error:  # scikit-learn's, of parameters that do not fit
+        raise FerembedError(str(error)) from error
+    pipeline.save(options.output)
+    code = report_failures(failure.reason for failure in pipeline.failures_)
+    counts = {
+        "model": options.output,
+        "faces": len(training) - len(pipeline.failures_),
+        "computed": pipeline.computed_,
+        "from_store": pipeline.from_store_,
+        "failed": len(pipeline.failures_),
+    }
+    text = "{model}: fitted on {faces} faces ({computed} computed, {from_store} from the store)"
+    emit(counts, text.format(**counts), as_json=options.json)
+    return code

@@ -1,0 +1,38 @@
+"""The model that reads photos or videos, loaded without delay."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ferembed.pipeline import Pipeline
+
+
+def load_model(model: str, detector: str | None, whole: bool, **settings: Any) -> Pipeline:
+    """The pipeline, with another detector if one is given."""
+    from dataclasses import replace
+
+    from ferembed.faces import FaceRecipe
+    from ferembed.pipeline import Pipeline
+
+    if detector:
+        settings["detector"] = detector
+    pipeline = Pipeline.load(model, **settings)
+    if whole:
+        pipeline.set_params(detector=replace(FaceRecipe.of(pipeline.detector), whole=True))
+    return pipeline
+
+
+@contextmanager
+def garbage_collection_off() -> Iterator[None]:
+    """Inside `with`, Python does not look for garbage: imports make many objects and no garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

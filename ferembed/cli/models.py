@@ -1,0 +1,83 @@
+"""`ferembed models`"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ferembed.cli.output import ExitCode, emit
+from ferembed.errors import FerembedError
+
+HELP = "list models, backbones, heads and detectors, and fetch weights"
+EXAMPLES = ("ferembed models fetch vggface2-resnet50",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", default="list", choices=("list", "fetch"))
+    parser.add_argument("name", nargs="?", help="the backbone whose weights to fetch")
+    parser.add_argument(
+        "--from", dest="source", metavar="FILE", help="copy the weights, instead of downloading"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    name, source = options.name, options.source
+    if options.action == "fetch":
+        facts, text = _fetch(name, source, quiet=options.quiet)
+    elif name or source:
+        raise FerembedError("A name and --from go with fetch: ferembed models fetch NAME.")
+    else:
+        facts, text = _list()
+    emit(facts, text, as_json=options.json)
+    return ExitCode.DONE
+
+
+def _list() -> tuple[dict[str, Any], str]:
+    from ferembed.backbones.catalogue import catalogue, catalogue_text
+    from ferembed.faces import DETECTORS
+    from ferembed.heads import HEADS
+    from ferembed.persistence.bundle import shipped
+
+    heads = {name: HEADS[name].summary for name in HEADS}
+    facts = {
+        "models": shipped(),
+        "backbones": catalogue(),
+        "heads": heads,
+        "detectors": list(DETECTORS),
+    }
+    parts = [
+        f"Models that ship: {', '.join(shipped())}",
+        f"Backbones\n{catalogue_text()}",
+        "\n  ".join(("Heads", *(f"{name:10} {summary}" for name, summary in heads.items()))),
+        f"Detectors: {', '.join(DETECTORS)}",
+    ]
+    return facts, "\n\n".join(parts)
+
+
+def _fetch(name: str | None, source: str | None, *, quiet: bool) -> tuple[dict[str, Any], str]:
+    from pathlib import Path
+
+    from ferembed._progress import progress_bar
+    from ferembed.backbones import BACKBONES, fetch_weights
+
+    if not name:
+        raise FerembedError("Say whose weights: ferembed models fetch NAME. See: ferembed models")
+    with progress_bar("B", quiet=quiet) as progress:
+        path = fetch_weights(name, Path(source) if source else None, progress)
+    weights = BACKBONES[name].weights
+    assert weights is not None
+    facts = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": weights.content,
+        "known": bool(weights.sha256),
+        "licence": weights.licence,
+        "trained_on": weights.trained_on,
+    }
+    text = "{file}: {bytes:,} bytes, sha256 {sha256}\nLicence: {licence}. Trained on: {trained_on}."
+    if not weights.sha256:
+        text += (
+            "\nNo sha256 of it is published. Its arrays have the expected names and shapes; from "
+            "now on the file must have the sha256 above."
+        )
+    return facts, text.format(**facts)

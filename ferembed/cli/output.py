@@ -1,0 +1,61 @@
+"""What commands print: facts as JSON or text, warnings, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import Any
+
+from ferembed.errors import FerembedError
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    DONE = 0
+    SOME_FAILED = 1  # some inputs could not be used; each is reported
+    FAILED = 2  # nothing was done; argparse uses the same
+    INTERRUPTED = 130  # by Ctrl-C; shells use the same
+
+
+def emit(facts: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Print the result of a command."""
+    print(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else text)
+
+
+def warn(message: object) -> None:
+    """Print one line on standard error."""
+    line = f"ferembed: {message}"
+    if "tqdm" in sys.modules:  # a bar may be on the line
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr)
+
+
+def report_failures(reasons: Iterable[object]) -> ExitCode:
+    """Print a line for every input that was left out, and return the exit code."""
+    code = ExitCode.DONE
+    for reason in reasons:
+        warn(f"left out: {reason}")
+        code = ExitCode.SOME_FAILED
+    return code
+
+
+def table_format(output: str | None, *, as_json: bool) -> str:
+    """The format of a table of faces, "json", "csv" or "text": that of the file's ending."""
+    suffix = os.path.splitext(output or "")[1].lower()
+    if suffix not in ("", ".csv", ".json", ".txt"):
+        raise FerembedError(f"{output} ends in {suffix}: give .json, .csv or .txt.")
+    if as_json and suffix in (".csv", ".txt"):
+        raise FerembedError(
+            f"--json contradicts --output {output}: give it a name that ends in .json, or leave "
+            "out --json."
+        )
+    if as_json or suffix == ".json":
+        return "json"
+    return "csv" if suffix == ".csv" else "text"

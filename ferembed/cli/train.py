@@ -1,0 +1,76 @@
+"""`ferembed train`"""
+
+from __future__ import annotations
+
+import argparse
+
+from ferembed.cli.dataset import add_dataset, dataset_settings
+from ferembed.cli.options import add_settings
+from ferembed.cli.output import emit, report_failures
+from ferembed.errors import UnknownName
+from ferembed.registry import unknown
+
+HELP = "train a backbone's network on labelled faces"
+EXAMPLES = (
+    "ferembed train fer2013.zip --backbone bn-cnn --output run",
+    "ferembed train faces/ --weights pretrained --set rate=0.01 --set epochs=10 --output run",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_dataset(parser)
+    parser.add_argument(
+        "--output", required=True, help="a folder; an unfinished run in it is resumed"
+    )
+    parser.add_argument("--backbone", default="mini-vgg", help="see: ferembed models")
+    parser.add_argument(
+        "--weights", help="start from 'pretrained', or from an .npz; else from random ones"
+    )
+    parser.add_argument("--split", default="train", help="the split to train on")
+    parser.add_argument("--validation", default="validation", help="the split to validate on")
+    add_settings(parser, "a setting of the recipe, such as epochs=20, rate=0.05 or keep=best")
+
+
+def run(options: argparse.Namespace) -> int:
+    import json
+    from dataclasses import asdict, replace
+    from pathlib import Path
+
+    from ferembed import datasets
+    from ferembed.training import RECIPES, Recipe, train_backbone
+
+    folder = Path(options.output)
+    recipe = RECIPES.get(options.backbone, Recipe())
+    if foreign := sorted(dict(options.set).keys() - asdict(recipe)):
+        raise UnknownName(unknown("setting of a recipe", foreign[0], list(asdict(recipe))))
+    pipeline = train_backbone(
+        datasets.open(options.data, **dataset_settings(options)),
+        options.backbone,
+        folder,
+        replace(recipe, **dict(options.set)),
+        weights=options.weights,
+        training=options.split,
+        validation=options.validation,
+        verbose=not options.quiet,
+    )
+    pipeline.save(folder / "model")
+    code = report_failures(failure.reason for failure in pipeline.failures_)
+    epochs = json.loads((folder / "history.json").read_text("utf-8"))["epochs"]
+    facts = {
+        "model": str(folder / "model"),
+        "weights": pipeline.weights,
+        "epochs": len(epochs),
+        "minutes": sum(row["seconds"] for row in epochs) / 60,
+        "validation_accuracy": epochs[-1]["validation_accuracy"],
+        "best_validation_accuracy": max(row["validation_accuracy"] for row in epochs),
+        "curves": str(folder / "curves.png"),
+        "failed": len(pipeline.failures_),
+    }
+    text = (
+        "{model}: {epochs} epochs in {minutes:.0f} minutes, validation accuracy "
+        "{validation_accuracy:.1%} in the last and {best_validation_accuracy:.1%} in the best\n"
+        "Curves: {curves}. Fit other heads on it: ferembed fit DATA --weights {weights} "
+        f"--backbone {options.backbone} --output MODEL"
+    )
+    emit(facts, text.format(**facts), as_json=options.json)
+    return code

@@ -1,0 +1,67 @@
+"""A batch of photos: read, written to one output, and resumed after an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ferembed._progress import Progress
+from ferembed.labels import in_order
+from ferembed.media.journal import keeping
+from ferembed.media.photos import read_photos, unpacked, writing
+from ferembed.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How many photos there were, and how many of them could not be read."""
+
+    photos: int
+    failed: int
+
+
+def predict_photos(
+    pipeline: Pipeline,
+    files: Sequence[str],
+    output: str | None = None,
+    format: str = "text",
+    *,
+    annotated: str | None = None,
+    language: str = "en",
+    progress: Progress | None = None,
+    warn: Callable[[str], object] = lambda message: None,
+) -> Batch:
+    """Read photos, and those in zips, and write their faces to a file or to standard output.
+
+    Photos that an interrupted run with the same output has read are not read again.
+
+    Parameters
+    ----------
+    format : "json", "csv" or "text"
+    annotated : a folder for copies of the photos with their faces drawn on them
+    language : of the labels
+    progress : is called after each photo, if there are several
+    warn : is called with a line for each photo that cannot be read, and with what is resumed
+    """
+    photos = unpacked(files)
+    labels = in_order([str(label) for label in pipeline.classes_])
+    folder = Path(annotated) if annotated else None
+    failed = 0
+    with (
+        keeping(output, pipeline, annotated, language) as journal,
+        writing(output, format, language, labels) as write,
+    ):
+        if journal:
+            warn(f"{len(journal)} photos were read before.")
+        readings = read_photos(pipeline, photos, folder, language, journal)
+        for done, reading in enumerate(readings, 1):
+            write(reading)
+            if reading.error:
+                failed += 1
+                warn(reading.error)
+            if progress and len(photos) > 1:
+                progress(done, len(photos))
+    if failed and len(photos) > 1:
+        warn(f"{failed} of {len(photos)} files could not be read.")
+    return Batch(len(photos), failed)
