@@ -28,7 +28,7 @@ from ferembed.errors import MissingExtra, WeightsError
 from ferembed.faces import DETECTORS, Face, FaceRecipe
 from ferembed.faces.haar import find_eyes
 from ferembed.images import load_image
-from ferembed.storage.files import replacing
+from ferembed.storage.files import atomic_write
 
 RESULTS = Path(__file__).parent / "results" / "faces.json"
 MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4)
@@ -64,7 +64,7 @@ def main() -> None:
         "reporting": int((~photos.choosing).sum()),
         "detectors": rows,
     }
-    with replacing(RESULTS) as unfinished:
+    with atomic_write(RESULTS) as unfinished:
         unfinished.write_text(json.dumps(result, indent=1) + "\n")
     print(tables(result))
 

@@ -93,12 +93,12 @@ class Making:
         self.unseen = self.vectors("validation", faces)
         self.alone = self.without_copies()
         if self.photos:
-            self.cutting = FaceRecipe.of("mtcnn")
+            self.cutting = FaceRecipe.resolve("mtcnn")
             found = map(self.cutting, self.photos.pixels)
             self.found = [[face for face, _ in faces] for faces in found]
 
         def network() -> Any:
-            return Pipeline.of_network(*self.backbones).head_
+            return Pipeline.from_networks(*self.backbones).head_
 
         self.score("network", "-", learned["plain"], network)
         if self.model in SYMMETRIC:
@@ -125,7 +125,7 @@ class Making:
 
     def agrees(self, head: Any) -> float:
         """The share of the photos whose label the head gives to the surest face."""
-        pipeline = Pipeline.of(head, backbone=self.backbones, store="memory")
+        pipeline = Pipeline.from_head(head, backbone=self.backbones, store="memory")
         which = ~self.photos.choosing
         return score(pipeline, self.cutting, self.photos, self.found, which)["accuracy"]
 
@@ -164,7 +164,7 @@ class Making:
         seconds = time.perf_counter() - started
         truth, alone = self.truth, self.alone
         shares = head.predict_proba(self.unseen if unseen is None else unseen)
-        report = Report.of(truth, shares, head.classes_)
+        report = Report.from_predictions(truth, shares, head.classes_)
         row = {
             "head": name,
             "learned_from": kind,
@@ -173,7 +173,7 @@ class Making:
                 for key in (SMALL_FOREST if name == "small forest" else GRIDS.get(name, {}))
             },
             "accuracy": report.accuracy,
-            "accuracy_without_copies": Report.of(
+            "accuracy_without_copies": Report.from_predictions(
                 truth[alone], shares[alone], head.classes_
             ).accuracy,
             "macro_f1": report.macro_f1,
@@ -191,7 +191,7 @@ class Making:
     def ship(self) -> None:
         """Save the network's own last layer, which every scikit-learn opens, and all scores."""
         symmetric = self.model in SYMMETRIC
-        pipeline = Pipeline.of_network(*self.backbones, symmetric=symmetric)
+        pipeline = Pipeline.from_networks(*self.backbones, symmetric=symmetric)
         pipeline.save(models_folder() / self.model)
         part = self.data.split("validation")
         report, _ = pipeline.set_params(store="none").evaluate(part.images, part.labels)

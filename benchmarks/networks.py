@@ -74,7 +74,7 @@ def train_and_score(
     data = datasets.open(source, classes=FOUR if "four" in name else None)
     recipe: dict[str, Any]
     if name in SHIPPED:
-        pipeline = Pipeline.of_network(name)
+        pipeline = Pipeline.from_networks(name)
         stages = json.loads((RESULTS.parent / f"{SHIPPED[name]}.json").read_text())["stages"]
         tuned = name == "fer-mobilenet"  # whose teachers the other stages are
         stages = {stage: facts for stage, facts in stages.items() if (stage in FROZEN) == tuned}

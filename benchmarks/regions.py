@@ -72,7 +72,9 @@ def main() -> None:
         head = make_pipeline(StandardScaler(), clone(HEADS[name].make()))
         head.fit(parts[0].vectors, labels[0])
         shares = head.predict_proba(parts[1].vectors)
-        result["distances"][name] = scores(Report.of(labels[1], shares, head.classes_))
+        result["distances"][name] = scores(
+            Report.from_predictions(labels[1], shares, head.classes_)
+        )
         print(name, result["distances"][name], flush=True)
     pipeline = train_backbone(
         data, "regions", options.work / "regions",

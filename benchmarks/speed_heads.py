@@ -19,7 +19,7 @@ from speed import Bench, Row, row
 
 from ferembed import Embedder
 from ferembed.heads import HEADS
-from ferembed.heads.pairwise_svm import Kernel, Machine, fit_machines
+from ferembed.heads.pairwise_svm import Kernel, PairwiseSVM, fit_pairwise_svms
 
 SIZES = (1_000, 4_000, 16_000, 64_000, 256_000)
 ASKED = 1_000
@@ -63,13 +63,13 @@ class Vectors:
         return 100 * float((classes[scores.argmax(axis=1)] == self.truth).mean())
 
 
-def fit_machine(X: NDArray[np.float32], y: NDArray[Any]) -> Machine:
+def fit_machine(X: NDArray[np.float32], y: NDArray[Any]) -> PairwiseSVM:
     """What the svm head fits, but for its folds and the calibration: one machine."""
     codes = np.unique(y, return_inverse=True)[1]
     kernel = Kernel("rbf", 1 / (X.shape[1] * X.var(dtype=np.float64)))
     every = [np.arange(len(X))]
     settings: dict[str, Any] = {"C": 1, "cache_size": 1000, "n_jobs": cpu_count()}
-    return fit_machines(X, codes, every, np.ones(len(X)), kernel=kernel, **settings)[0]
+    return fit_pairwise_svms(X, codes, every, np.ones(len(X)), kernel=kernel, **settings)[0]
 
 
 def answers(decisions: NDArray[np.float64], classes: NDArray[Any]) -> NDArray[Any]:
@@ -170,7 +170,7 @@ def svm_predict(dim: int) -> Callable[[Bench], Row]:
     def measure(bench: Bench) -> Row:
         vectors = Vectors(bench, dim)
         svc = SVC(decision_function_shape="ovo").fit(*vectors.some(SEARCHED))
-        machine = Machine.of(svc)
+        machine = PairwiseSVM.from_svc(svc)
         asked = vectors.unseen[:ASKED]
         ours, alone, theirs = bench.rounds(
             lambda: machine.decisions(asked, cpu_count()),

@@ -113,7 +113,9 @@ def network(
         def by_ours(turn: Iterator[Any]) -> None:
             batch = next(turn)
             starts = range(0, len(batch), BATCH)
-            found[0].append(np.concatenate([ours.vectors(batch[i : i + BATCH]) for i in starts]))
+            found[0].append(
+                np.concatenate([ours.checked_forward(batch[i : i + BATCH]) for i in starts])
+            )
 
         def by_keras(turn: Iterator[Any]) -> None:
             found[1].append(model.predict(next(turn), size, verbose=0))
@@ -190,7 +192,7 @@ def stages(bench: Bench) -> Row:
     data = bench.faces.split("train")
     images = [data.images[i] for i in range(2048)]
     backbone = load_backbone(LoadRequest("twin-vgg"))
-    store = EmbeddingStore.at(bench.scratch / "one-by-one.sqlite")
+    store = EmbeddingStore.open(bench.scratch / "one-by-one.sqlite")
     recipe = Embedder("twin-vgg").recipe
     used: dict[str, list[float]] = {}
 
@@ -212,7 +214,7 @@ def stages(bench: Bench) -> Row:
         batches = took(
             "preprocessing", lambda: [backbone.preprocess(pixels[i : i + BATCH]) for i in starts]
         )
-        vectors = took("network", lambda: [backbone.vectors(batch) for batch in batches])
+        vectors = took("network", lambda: [backbone.checked_forward(batch) for batch in batches])
 
         def keep() -> None:
             for i, some in zip(starts, vectors, strict=True):
@@ -285,7 +287,7 @@ def growth_embed(bench: Bench) -> Row:
 
     def fill(size: int, store: Path) -> None:
         faces = (real[i % len(real)] ^ np.uint8(i // len(real)) for i in range(size))
-        Embedder("mini-vgg", store=store).fill(faces)
+        Embedder("mini-vgg", store=store).warm_store(faces)
 
     def first(size: int) -> Callable[[], object]:
         def action() -> None:

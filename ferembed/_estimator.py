@@ -1,8 +1,8 @@
-"""Estimator: what scikit-learn asks of an estimator, without importing it to be asked.
+"""Minimal scikit-learn estimator base.
 
-scikit-learn's own base classes do the same, and importing them takes half of the time that a cold
-`ferembed predict` has. What scikit-learn alone has use for, its own classes answer: it is there
-then. What it treats a class as is said by the class's `_kind`, the name of one of sklearn.base.
+It avoids importing scikit-learn, which takes about half of a cold `ferembed predict`. Methods that
+only scikit-learn calls delegate to scikit-learn's own classes; `_sklearn_mixin` names the class of
+sklearn.base whose tags a subclass has.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Estimator:
     {'factor': 1, 'shift': 2}
     """
 
-    _kind: str
+    _sklearn_mixin: str
 
     @classmethod
     def _get_param_names(cls) -> list[str]:
@@ -67,14 +67,16 @@ class Estimator:
     def __sklearn_tags__(self) -> Any:
         from sklearn import base
 
-        kind = type(type(self).__name__, (getattr(base, self._kind), base.BaseEstimator), {})
+        kind = type(
+            type(self).__name__, (getattr(base, self._sklearn_mixin), base.BaseEstimator), {}
+        )
         return kind().__sklearn_tags__()
 
 
 class Classifier(Estimator):
     """An estimator that tells classes apart."""
 
-    _kind = "ClassifierMixin"
+    _sklearn_mixin = "ClassifierMixin"
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of X that is told rightly."""

@@ -17,7 +17,7 @@ THREADS = min(4, os.cpu_count() or 1)
 _SLOW = 0.005  # seconds; for less, threads that wait for each other take longer than they save
 
 
-def ahead(work: Callable[[T], R], tasks: Iterable[T], threads: int = THREADS) -> Iterator[R]:
+def prefetch_map(work: Callable[[T], R], tasks: Iterable[T], threads: int = THREADS) -> Iterator[R]:
     """What `work` makes of each task, in their order.
 
     Tasks are drawn by the thread that asks, and a single one is worked on by it. Of more, as many
@@ -42,7 +42,7 @@ def ahead(work: Callable[[T], R], tasks: Iterable[T], threads: int = THREADS) ->
                 one.cancel()
 
 
-def ahead_once_slow(work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+def prefetch_when_slow(work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
     """The same, but by the thread that asks until a task is slow.
 
     It is for reading files: most often the system has them in memory.
@@ -55,4 +55,4 @@ def ahead_once_slow(work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
         yield done
         if slow:
             break
-    yield from ahead(work, tasks)
+    yield from prefetch_map(work, tasks)

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed._estimator import Estimator
-from ferembed._prefetch import ahead, ahead_once_slow
+from ferembed._prefetch import prefetch_map, prefetch_when_slow
 from ferembed.backbones import LoadRequest, fingerprint, load_backbone, quantize
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ImageError, ModelError, WeightsError
-from ferembed.images import MAX_PIXELS, Image, Opened, Source, describe, open_source
-from ferembed.storage.embeddings import EmbeddingStore, Recipe, Vectors
-from ferembed.storage.files import replacing
+from ferembed.images import MAX_PIXELS, Image, LoadedSource, Source, open_source, source_name
+from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore, Vectors
+from ferembed.storage.files import atomic_write
 
 T = TypeVar("T")
 OneOrList: TypeAlias = T | Sequence[T]
@@ -56,8 +56,8 @@ class Embedded:
 
     def save(self, path: str | os.PathLike[str], images: Sequence[Source]) -> None:
         """Write the vectors and the names of their images to an .npz."""
-        names = np.array([describe(images[i]) for i in self.positions])
-        with replacing(Path(path)) as unfinished, unfinished.open("wb") as file:
+        names = np.array([source_name(images[i]) for i in self.positions])
+        with atomic_write(Path(path)) as unfinished, unfinished.open("wb") as file:
             np.savez(file, vectors=self.vectors, names=names)
 
 
@@ -92,7 +92,7 @@ class Embedder(Estimator):
     verbose : show progress on a terminal
     """
 
-    _kind = "TransformerMixin"
+    _sklearn_mixin = "TransformerMixin"
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Embedder(Estimator):
 
         store = self.store
         if not isinstance(store, EmbeddingStore):
-            store = EmbeddingStore.at(store)
+            store = EmbeddingStore.open(store)
         total = len(images) if isinstance(images, (Sequence, np.ndarray)) else None
         # disable=None: no bar where the output is not a terminal
         with tqdm(total=total, unit="img", disable=None if self.verbose else True) as bar:
@@ -153,7 +153,7 @@ class Embedder(Estimator):
                 bar.update(len(part.positions) + len(part.failures))
                 yield part
 
-    def fill(self, images: Iterable[Source]) -> Embedded:
+    def warm_store(self, images: Iterable[Source]) -> Embedded:
         """Put the vectors into the store; what is returned counts them without holding them."""
         parts = (replace(part, vectors=part.vectors[:0]) for part in self.stream(images))
         return self._joined(list(parts))
@@ -184,7 +184,7 @@ class Embedder(Estimator):
                 try:
                     yield open_source(images[i]).image(self.max_pixels)
                 except ImageError as error:
-                    failures[i] = Failure(i, describe(images[i]), str(error))
+                    failures[i] = Failure(i, source_name(images[i]), str(error))
 
         requests = dict.fromkeys(replace(request, layer=None) for request in self.requests)
         networks = [request for request in requests if request.spec.build is not None]
@@ -198,7 +198,7 @@ class Embedder(Estimator):
         return tuple(failures.values())
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> EmbeddingSpec:
         """Everything that decides a vector beside the image."""
         recipes = [self._recipe(request) for request in self.requests]
         if len(recipes) == 1:
@@ -234,14 +234,14 @@ class Embedder(Estimator):
         (request,) = self.requests
         return request
 
-    def _recipe(self, request: LoadRequest, **more: object) -> Recipe:
+    def _recipe(self, request: LoadRequest, **more: object) -> EmbeddingSpec:
         if self.symmetric:  # named only where it is: recipes of before it keep their fingerprints
             more["symmetric"] = True
         return _recipe({**request.facts(), "normalize": bool(self.normalize), **more})
 
-    def _kept_under(self, request: LoadRequest) -> Recipe:
+    def _kept_under(self, request: LoadRequest) -> EmbeddingSpec:
         """The recipe of the store: heads take rounded vectors, too, but they are kept apart."""
-        rounded = request.rounding
+        rounded = request.precision_tag
         return self._recipe(request, precision=rounded) if rounded else self._recipe(request)
 
     def _embed_chunk(
@@ -271,7 +271,7 @@ class Embedder(Estimator):
                 return done, network.preprocess(faces())
 
             batches = [missing[i : i + BATCH] for i in range(0, len(missing), BATCH)]
-            for done, batch in ahead(prepare, batches):
+            for done, batch in prefetch_map(prepare, batches):
                 if not done:
                     continue
                 if self.symmetric:
@@ -280,10 +280,10 @@ class Embedder(Estimator):
                             f"{request.name} measures faces and sees no picture that could be "
                             "mirrored: leave out symmetric."
                         )
-                    both = network.vectors(np.concatenate([batch, batch[:, :, ::-1]]))
+                    both = network.checked_forward(np.concatenate([batch, batch[:, :, ::-1]]))
                     vectors = both.reshape(2, len(batch), -1).mean(axis=0)
                 else:
-                    vectors = network.vectors(batch)
+                    vectors = network.checked_forward(batch)
                 if self.normalize:
                     squares = np.square(vectors).sum(axis=1, keepdims=True)
                     vectors /= np.sqrt(np.maximum(squares, _EPSILON))
@@ -322,8 +322,10 @@ def is_list(value: object) -> bool:
     return isinstance(value, (list, tuple))
 
 
-def _recipe(facts: dict[str, object]) -> Recipe:
-    return Recipe(fingerprint(facts), json.dumps(facts, sort_keys=True), int(str(facts["dim"])))
+def _recipe(facts: dict[str, object]) -> EmbeddingSpec:
+    return EmbeddingSpec(
+        fingerprint(facts), json.dumps(facts, sort_keys=True), int(str(facts["dim"]))
+    )
 
 
 def _refuse_one_alone(images: Any) -> None:
@@ -334,7 +336,7 @@ def _refuse_one_alone(images: Any) -> None:
         alone = isinstance(images, (str, bytes, os.PathLike)) or not isinstance(images, Iterable)
     if alone:
         raise ImageError(
-            f"Images come as a list, and {describe(images)} is one alone: put it in [ ]."
+            f"Images come as a list, and {source_name(images)} is one alone: put it in [ ]."
         )
 
 
@@ -358,7 +360,7 @@ class _Readable:
     """An image whose content is in memory, and the digest of that."""
 
     position: int
-    content: Opened
+    content: LoadedSource
     key: bytes
 
 
@@ -374,7 +376,7 @@ def _chunks(
                 content = open_source(image)
                 found.append(_Readable(position, content, content.digest(max_pixels)))
             except ImageError as error:
-                found.append(Failure(position, describe(image), str(error)))
+                found.append(Failure(position, source_name(image), str(error)))
         return found
 
     # A generator may use one array for all its pictures.
@@ -384,7 +386,7 @@ def _chunks(
     failures: list[Failure] = []
     size = 0
     some = iter(lambda: list(islice(numbered, _READ)), [])
-    for image in chain.from_iterable(ahead_once_slow(read, some)):
+    for image in chain.from_iterable(prefetch_when_slow(read, some)):
         if isinstance(image, Failure):
             failures.append(image)
             continue

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.errors import ImageError, ImageTooLarge
-from ferembed.storage.files import is_endless, replacing
+from ferembed.storage.files import atomic_write, is_special_file
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -97,18 +97,18 @@ def size_of(source: Source, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     return width, height
 
 
-def open_source(source: Source) -> Opened:
+def open_source(source: Source) -> LoadedSource:
     """The source's content, read once, for a digest and for pixels."""
-    name = describe(source)
+    name = source_name(source)
     if isinstance(source, bytes):
-        return Opened(name, source)
+        return LoadedSource(name, source)
     if isinstance(source, str):
         source = Path(source)
     if _is_readable(source):
         try:
-            if isinstance(source, Path) and is_endless(source):
+            if isinstance(source, Path) and is_special_file(source):
                 raise OSError("it is a pipe or a device, which may have no end")
-            return Opened(name, source.read_bytes())
+            return LoadedSource(name, source.read_bytes())
         except FileNotFoundError:
             raise ImageError(f"{name} does not exist.") from None
         except IsADirectoryError:
@@ -120,21 +120,21 @@ def open_source(source: Source) -> Opened:
     if isinstance(source, os.PathLike):
         return open_source(Path(source))
     if isinstance(source, np.ndarray) or hasattr(source, "getexif"):  # a PIL image
-        return Opened(name, source)
+        return LoadedSource(name, source)
     if not isinstance(source, ArrayLike):
         raise ImageError(
             f"A picture is given as a path, bytes, an array or a PIL image, not as {name}."
         )
-    return Opened(name, np.asarray(source))
+    return LoadedSource(name, np.asarray(source))
 
 
 def save_picture(picture: PIL.Image.Image, path: Path) -> None:
     """Write it whole or not at all, in the format that the ending names; as PNG where none does."""
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         picture.save(unfinished, format=None if path.suffix.lower() in _COMMON else "PNG")
 
 
-def describe(source: Source) -> str:
+def source_name(source: Source) -> str:
     """How messages call a source."""
     if isinstance(source, (str, LazyPicture)) or _is_readable(source):
         return str(source)
@@ -152,7 +152,7 @@ def _is_readable(source: object) -> TypeGuard[Readable]:
     return hasattr(source, "read_bytes")
 
 
-class Opened:
+class LoadedSource:
     """A source whose content is in memory: encoded bytes, an array, or a PIL image."""
 
     def __init__(self, name: str, content: Any) -> None:
@@ -227,7 +227,7 @@ def _encoded(file: BinaryIO, name: str) -> Iterator[PIL.Image.Image]:
         with _opening:
             limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
             try:
-                picture = _opened(file)
+                picture = _open_pillow(file)
             except PIL.UnidentifiedImageError:
                 raise ImageError(
                     f"{name} is not a picture in a known format ({_looks_like(head)})."
@@ -238,7 +238,7 @@ def _encoded(file: BinaryIO, name: str) -> Iterator[PIL.Image.Image]:
             yield picture
 
 
-def _opened(file: BinaryIO) -> PIL.Image.Image:
+def _open_pillow(file: BinaryIO) -> PIL.Image.Image:
     """The picture, if it is in a format of pixels.
 
     Others may be programs: Pillow has Ghostscript run what is PostScript, or holds some inside.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ferembed.errors import LabelError, UnknownName
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """The seven expressions of FER2013."""
@@ -25,16 +25,16 @@ def display_name(label: str, language: str = "en") -> str:
     'Alegría'
     """
     if language not in NAMES:
-        raise UnknownName(unknown("language", language, list(NAMES)))
+        raise UnknownName(unknown_name_message("language", language, list(NAMES)))
     if label not in EIGHT_EXPRESSIONS:
         return label
     return NAMES[language][EIGHT_EXPRESSIONS.index(label)]
 
 
-def in_order(labels: list[str]) -> list[str]:
+def reading_order(labels: list[str]) -> list[str]:
     """Labels as people read them: the eight in the order of FER2013 and FER+, then others.
 
-    >>> in_order(["sad", "bored", "angry"])
+    >>> reading_order(["sad", "bored", "angry"])
     ['angry', 'sad', 'bored']
     """
     known = [label for label in EIGHT_EXPRESSIONS if label in labels]

@@ -27,7 +27,7 @@ from ferembed.errors import LabelError, ModelError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.heads.softmax import Softmax
 from ferembed.images import MAX_PIXELS, Source, load_image
-from ferembed.labels import CONTEMPT, expression_set, in_order
+from ferembed.labels import CONTEMPT, expression_set, reading_order
 from ferembed.persistence import bundle, export
 from ferembed.priors import (
     Prior,
@@ -37,7 +37,7 @@ from ferembed.priors import (
     training_prior,
 )
 from ferembed.report import Report
-from ferembed.storage.embeddings import EmbeddingStore, Recipe, Vectors
+from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore, Vectors
 from ferembed.storage.weights import read_weights
 
 
@@ -166,7 +166,7 @@ class Pipeline(Classifier):
         return self
 
     @classmethod
-    def of(
+    def from_head(
         cls, head: Any, *, training_prior: Mapping[str, float] | None = None, **settings: Any
     ) -> Pipeline:
         """A pipeline of a head that was fitted on vectors of these settings elsewhere.
@@ -183,7 +183,7 @@ class Pipeline(Classifier):
         return pipeline
 
     @classmethod
-    def of_network(cls, *names: str, **settings: Any) -> Pipeline:
+    def from_networks(cls, *names: str, **settings: Any) -> Pipeline:
         """A pipeline of networks that ship, which predicts the mean of their own last layers.
 
         A last layer of 7 columns tells the seven expressions apart, one of 8 contempt, too.
@@ -199,24 +199,26 @@ class Pipeline(Classifier):
             biases.append(found[bias])
         joined = np.concatenate(kernels, dtype=np.float64) / len(names)
         labels = list(expression_set(len(biases[0])))
-        head = Softmax.of(joined, np.mean(biases, axis=0), labels)
-        return cls.of(head, backbone=names[0] if len(names) == 1 else list(names), **settings)
+        head = Softmax.from_layer(joined, np.mean(biases, axis=0), labels)
+        return cls.from_head(
+            head, backbone=names[0] if len(names) == 1 else list(names), **settings
+        )
 
     def predict(self, images: Iterable[Source]) -> NDArray[Any]:
         """The label of each face."""
-        vectors = self._checked_embedder().transform(images)
+        vectors = self.checked_embedder().transform(images)
         if not len(vectors):
             return self.classes_[:0]
         factors = self._prior_factors(self.head_.classes_, self.training_prior_)
         if factors is None and len(self.classes_) == len(self.head_.classes_):
             return np.asarray(self.head_.predict(vectors))
-        return np.asarray(self.classes_[self._probabilities(vectors).argmax(axis=1)])
+        return np.asarray(self.classes_[self.probabilities(vectors).argmax(axis=1)])
 
     def predict_proba(self, images: Iterable[Source]) -> NDArray[np.float64]:
         """(n, k): a row per face, a column for each of `classes_`."""
-        return self._probabilities(self._checked_embedder().transform(images))
+        return self.probabilities(self.checked_embedder().transform(images))
 
-    def _checked_embedder(self) -> Embedder:
+    def checked_embedder(self) -> Embedder:
         """The embedder, if it makes the vectors that the head was fitted on."""
         require_fitted(self, "head_")
         embedder = self.embedder
@@ -233,7 +235,7 @@ class Pipeline(Classifier):
         return embedder
 
     def _check_settings(self) -> None:
-        FaceRecipe.of(self.detector)
+        FaceRecipe.resolve(self.detector)
         if self.expressions is not None:
             expression_set(self.expressions)
 
@@ -259,7 +261,7 @@ class Pipeline(Classifier):
         labels = [str(label) for label in classes[self._columns(classes)]]
         return prior_factors(self.prior, self.prior_strength, labels, trained)
 
-    def _probabilities(self, vectors: Vectors) -> NDArray[np.float64]:
+    def probabilities(self, vectors: Vectors) -> NDArray[np.float64]:
         if not hasattr(self.head_, "predict_proba"):
             raise ModelError(
                 f"The head {type(self.head_).__name__} gives no probabilities. Wrap it in "
@@ -277,23 +279,23 @@ class Pipeline(Classifier):
     def evaluate(self, images: Iterable[Source], labels: Any) -> tuple[Report, tuple[Failure, ...]]:
         """The scores on labelled faces, and which of them could not be read."""
         labels = _checked_labels(labels)
-        embedded = _embed_labelled(self._checked_embedder(), images, labels)
+        embedded = _embed_labelled(self.checked_embedder(), images, labels)
         true = labels[embedded.positions]
-        probabilities = self._probabilities(embedded.vectors)
-        return Report.of(true, probabilities, self.classes_), embedded.failures
+        probabilities = self.probabilities(embedded.vectors)
+        return Report.from_predictions(true, probabilities, self.classes_), embedded.failures
 
     def analyze(self, photo: Source) -> list[Prediction]:
         """The faces in a photo and what they show, the surest face first; [] if there is none."""
         require_fitted(self, "head_")
         image = load_image(photo, self.max_pixels)
-        found = FaceRecipe.of(self.detector)(image)
+        found = FaceRecipe.resolve(self.detector)(image)
         return self.read([crop for _, crop in found], [face for face, _ in found])
 
     def read(self, crops: Sequence[Source], faces: Sequence[Face]) -> list[Prediction]:
         """What faces show that were found and cut out elsewhere."""
         probabilities = self.predict_proba(crops)
         labels = [str(label) for label in self.classes_]
-        order = in_order(labels)
+        order = reading_order(labels)
         predictions = []
         for face, row in zip(faces, probabilities, strict=True):
             by_label = dict(zip(labels, map(float, row), strict=True))
@@ -303,10 +305,10 @@ class Pipeline(Classifier):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a folder that a person can read, or a zip of it if the name ends in .ferembed."""
-        recipe = self._checked_embedder().recipe
+        recipe = self.checked_embedder().recipe
         facts = {name: getattr(self, name) for name in _SAVED}
         facts |= {name: bool(facts[name]) for name in ("normalize", "symmetric")}
-        facts["detector"] = FaceRecipe.of(self.detector).facts()
+        facts["detector"] = FaceRecipe.resolve(self.detector).facts()
         facts["preprocess"] = _each(self.preprocess, Preprocess.facts)
         facts["weights"] = _each(self.weights, os.fspath)
         if isinstance(self.prior, Mapping):
@@ -340,15 +342,15 @@ class Pipeline(Classifier):
             pipeline = export.load_pickle(Path(path), allow_pickle)
             if not isinstance(pipeline, cls):
                 raise ModelError(f"{path} holds a {type(pipeline).__name__}, not a Pipeline.")
-            pipeline.set_params(**settings)._checked_embedder()
+            pipeline.set_params(**settings).checked_embedder()
             return pipeline
-        FaceRecipe.of(settings.get("detector"))  # refused here rather than as the model's fault
+        FaceRecipe.resolve(settings.get("detector"))  # an error here is the caller's
         saved = bundle.read(path, trusted)
         facts = saved.pipeline
         try:
             facts["preprocess"] = _preprocess(facts["preprocess"], facts["backbone"])
             facts["detector"] = FaceRecipe(**facts["detector"])
-            pipeline = cls.of(
+            pipeline = cls.from_head(
                 saved.head, training_prior=saved.training_prior, **{**facts, **settings}
             )
         except LabelError:  # of the settings, which say it themselves
@@ -356,8 +358,8 @@ class Pipeline(Classifier):
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} cannot be understood: {error}") from error
         facts_then = json.dumps(saved.facts, sort_keys=True)
-        pipeline.recipe_ = Recipe(saved.fingerprint, facts_then, saved.head.n_features_in_)
-        pipeline._checked_embedder()
+        pipeline.recipe_ = EmbeddingSpec(saved.fingerprint, facts_then, saved.head.n_features_in_)
+        pipeline.checked_embedder()
         return pipeline
 
     def export(self, path: str | os.PathLike[str], format: str = "pickle") -> None:

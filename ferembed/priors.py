@@ -55,7 +55,7 @@ def prior_factors(
         raise ModelError(
             "The class shares that this model was trained on are not known, so its prior cannot "
             "be changed: it was saved by an older version, or made from a head without them. Fit "
-            "it again, or give them: Pipeline.of(head, training_prior={...})."
+            "it again, or give them: Pipeline.from_head(head, training_prior={...})."
         )
     old = np.array([trained[label] for label in classes])
     return np.asarray((new / (old / old.sum())) ** strength)

@@ -56,11 +56,11 @@ class Registry(Generic[T]):
                 self._things[name] = entry.load()
                 break
             else:
-                raise UnknownName(unknown(self.kind, name, self.names()))
+                raise UnknownName(unknown_name_message(self.kind, name, self.names()))
         return self._things[name]
 
 
-def unknown(kind: str, name: object, known: list[str]) -> str:
+def unknown_name_message(kind: str, name: object, known: list[str]) -> str:
     """The message for a name that is not known, with the nearest that is."""
     lower = {one.lower(): one for one in known}
     near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)

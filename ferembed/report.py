@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferembed.errors import LabelError
-from ferembed.labels import in_order
+from ferembed.labels import reading_order
 
 _BINS, _STEPS = 15, 20
 
@@ -43,7 +43,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Covered:
+class CoveragePoint:
     """What comes of answering only the surest: the share answered, from which confidence on."""
 
     coverage: float
@@ -63,10 +63,10 @@ class Report:
     classes: dict[str, ClassScore]
     confusion: tuple[tuple[int, ...], ...]  # a row per true label, a column per answer
     calibration: tuple[Bin, ...]  # of the 15 those that have answers
-    coverage: tuple[Covered, ...]  # twenty steps up to all faces, fewer where there are fewer faces
+    coverage: tuple[CoveragePoint, ...]  # 20 steps up to all faces, or one step per face
 
     @classmethod
-    def of(
+    def from_predictions(
         cls,
         truth: ArrayLike,
         probabilities: NDArray[np.float64],
@@ -87,7 +87,7 @@ class Report:
             )
         if not len(true):
             raise LabelError("There is no face to report on: the data set is empty.")
-        labels = in_order(names.tolist())
+        labels = reading_order(names.tolist())
         column = [names.tolist().index(label) for label in labels]
         scores = np.asarray(probabilities)[:, column]
         rank = {label: i for i, label in enumerate(labels)}
@@ -183,7 +183,9 @@ def _calibration(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> t
     )
 
 
-def _coverage(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[Covered, ...]:
+def _coverage(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_]
+) -> tuple[CoveragePoint, ...]:
     """Of equally sure answers none comes first: each counts for their mean."""
     values, tied = np.unique(-confidence, return_inverse=True)
     mean = np.bincount(tied, right) / np.bincount(tied)
@@ -191,7 +193,7 @@ def _coverage(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tupl
     found = np.cumsum(mean[tied[order]])
     counts = np.unique(-(np.arange(1, _STEPS + 1) * -len(right) // _STEPS))
     return tuple(
-        Covered(
+        CoveragePoint(
             float(count / len(right)),
             float(found[count - 1] / count),
             -float(values[tied[order[count - 1]]]),

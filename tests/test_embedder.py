@@ -334,7 +334,7 @@ def test_no_thread_is_left_behind_by_an_error(faces):
 
 
 def test_filling_holds_no_vectors(store, faces):
-    filled = embedder(store).fill(iter(faces))
+    filled = embedder(store).warm_store(iter(faces))
     assert filled.computed == len(filled.positions) == 24
     assert filled.vectors.shape == (0, 64)
 
@@ -437,9 +437,9 @@ def test_memory_stays_bounded(tmp_path):
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "e = Embedder('cnn-a', layer='flatten', weights='random', store=sys.argv[1])\n"
         "picture = lambda i: np.full((2, 2), [[i % 256, i // 256], [7, 9]], np.uint8)\n"
-        "e.fill(picture(i) for i in range(2000))\n"
+        "e.warm_store(picture(i) for i in range(2000))\n"
         "before = peak()\n"
-        "done = e.fill(picture(i) for i in range(2000, 10000)).computed\n"
+        "done = e.warm_store(picture(i) for i in range(2000, 10000)).computed\n"
         "print(done, peak() - before)"
     )
     done, growth = run_python(code, str(tmp_path / "s.sqlite")).stdout.split()
@@ -475,7 +475,7 @@ SMALL = Preprocess("gray", 8)
 BACKBONES.add("thumbnail", BackboneSpec(
     "thumbnail", "pixels", SMALL, (("pixels", 64),), lambda request: Thumbnail(SMALL, 64), 0))
 faces = (np.full((8, 8), [i % 256, i // 256] * 4, np.uint8) for i in range(3000))
-print("total", Embedder("thumbnail", store=sys.argv[1]).fill(faces).computed)
+print("total", Embedder("thumbnail", store=sys.argv[1]).warm_store(faces).computed)
 """
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from ferembed.errors import UnknownName
-from ferembed.labels import EXPRESSIONS, NAMES, display_name, in_order
+from ferembed.labels import EXPRESSIONS, NAMES, display_name, reading_order
 
 
 def test_the_order_is_that_of_fer2013():
@@ -21,7 +21,7 @@ def test_every_language_names_all_eight():
 
 def test_a_foreign_label_is_shown_as_it_is_and_comes_last():
     assert display_name("bored") == "bored"
-    assert in_order(["bored", "contempt", "neutral", "amused", "fear"]) == [
+    assert reading_order(["bored", "contempt", "neutral", "amused", "fear"]) == [
         "fear",
         "neutral",
         "contempt",

@@ -398,12 +398,12 @@ def test_fitting_warns_of_nothing(faces, labels):
 def test_networks_that_ship_answer_by_their_own_last_layers_and_several_by_the_mean(faces):
     settings = {"layer": "logits", "store": "none"}
     mini, twin = (Embedder(name, **settings).transform(faces) for name in ("mini-vgg", "twin-vgg"))
-    made = Pipeline.of_network("mini-vgg", "twin-vgg", store="none")
+    made = Pipeline.from_networks("mini-vgg", "twin-vgg", store="none")
     order = np.argsort(EXPRESSIONS)
     shares = softmax((mini + twin) / 2, axis=1)[:, order]
     assert made.predict_proba(faces) == pytest.approx(shares, abs=1e-5)
     assert made.classes_.tolist() == sorted(EXPRESSIONS)
     with pytest.raises(ModelError, match="cnn-a brings no last layer"):
-        Pipeline.of_network("cnn-a")
+        Pipeline.from_networks("cnn-a")
     with pytest.raises(ModelError, match="vggface2-mobilenet brings no last layer"):
-        Pipeline.of_network("vggface2-mobilenet")
+        Pipeline.from_networks("vggface2-mobilenet")

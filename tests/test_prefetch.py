@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from ferembed._prefetch import THREADS, ahead, ahead_once_slow
+from ferembed._prefetch import THREADS, prefetch_map, prefetch_when_slow
 
 
 def test_results_come_in_the_order_of_the_tasks():
@@ -11,8 +11,8 @@ def test_results_come_in_the_order_of_the_tasks():
         time.sleep(0.01 * (i % 3 == 0))
         return i * i
 
-    assert list(ahead(work, range(20))) == [i * i for i in range(20)]
-    assert list(ahead(work, [])) == []
+    assert list(prefetch_map(work, range(20))) == [i * i for i in range(20)]
+    assert list(prefetch_map(work, [])) == []
 
 
 def test_tasks_are_drawn_by_the_caller_and_worked_on_by_others():
@@ -23,17 +23,19 @@ def test_tasks_are_drawn_by_the_caller_and_worked_on_by_others():
             drawn.add(threading.current_thread())
             yield i
 
-    list(ahead(lambda i: worked.add(threading.current_thread()), tasks(9)))
+    list(prefetch_map(lambda i: worked.add(threading.current_thread()), tasks(9)))
     assert drawn == {threading.current_thread()}
     assert threading.current_thread() not in worked
     worked.clear()
-    list(ahead(lambda i: worked.add(threading.current_thread()), tasks(1)))  # not worth a thread
+    list(
+        prefetch_map(lambda i: worked.add(threading.current_thread()), tasks(1))
+    )  # not worth a thread
     assert worked == {threading.current_thread()}
 
 
 def test_no_more_is_under_way_than_there_are_threads():
     begun = []
-    results = ahead(begun.append, range(100))
+    results = prefetch_map(begun.append, range(100))
     for done in range(1, 50):
         next(results)
         assert len(begun) <= done + THREADS
@@ -49,7 +51,7 @@ def test_it_really_runs_ahead():
             begun.set()
         return i
 
-    results = ahead(work, range(3))
+    results = prefetch_map(work, range(3))
     assert next(results) == 0
     assert begun.wait(10)  # the second, before anyone has asked for it
     results.close()
@@ -65,7 +67,7 @@ def test_errors_arrive_where_they_belong_and_no_thread_is_left():
 
     seen = []
     with pytest.raises(ValueError, match="the third"):
-        seen.extend(one for one in map(seen.append, ahead(work, range(9))) if one)
+        seen.extend(one for one in map(seen.append, prefetch_map(work, range(9))) if one)
     assert seen == [0, 1, 2]
     assert threading.active_count() == before
 
@@ -74,7 +76,7 @@ def test_errors_arrive_where_they_belong_and_no_thread_is_left():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(ahead(work, tasks()))
+        list(prefetch_map(work, tasks()))
     assert threading.active_count() == before
 
 
@@ -86,7 +88,7 @@ def test_threads_come_in_only_once_a_task_is_slow():
         time.sleep(0.02 * (i == 4))
         return i
 
-    assert list(ahead_once_slow(work, range(9))) == list(range(9))
+    assert list(prefetch_when_slow(work, range(9))) == list(range(9))
     here = [thread is threading.current_thread() for thread in worked]
     assert here == [True] * 5 + [False] * 4
-    assert list(ahead_once_slow(work, [])) == []
+    assert list(prefetch_when_slow(work, [])) == []

@@ -155,13 +155,13 @@ def test_a_prior_given_when_loading_is_checked_then(eight, tmp_path):
 def test_a_head_from_elsewhere_brings_its_shares(eight, faces):
     settings = {"backbone": "cnn-a", "weights": "random", "store": "memory", "prior": "uniform"}
     shares = {"happy": 0.5, "sad": 0.25, "contempt": 0.25}
-    made = Pipeline.of(eight.head_, training_prior=shares, **settings)
+    made = Pipeline.from_head(eight.head_, training_prior=shares, **settings)
     eight.set_params(prior="uniform")
     assert made.predict_proba(faces) == pytest.approx(eight.predict_proba(faces))
     with pytest.raises(ModelError, match="trained on are not known"):
-        Pipeline.of(eight.head_, **settings)
+        Pipeline.from_head(eight.head_, **settings)
     with pytest.raises(LabelError, match="share above 0 for each of contempt, happy, sad"):
-        Pipeline.of(eight.head_, training_prior={"happy": 1.0}, **settings)
+        Pipeline.from_head(eight.head_, training_prior={"happy": 1.0}, **settings)
 
 
 def test_a_head_without_probabilities_keeps_its_prior(faces, labels):

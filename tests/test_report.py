@@ -11,7 +11,7 @@ def report():
     shares = np.array(
         [[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.1, 0.6, 0.3], [0.0, 0.3, 0.7], [0.6, 0.0, 0.4]]
     )
-    return Report.of(["angry", "happy", "sad", "sad", "angry"], shares, classes)
+    return Report.from_predictions(["angry", "happy", "sad", "sad", "angry"], shares, classes)
 
 
 def test_the_scores_worked_out_by_hand(report):
@@ -37,7 +37,7 @@ def test_scores_agree_with_scikit_learns():
     classes = ["angry", "happy", "neutral", "sad"]
     shares = rng.dirichlet(np.ones(4), 300)
     truth = rng.choice(classes, 300)
-    report = Report.of(truth, shares, classes)
+    report = Report.from_predictions(truth, shares, classes)
     answers = np.array(classes)[shares.argmax(axis=1)]
     order = list(report.labels)
     assert np.array_equal(report.confusion, confusion_matrix(truth, answers, labels=order))
@@ -48,7 +48,7 @@ def test_scores_agree_with_scikit_learns():
 
 
 def test_a_class_without_faces_does_not_count_in_the_mean():
-    report = Report.of(["a", "b"], np.eye(3)[:2], ["a", "b", "c"])
+    report = Report.from_predictions(["a", "b"], np.eye(3)[:2], ["a", "b", "c"])
     assert report.macro_f1 == 1
     assert report.classes["c"].support == 0
     assert "macro F1 1.000 over the 2 classes that occur, " in report.table()
@@ -64,9 +64,9 @@ def test_the_table_is_markdown(report):
 
 def test_labels_the_model_does_not_know_are_named():
     with pytest.raises(LabelError, match="has the labels bored, which the model does not know: a"):
-        Report.of(["a", "bored"], np.eye(2), ["a", "b"])
+        Report.from_predictions(["a", "bored"], np.eye(2), ["a", "b"])
     with pytest.raises(LabelError, match="the data set is empty"):
-        Report.of([], np.empty((0, 2)), ["a", "b"])
+        Report.from_predictions([], np.empty((0, 2)), ["a", "b"])
 
 
 def test_means_over_classes_and_over_faces_are_scikit_learns():
@@ -76,7 +76,7 @@ def test_means_over_classes_and_over_faces_are_scikit_learns():
     classes = ["angry", "happy", "neutral", "sad"]
     truth = rng.choice(classes, 300, p=[0.1, 0.5, 0.1, 0.3])
     shares = rng.dirichlet(np.ones(4), 300)
-    report = Report.of(truth, shares, classes)
+    report = Report.from_predictions(truth, shares, classes)
     answers = np.array(classes)[shares.argmax(axis=1)]
     for kind, mean in (("macro", report.macro), ("weighted", report.weighted)):
         expected = precision_recall_fscore_support(truth, answers, average=kind)[:3]
@@ -88,7 +88,7 @@ def test_means_over_classes_and_over_faces_are_scikit_learns():
 def test_the_confusion_as_shares_and_the_answers_counted(report):
     assert report.normalised == ((1, 0, 0), (0, 1, 0), (0, 0.5, 0.5))
     assert report.predicted == {"angry": 2, "happy": 2, "sad": 1}
-    empty = Report.of(["a"], np.array([[0.2, 0.8]]), ["a", "b"])
+    empty = Report.from_predictions(["a"], np.array([[0.2, 0.8]]), ["a", "b"])
     assert empty.normalised == ((0, 1), (0, 0))
     assert empty.weighted.f1 == empty.macro.f1 == 0
 
@@ -107,13 +107,13 @@ def test_coverage_gives_the_surest_answers_first(report):
 
 def test_of_equally_sure_answers_none_comes_first():
     shares = np.tile([1.0, 0.0], (100, 1))
-    report = Report.of(["a"] * 50 + ["b"] * 50, shares, ["a", "b"])
+    report = Report.from_predictions(["a"] * 50 + ["b"] * 50, shares, ["a", "b"])
     assert [one.accuracy for one in report.coverage] == [0.5] * 20
     assert [one.coverage for one in report.coverage] == pytest.approx(np.linspace(0.05, 1, 20))
 
 
 def test_one_face_of_one_class_has_a_report():
-    report = Report.of(["a"], np.array([[1.0]]), ["a"])
+    report = Report.from_predictions(["a"], np.array([[1.0]]), ["a"])
     assert (report.accuracy, report.macro.f1, report.weighted.f1) == (1, 1, 1)
     assert [one.coverage for one in report.coverage] == [1]
     assert report.to_dict()["predicted"] == {"a": 1}
@@ -121,6 +121,8 @@ def test_one_face_of_one_class_has_a_report():
 
 def test_of_equally_likely_answers_the_first_of_the_classes_counts():
     shares = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
-    report = Report.of(["fear", "angry"], shares, ["fear", "angry", "sad"])
+    report = Report.from_predictions(["fear", "angry"], shares, ["fear", "angry", "sad"])
     assert report.accuracy == 1
-    assert Report.of(["fear", "angry"], shares, ["angry", "fear", "sad"]).accuracy == 0
+    assert (
+        Report.from_predictions(["fear", "angry"], shares, ["angry", "fear", "sad"]).accuracy == 0
+    )

@@ -19,7 +19,7 @@ from ferembed.backbones.backbone import (
     fingerprint,
     load_backbone,
 )
-from ferembed.backbones.custom import add_network
+from ferembed.backbones.custom import register_keras_model
 from ferembed.backbones.network import quantize
 
 __all__ = [
@@ -27,9 +27,9 @@ __all__ = [
     "Backbone",
     "BackboneSpec",
     "LoadRequest",
-    "add_network",
     "fetch_weights",
     "fingerprint",
     "load_backbone",
     "quantize",
+    "register_keras_model",
 ]

@@ -21,9 +21,9 @@ from ferembed._progress import Progress
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ModelError, UnknownName, WeightsError
 from ferembed.images import Image
-from ferembed.registry import Registry, unknown
+from ferembed.registry import Registry, unknown_name_message
 from ferembed.storage.weights import (
-    Published,
+    DownloadableWeights,
     Weights,
     cache_folder,
     read_weights,
@@ -60,10 +60,10 @@ class Backbone(ABC):
         batches = [np.empty((0, self.dim), np.float32)]
         faces = iter(faces)
         while len(batch := self.preprocess(islice(faces, batch_size))):
-            batches.append(self.vectors(batch))
+            batches.append(self.checked_forward(batch))
         return np.concatenate(batches)
 
-    def vectors(self, batch: Vectors) -> Vectors:
+    def checked_forward(self, batch: Vectors) -> Vectors:
         """What `forward` gives for a batch, checked."""
         vectors = self.forward(batch)
         if vectors.shape != (len(batch), self.dim):
@@ -89,7 +89,7 @@ class BackboneSpec:
     load: Callable[[LoadRequest], Backbone]
     parameters: int
     weights: Weights | None = None  # None: none ship, the user brings or trains them
-    network: Weights | None = None  # the same weights as an ONNX graph, for the fast engine
+    onnx: Weights | None = None  # the same weights as an ONNX graph, for the fast engine
     revision: int = 1  # raised when the same weights begin to give other vectors
     build: Callable[..., Any] | None = None  # -> keras.Model, of so many classes: build(4)
     classifier: str | None = None  # the layer of a value per class; None: build takes no classes
@@ -99,7 +99,7 @@ class BackboneSpec:
         sizes = dict(self.layers)
         layer = layer or self.layers[0][0]
         if layer not in sizes:
-            raise UnknownName(unknown(f"layer of {self.name}", layer, list(sizes)))
+            raise UnknownName(unknown_name_message(f"layer of {self.name}", layer, list(sizes)))
         return sizes[layer]
 
 
@@ -173,7 +173,7 @@ class LoadRequest:
         elif self.weights is not None:
             weights = sha256_of(self.weights_path())
         else:  # None where nothing ships: a backbone without weights, or one that will not load
-            weights = self.spec.weights.content if self.spec.weights else None
+            weights = self.spec.weights.digest if self.spec.weights else None
         layer = self.layer or self.spec.layers[0][0]
         return {
             "backbone": self.name,
@@ -185,15 +185,15 @@ class LoadRequest:
         }
 
     @property
-    def rounding(self) -> str | None:
+    def precision_tag(self) -> str | None:
         """What the engine rounds numbers to, and by which ranges; None where it is exact."""
         if self.engine == "openvino-int8" and self.spec.build is not None:
-            return self.quantized().name
+            return self.quantized_path().name
         return "bf16" if self.engine == "openvino-bf16" else None
 
-    def quantized(self) -> Path:
+    def quantized_path(self) -> Path:
         """The folder of the network in integers; of several the one that was made last."""
-        made = self.kept("*")
+        made = self.cache_path("*")
         pattern = glob.escape(made.name[:-1]) + "*"
         files = [folder / NETWORK for folder in made.parent.glob(pattern)]
         whole = [file for file in files if file.exists()]
@@ -208,7 +208,7 @@ class LoadRequest:
             )
         return max(whole, key=lambda file: file.stat().st_mtime_ns).parent
 
-    def kept(self, faces: str = "") -> Path:
+    def cache_path(self, faces: str = "") -> Path:
         """The cache's folder for the network as OpenVINO reads it, or quantized by those faces."""
         facts = self.facts()
         made_of = {key: facts[key] for key in ("backbone", "revision", "weights")}
@@ -230,7 +230,7 @@ BACKBONES: Registry[BackboneSpec] = Registry("backbone")
 
 def load_backbone(request: LoadRequest) -> Backbone:
     """The backbone, loaded once per process and again when its weights or ranges have changed."""
-    return _load(request, fingerprint({**request.facts(), "rounding": request.rounding}))
+    return _load(request, fingerprint({**request.facts(), "rounding": request.precision_tag}))
 
 
 def fetch_weights(
@@ -240,7 +240,7 @@ def fetch_weights(
 ) -> Path:
     """The weights of a backbone, fetched from where they are published, or from `source`."""
     spec = BACKBONES[name]
-    if not isinstance(spec.weights, Published):
+    if not isinstance(spec.weights, DownloadableWeights):
         if source is not None:
             raise WeightsError(f"The weights of {name} are not published as a file to copy.")
         return LoadRequest(name).weights_path()  # or why there are none, and what to do

@@ -75,7 +75,7 @@ for _name, _design in DESIGNS.items():
             summary=f"CNN, {'-'.join(map(str, _design.convolutions))} convolutions a group",
             preprocess=Preprocess("gray", 48),
             layers=(("dense1", 64), ("dense2", 64), ("flatten", 4608), ("output", CLASSES)),
-            load=Network.of,
+            load=Network.from_spec,
             build=partial(build, _name),
             classifier="output",
             parameters=_design.parameters,

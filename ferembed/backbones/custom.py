@@ -16,14 +16,14 @@ from ferembed.storage.weights import Weights, cache_folder, sha256_of
 _added: set[str] = set()
 
 
-def add_network(name: str, model: Any, layer: str, preprocess: Preprocess) -> BackboneSpec:
+def register_keras_model(name: str, model: Any, layer: str, preprocess: Preprocess) -> BackboneSpec:
     """Make any Keras model a backbone, cut at the layer; what is known of it from then on.
 
     Its weights are kept as they are now: add a model again when it has been trained further. A last
     dense layer is its classifier, which `train_backbone` gives as many classes as the data has.
 
         model = keras.models.load_model("mine.keras")
-        add_network("mine", model, "dense", Preprocess("gray", 48))
+        register_keras_model("mine", model, "dense", Preprocess("gray", 48))
         Pipeline("mine", "svm").fit(faces, labels)
 
     It is known in this process alone: those of a search in parallel have to add it, too.
@@ -56,7 +56,7 @@ def add_network(name: str, model: Any, layer: str, preprocess: Preprocess) -> Ba
         preprocess=preprocess,
         layers=((layer, int(shape[1])),)
         + (((last.name, last.units),) if is_classifier and last.name != layer else ()),
-        load=Network.of,
+        load=Network.from_spec,
         build=partial(_build, model) if is_classifier else partial(_copy, model),
         classifier=last.name if is_classifier else None,
         parameters=model.count_params(),

@@ -19,7 +19,7 @@ from ferembed.backbones.backbone import BACKBONES, BackboneSpec
 from ferembed.backbones.network import Network, import_keras
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import WeightsError
-from ferembed.storage.weights import Carried
+from ferembed.storage.weights import PackagedWeights
 
 ROOT = "InceptionResnetV1/"
 LAST = "Bottleneck"
@@ -154,10 +154,10 @@ BACKBONES.add(
         summary="FaceNet's Inception-ResNet-v1; repeat_2 keeps more of an expression than its end",
         preprocess=Preprocess("rgb", 160, scale=1.0, whiten=True),
         layers=(("embedding", 512), ("repeat_2", 896)),
-        load=partial(Network.of, read=read),
+        load=partial(Network.from_spec, read=read),
         build=build,
         parameters=23_467_824,
-        weights=Carried(
+        weights=PackagedWeights(
             "graph_final.pb",
             "60576ffa7c618f809a73383bed2ebb91c4dc85054ce7cac301b9cc99b646b78f",
             "MIT",

@@ -57,7 +57,7 @@ BACKBONES.add(
         summary="vggface2-mobilenet but its last block, fine-tuned on FER2013's training split",
         preprocess=Preprocess("bgr", 192, mean=vggface2_mobilenet.IMAGENET_BGR_MEANS, scale=1.0),
         layers=(("joined", 1536), ("embedding", 1024), ("logits", 7)),
-        load=Network.of,
+        load=Network.from_spec,
         build=build,
         classifier="logits",
         parameters=2_146_951,
@@ -66,7 +66,7 @@ BACKBONES.add(
             "5fe7224eed7f407ef0e99016bc8fe8873cc2621b7502c8e746cff7642f626aba",
             *_FACTS,
         ),
-        network=Weights(
+        onnx=Weights(
             "fer-mobilenet.onnx",
             "a333153d9f046202262108fca1c8e512559be960cd017838dc40861417e0b65f",
             *_FACTS,

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferembed.images import Image
-from ferembed.inference.engines import choose_engine, compiled, import_openvino
-from ferembed.storage.weights import Carried
+from ferembed.inference.engines import choose_engine, compile_single, import_openvino
+from ferembed.storage.weights import PackagedWeights
 
 Floats = NDArray[np.float32]
 
-MESH = Carried(
+MESH = PackagedWeights(
     "face_landmark.tflite",
     "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
     "MIT (upstream Apache-2.0)",
@@ -121,4 +121,4 @@ def _look(face: Image, middle: ArrayLike, side: float, angle: float) -> Landmark
 def _mesh() -> Callable[[Floats], list[Floats]]:
     path = MESH.path()
     choose_engine("openvino")
-    return compiled(import_openvino().Core().read_model(path), cores=1)
+    return compile_single(import_openvino().Core().read_model(path), cores=1)

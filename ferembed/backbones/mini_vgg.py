@@ -85,11 +85,11 @@ for _name, _summary, _branches, _dim, _parameters, _weights, _network in (
             summary=_summary,
             preprocess=Preprocess("gray", 48, mean=(128.0,), scale=1 / 64),
             layers=(("embedding", _dim), ("logits", 7)),
-            load=Network.of,
+            load=Network.from_spec,
             build=partial(build, branches=_branches),
             classifier="logits",
             parameters=_parameters,
             weights=Weights(f"{_name}.npz", _weights, *_FACTS),
-            network=Weights(f"{_name}.onnx", _network, *_FACTS),
+            onnx=Weights(f"{_name}.onnx", _network, *_FACTS),
         ),
     )

@@ -31,13 +31,13 @@ from ferembed.errors import MissingExtra, ModelError, WeightsError
 from ferembed.images import Image
 from ferembed.inference.engines import (
     choose_engine,
-    compiled,
-    compiled_for_batches,
+    compile_single,
+    compile_throughput,
     import_nncf,
     import_openvino,
     quantized,
 )
-from ferembed.storage.files import replacing
+from ferembed.storage.files import atomic_write
 from ferembed.storage.weights import read_weights
 
 FEW = 4  # faces that all cores work on together
@@ -60,7 +60,7 @@ class Network(Backbone):
                 f"The preprocessing gives {'x'.join(map(str, given))}, and {spec.name} takes "
                 f"{'x'.join(map(str, taken))}. Change size or color of the Preprocess."
             )
-        ships = request.weights is None and spec.network is not None
+        ships = request.weights is None and spec.onnx is not None
         self.engine = choose_engine(request.engine, ships)
         self.model: Any = None  # of the engine "keras"
         if self.engine == "keras":
@@ -68,13 +68,13 @@ class Network(Backbone):
             self._forward = keras_forward(self.model, layer)
         else:
             if self.engine == "openvino-int8":
-                self.file = request.quantized() / NETWORK
+                self.file = request.quantized_path() / NETWORK
             else:
                 self.file = _converted(request, build, read)
             self._forward = openvino_forward(self.file, layer, self.engine)
 
     @classmethod
-    def of(cls, request: LoadRequest, read: Read = read_weights) -> Network:
+    def from_spec(cls, request: LoadRequest, read: Read = read_weights) -> Network:
         """The network that its spec builds, of as many classes as its weights have."""
         spec = request.spec
         assert spec.build is not None
@@ -99,7 +99,7 @@ def quantize(request: LoadRequest, faces: Iterable[Image], verbose: bool = False
         )
     openvino = import_openvino()
     content = hashlib.sha256(b"".join(batch.tobytes() for batch in batches)).hexdigest()
-    folder = request.kept(content[:16])
+    folder = request.cache_path(content[:16])
     if not folder.exists():
         network = quantized(openvino.Core().read_model(exact.file), batches, verbose)
         with _new_folder(folder) as whole:
@@ -147,8 +147,8 @@ def openvino_forward(file: Path, layer: str, engine: str) -> Callable[[Vectors],
             )
         raise WeightsError(f"{file} {advice}") from error
     cut = openvino.Model([network.output(layer)], network.get_parameters(), layer)
-    few = cache(lambda: compiled(cut, engine=engine))
-    many = cache(lambda: compiled_for_batches(cut, engine))
+    few = cache(lambda: compile_single(cut, engine=engine))
+    many = cache(lambda: compile_throughput(cut, engine))
     loaded_in = os.getpid()
 
     def forward(batch: Vectors) -> Vectors:
@@ -217,7 +217,7 @@ def export_onnx(model: Any, layers: list[str], path: Path) -> None:
         # Two outputs may be one tensor (a layer that does nothing at inference): name each anew.
         network.graph.node.append(onnx.helper.make_node("Identity", [value.name], [layer]))
         value.name = layer
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         onnx.save(network, str(unfinished))
 
 
@@ -276,7 +276,7 @@ def save_weights(model: Any, path: Path, *, half: bool = True) -> None:
             value = value.astype(np.float16)
             variable.assign(value.astype(np.float32))
         arrays[variable.path] = value
-    with replacing(path) as unfinished, unfinished.open("wb") as file:
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
@@ -324,9 +324,9 @@ def _weighted(request: LoadRequest, build: Build, read: Read) -> Any:
 def _converted(request: LoadRequest, build: Build, read: Read) -> Path:
     """The network as the fast engine reads it: what ships, or what is kept in the cache."""
     spec = request.spec
-    if request.weights is None and spec.network is not None:
-        return spec.network.path()
-    folder = request.kept()
+    if request.weights is None and spec.onnx is not None:
+        return spec.onnx.path()
+    folder = request.cache_path()
     if not folder.exists():
         convert(_weighted(request, build, read), [layer for layer, _ in spec.layers], folder)
     return folder / NETWORK

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ferembed.errors import UnknownName
 from ferembed.images import Image
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 
 VGGFACE2_BGR_MEANS = (91.4953, 103.8827, 131.0912)
 
@@ -51,7 +51,7 @@ class Preprocess:
             ("equalisation", self.equalize, _EQUALIZERS),
         ):
             if value not in known:
-                raise UnknownName(unknown(kind, value, list(known)))
+                raise UnknownName(unknown_name_message(kind, value, list(known)))
         if self.size < 1:
             raise ValueError(f"size is {self.size}; it must be at least 1.")
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))

@@ -152,7 +152,7 @@ for _name, _build, _size, _summary, _layers, _parameters in (
             summary=_summary,
             preprocess=Preprocess("gray", _size),
             layers=(*_layers, ("output", CLASSES)),
-            load=Network.of,
+            load=Network.from_spec,
             build=_build,
             classifier="output",
             parameters=_parameters,

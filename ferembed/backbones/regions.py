@@ -158,7 +158,7 @@ BACKBONES.add(
         "authors report 90.8 % on posed faces",
         preprocess=Regions(),
         layers=(("joined", 224), ("output", 7)),
-        load=Network.of,
+        load=Network.from_spec,
         build=build,
         classifier="output",
         parameters=380_123,

@@ -17,7 +17,7 @@ from ferembed.backbones.backbone import BACKBONES, BackboneSpec
 from ferembed.backbones.network import Network, import_keras
 from ferembed.backbones.preprocess import VGGFACE2_BGR_MEANS, Preprocess
 from ferembed.errors import WeightsError
-from ferembed.storage.weights import Published
+from ferembed.storage.weights import DownloadableWeights
 
 STAGES = ((2, 3, 64), (3, 4, 128), (4, 6, 256), (5, 3, 512))  # number, blocks, filters
 SQUEEZE = 16
@@ -198,10 +198,10 @@ for _name, _summary, _build, _layers, _parameters, _top, _means, _file, _size, _
             summary=_summary,
             preprocess=Preprocess("bgr", 224, mean=_means, scale=1.0),
             layers=_layers,
-            load=partial(Network.of, read=partial(read, top=_top)),
+            load=partial(Network.from_spec, read=partial(read, top=_top)),
             build=_build,
             parameters=_parameters,
-            weights=Published(
+            weights=DownloadableWeights(
                 _file, "", **_facts, url=_RELEASE + _file, size=_size, backbone=_name
             ),
         ),

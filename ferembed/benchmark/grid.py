@@ -28,7 +28,7 @@ from ferembed.backbones import BACKBONES
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import DataError, FerembedError, UnknownName
 from ferembed.heads import HEADS
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 
 EQUALIZERS = ("none", "histogram", "clahe")
 NETWORK = "network"  # stands for the network's own last layer in the place of a head
@@ -113,7 +113,9 @@ class Cell:
         spec = BACKBONES[self.backbone]
         spec.dim(self.layer)
         if self.preprocess not in EQUALIZERS:
-            raise UnknownName(unknown("preprocessing", self.preprocess, list(EQUALIZERS)))
+            raise UnknownName(
+                unknown_name_message("preprocessing", self.preprocess, list(EQUALIZERS))
+            )
         if self.weights is None:
             there = spec.weights is not None
         elif self.weights == TRAINED:
@@ -135,11 +137,11 @@ class Cell:
             self._check_network()
             return
         if self.head not in HEADS and not self.head.startswith("sklearn."):
-            raise UnknownName(unknown("head", self.head, [*HEADS, NETWORK]))
+            raise UnknownName(unknown_name_message("head", self.head, [*HEADS, NETWORK]))
         known = sorted(self._plain_head().get_params())
         for name, _ in self.parameters:
             if name not in known:
-                raise UnknownName(unknown(f"parameter of {self.head}", name, known))
+                raise UnknownName(unknown_name_message(f"parameter of {self.head}", name, known))
         head = self.make_head()
         if hasattr(head, "_parameter_constraints"):
             try:
@@ -153,7 +155,7 @@ class Cell:
                 f"The head {NETWORK!r} is the network's own last layer and has no parameters; "
                 f"given are {', '.join(_PARAMETER + name for name, _ in self.parameters)}."
             )
-        if self.weights != TRAINED and (self.weights or not BACKBONES[self.backbone].network):
+        if self.weights != TRAINED and (self.weights or not BACKBONES[self.backbone].onnx):
             raise DataError(
                 f"The head {NETWORK!r} needs a network that ships, or weights = {TRAINED!r}; "
                 f"{self.backbone} is neither."
@@ -183,7 +185,9 @@ class Grid:
         else:
             path = Path(name)
             if path.suffix != ".toml":
-                raise UnknownName(unknown("grid", str(name), ready) + " Or give a TOML file.")
+                raise UnknownName(
+                    unknown_name_message("grid", str(name), ready) + " Or give a TOML file."
+                )
             try:
                 text = path.read_text("utf-8")
             except (OSError, UnicodeDecodeError) as error:
@@ -204,7 +208,7 @@ class Grid:
         known = ["title", "about", "cells", "reported"]
         for key in given:
             if key not in known:
-                raise UnknownName(unknown(f"entry of the grid {name}", key, known))
+                raise UnknownName(unknown_name_message(f"entry of the grid {name}", key, known))
         tables = given.get("cells", [])
         if not isinstance(tables, list) or not tables:
             raise DataError(f"The grid {name} has no [[cells]]: there is nothing to try.")
@@ -232,7 +236,9 @@ def _product(table: Mapping[str, Any]) -> list[Cell]:
     own = [one.name for one in fields(Cell)[:-1]]
     for key in table:
         if key not in own and not key.startswith(_PARAMETER):
-            raise UnknownName(unknown("setting of a cell", key, [*own, "head__C and so on"]))
+            raise UnknownName(
+                unknown_name_message("setting of a cell", key, [*own, "head__C and so on"])
+            )
     choices = [value if isinstance(value, list) else [value] for value in table.values()]
     if empty := [key for key, of in zip(table, choices, strict=True) if not of]:
         raise DataError(

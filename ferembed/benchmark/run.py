@@ -48,7 +48,7 @@ from ferembed.evaluation.html import pages
 from ferembed.images import Source
 from ferembed.pipeline import Pipeline
 from ferembed.report import Report
-from ferembed.storage.files import alone_in, replacing
+from ferembed.storage.files import atomic_write, exclusive_folder
 from ferembed.training import RECIPES, Recipe, train_backbone
 
 FOLDS = 5  # where there is no validation split
@@ -188,7 +188,7 @@ class _Task:
             truth, copies = self.unseen.labels, self.unseen.copies
             shares = np.asarray(head.predict_proba(asked))
             answers = head.classes_[shares.argmax(axis=1)]
-            report = Report.of(truth, shares, head.classes_)
+            report = Report.from_predictions(truth, shares, head.classes_)
             alone = (answers == truth)[~copies]
             found["scores"] |= {
                 "accuracy": report.accuracy,
@@ -258,7 +258,7 @@ class _Run:
     def run(self, refit: bool, test: bool, language: str) -> Outcome:
         if test and not self.data.mask("test").any():
             raise DataError("The data set has no test split to score: leave out --test.")
-        with alone_in(self.folder, DataError):
+        with exclusive_folder(self.folder, DataError):
             return self._run(refit, test, language)
 
     def _run(self, refit: bool, test: bool, language: str) -> Outcome:
@@ -481,7 +481,7 @@ class _Run:
     def _recipe(self, cell: Cell) -> str:
         """What stands for all that decides the vectors beside the faces."""
         embedder = Embedder(**self._vector_settings(cell))
-        return embedder.recipe.fingerprint + (embedder.request.rounding or "")
+        return embedder.recipe.fingerprint + (embedder.request.precision_tag or "")
 
     def _head(self, cell: Cell) -> Any:
         """The head, which is fitted if it is the network's own last layer."""
@@ -489,14 +489,14 @@ class _Run:
             return cell.make_head()
         if cell.weights == TRAINED:
             return self._network(cell).head_
-        return Pipeline.of_network(cell.backbone).head_
+        return Pipeline.from_networks(cell.backbone).head_
 
     def _pipeline(self, cell: Cell, *splits: str) -> Pipeline:
         """The pipeline of a cell, learned from these splits."""
         settings = self._vector_settings(cell)
         head = self._head(cell)
         if cell.head == NETWORK:
-            return Pipeline.of(head, **settings)
+            return Pipeline.from_head(head, **settings)
         data = self._data_of(cell)
         data = data.select(data.mask(*splits))
         pipeline = Pipeline(head=head, **settings)
@@ -758,7 +758,7 @@ def _read(file: Path) -> _Record:
 
 
 def _write(file: Path, facts: Any) -> None:
-    with replacing(file) as unfinished:
+    with atomic_write(file) as unfinished:
         text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
         # Names of files need not be UTF-8.
         unfinished.write_text(text, "utf-8", errors="backslashreplace")

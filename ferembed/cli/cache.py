@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
             "Say what to prune: --recipe PREFIX, or --days N for what N days did not use. "
             "To remove everything: ferembed cache clear."
         )
-    store = EmbeddingStore.at(options.store)
+    store = EmbeddingStore.open(options.store)
     code = ExitCode.DONE
     if action == "show":
         facts, text = _show(store)

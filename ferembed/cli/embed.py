@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from ferembed.embedder import Embedder
     from ferembed.media.photos import find_images
-    from ferembed.storage.files import refuse_to_replace
+    from ferembed.storage.files import check_outputs
 
     embedder = Embedder(**embedding_settings(options))
     if options.output and not options.output.lower().endswith(".npz"):
@@ -29,11 +29,11 @@ def run(options: argparse.Namespace) -> int:
     images = find_images(options.data)
     if options.output:
         files = [image for image in images if isinstance(image, str)]
-        refuse_to_replace([*options.data, *files], options.output)
+        check_outputs([*options.data, *files], options.output)
         embedded = embedder.embed(images)
         embedded.save(options.output, images)
     else:
-        embedded = embedder.fill(images)
+        embedded = embedder.warm_store(images)
     code = report_failures(failure.reason for failure in embedded.failures)
     counts = {
         "computed": embedded.computed,

@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     if options.training:
         training = choose_split(datasets.open(options.training, **settings), None, "train")
     if options.crop:
-        recipe = FaceRecipe.of(pipeline.detector)
+        recipe = FaceRecipe.resolve(pipeline.detector)
         data = crop_photos(data, recipe, quiet=options.quiet)
         training = training and crop_photos(training, recipe, quiet=options.quiet)
     if options.output or training:

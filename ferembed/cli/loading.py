@@ -22,7 +22,7 @@ def load_model(model: str, detector: str | None, whole: bool, **settings: Any) -
         settings["detector"] = detector
     pipeline = Pipeline.load(model, **settings)
     if whole:
-        pipeline.set_params(detector=replace(FaceRecipe.of(pipeline.detector), whole=True))
+        pipeline.set_params(detector=replace(FaceRecipe.resolve(pipeline.detector), whole=True))
     return pipeline
 
 

@@ -69,7 +69,7 @@ def _fetch(name: str | None, source: str | None, *, quiet: bool) -> tuple[dict[s
     facts = {
         "file": str(path),
         "bytes": path.stat().st_size,
-        "sha256": weights.content,
+        "sha256": weights.digest,
         "known": bool(weights.sha256),
         "licence": weights.licence,
         "trained_on": weights.trained_on,

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         from ferembed._progress import progress_bar
         from ferembed.media.batch import predict_photos
         from ferembed.media.video import find_videos
-        from ferembed.storage.files import refuse_to_replace
+        from ferembed.storage.files import check_outputs
 
         videos, photos, skipped = find_videos(options.photos, options.annotate)
         if options.timeline and not videos:
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
                 f"skipped {len(skipped)} videos (first: {skipped[0]}); pass a video by name to "
                 "process it."
             )
-        refuse_to_replace([*videos, *photos], options.output, options.timeline)
+        check_outputs([*videos, *photos], options.output, options.timeline)
         format = table_format(options.output, as_json=options.json)
         pipeline = load_model(**model_settings(options))
     if videos:

@@ -8,7 +8,7 @@ from ferembed.cli.dataset import add_dataset, dataset_settings
 from ferembed.cli.options import add_settings
 from ferembed.cli.output import emit, report_failures
 from ferembed.errors import UnknownName
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 
 HELP = "train a backbone's network on labelled faces"
 EXAMPLES = (
@@ -42,7 +42,9 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.output)
     recipe = RECIPES.get(options.backbone, Recipe())
     if foreign := sorted(dict(options.set).keys() - asdict(recipe)):
-        raise UnknownName(unknown("setting of a recipe", foreign[0], list(asdict(recipe))))
+        raise UnknownName(
+            unknown_name_message("setting of a recipe", foreign[0], list(asdict(recipe)))
+        )
     pipeline = train_backbone(
         datasets.open(options.data, **dataset_settings(options)),
         options.backbone,

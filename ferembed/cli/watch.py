@@ -37,10 +37,10 @@ def run(options: argparse.Namespace) -> int:
     from ferembed._progress import progress_bar
     from ferembed.cli.recordings import report_recordings, shown_language
     from ferembed.media.recording import Table, has_display, record
-    from ferembed.storage.files import refuse_to_replace
+    from ferembed.storage.files import check_outputs
 
     source, output = options.source, options.output
-    refuse_to_replace([source], output, options.annotate, options.timeline)
+    check_outputs([source], output, options.annotate, options.timeline)
     written = output or options.annotate or options.timeline
     format = table_format(output, as_json=options.json)
     pipeline = load_model(**model_settings(options))

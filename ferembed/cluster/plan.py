@@ -16,7 +16,7 @@ from ferembed.datasets.dataset import Dataset, PixelRow
 from ferembed.datasets.vectors import file_system, is_local
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError, ImageError
-from ferembed.images import EXTENSIONS, LazyPicture, Source, describe, open_source
+from ferembed.images import EXTENSIONS, LazyPicture, Source, open_source, source_name
 
 Data: TypeAlias = "Dataset | str | os.PathLike[str] | Iterable[Source] | NDArray[np.uint8]"
 
@@ -115,7 +115,7 @@ def count_items(data: Data) -> int | None:
 
 def _item(source: Source, number: int, label: str | None = None, split: str | None = None) -> Item:
     named = isinstance(source, (str, Path, LazyPicture)) or hasattr(source, "read_bytes")
-    name = describe(source) if named else f"picture {number}"
+    name = source_name(source) if named else f"picture {number}"
     return Item(source, name, _content(source), label, split)
 
 

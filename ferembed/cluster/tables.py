@@ -32,7 +32,7 @@ from ferembed.embedder import Embedder
 from ferembed.errors import DataError, StoreError
 from ferembed.faces import FaceRecipe
 from ferembed.pipeline import Pipeline
-from ferembed.storage.files import alone_in
+from ferembed.storage.files import exclusive_folder
 
 SIZE = 1000  # pictures in a partition
 Progress = Callable[[int, "int | None"], None]
@@ -74,7 +74,7 @@ def embed(
     `size` pictures is a task, and one Parquet file. Partitions that are there are not computed.
     """
     embedder = pipeline.embedder if isinstance(pipeline, Pipeline) else pipeline
-    recipe = None if crop is None else FaceRecipe.of(crop)
+    recipe = None if crop is None else FaceRecipe.resolve(crop)
     run = _Run("vectors", embedder, recipe, client, output, patience)
     return run.write(data, size, progress)
 
@@ -94,7 +94,7 @@ def predict(
     Faces are found by the pipeline's detector. A photo without a face, and one that cannot be
     read, has a row, too. Otherwise as `embed`.
     """
-    recipe = FaceRecipe.of(pipeline.detector)
+    recipe = FaceRecipe.resolve(pipeline.detector)
     run = _Run("predictions", pipeline, recipe, client, output, patience)
     return run.write(data, size, progress)
 
@@ -156,7 +156,7 @@ class _Run:
 
     def _alone(self) -> AbstractContextManager[None]:
         if is_local(self.fs):
-            return alone_in(Path(self.root), DataError)
+            return exclusive_folder(Path(self.root), DataError)
         self.fs.makedirs(self.root, exist_ok=True)
         return nullcontext()
 

@@ -31,8 +31,8 @@ from ferembed.drawing import font
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import FaceRecipe
 from ferembed.images import Image, load_image, save_picture
-from ferembed.registry import unknown
-from ferembed.storage.files import refuse_within
+from ferembed.registry import unknown_name_message
+from ferembed.storage.files import check_output_outside
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -258,7 +258,7 @@ def build(
     class folders, or a FER2013 CSV if it ends in .csv. An interrupted call leaves nothing under
     that name, and the same call goes on where it stopped.
     """
-    refuse_within([source for source in sources if not isinstance(source, Dataset)], out)
+    check_output_outside([source for source in sources if not isinstance(source, Dataset)], out)
     dataset = datasets.merge(
         *(
             source if isinstance(source, Dataset) else datasets.open(source, progress=progress)
@@ -453,7 +453,7 @@ def _cleaned(
 ) -> tuple[NDArray[np.int64], dict[str, Any]]:
     for kind in kinds or ():
         if kind not in (*KINDS, *TRAITS):
-            raise DataError(unknown("kind of finding", kind, [*KINDS, *TRAITS]))
+            raise DataError(unknown_name_message("kind of finding", kind, [*KINDS, *TRAITS]))
     if isinstance(found, Audit):
         name, fingerprint = "the audit", _fingerprint(found.dataset)
         drops = _drops(((one.kind, one.traits, one.drop) for one in found.findings), kinds)

@@ -11,7 +11,7 @@ from ferembed._progress import Progress, report_progress
 from ferembed.datasets.dataset import Dataset, Images, Step
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
-from ferembed.images import Image, LazyPicture, Source, describe, load_image
+from ferembed.images import Image, LazyPicture, Source, load_image, source_name
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Crop(LazyPicture):
     face: Face
 
     def __str__(self) -> str:
-        return f"{describe(self.source)} (face)"
+        return f"{source_name(self.source)} (face)"
 
     def pixels(self) -> Image:
         return self.recipe.crop(self.recipe.prepare(load_image(self.source)), self.face)
@@ -55,7 +55,7 @@ def crop(
     Photos without a face and those that cannot be read are left out, counted and named in the
     provenance.
     """
-    recipe = FaceRecipe.of(recipe)
+    recipe = FaceRecipe.resolve(recipe)
     kept: list[int] = []
     faces: list[Face] = []
     skipped: dict[str, dict[str, Any]] = {}

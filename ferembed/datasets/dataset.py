@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT
 from ferembed.datasets.zip_members import Archive, ZipMember
 from ferembed.errors import DataError, ImageError, LabelError
-from ferembed.images import Image, LazyPicture, Source, describe, load_image
-from ferembed.labels import in_order
+from ferembed.images import Image, LazyPicture, Source, load_image, source_name
+from ferembed.labels import reading_order
 
 Step: TypeAlias = Mapping[str, Any]
 
@@ -189,7 +189,7 @@ class Given:
 
     def name(self, index: int) -> str:
         source = self.sources[index]
-        return describe(source) if isinstance(source, (str, Path)) else f"picture {index}"
+        return source_name(source) if isinstance(source, (str, Path)) else f"picture {index}"
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class ChangedImage(LazyPicture):
     change: Change
 
     def __str__(self) -> str:
-        return f"{describe(self.source)} ({self.change})"
+        return f"{source_name(self.source)} ({self.change})"
 
     def pixels(self) -> Image:
         return self.change.apply(load_image(self.source))
@@ -335,7 +335,7 @@ class Dataset:
                 f"{'no' if splits is None else len(splits)} splits do not fit each other."
             )
         names = [str(label) for label in labels]
-        classes = tuple(in_order(names))
+        classes = tuple(reading_order(names))
         split_names = [UNSPLIT] * len(names) if splits is None else [str(one) for one in splits]
         wrong = sorted(set(split_names) - set(ALL_SPLITS))
         if wrong:

@@ -14,7 +14,7 @@ from ferembed.datasets.dataset import Dataset, story
 from ferembed.drawing import font
 from ferembed.errors import ImageError
 from ferembed.images import save_picture, size_of
-from ferembed.labels import in_order
+from ferembed.labels import reading_order
 
 SPLIT_COLOURS = {
     "train": (66, 103, 172),
@@ -47,7 +47,7 @@ class Description:
 
     @property
     def classes(self) -> list[str]:
-        return in_order([label for of in self.counts.values() for label in of])
+        return reading_order([label for of in self.counts.values() for label in of])
 
     def total(self, label: str | None = None) -> int:
         """How many pictures of a class, or of all."""

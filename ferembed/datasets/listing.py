@@ -27,7 +27,7 @@ from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT, split_name
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
 from ferembed.images import EXTENSIONS
-from ferembed.storage.files import is_endless
+from ferembed.storage.files import is_special_file
 
 PROVENANCE = "provenance.json"
 """The file beside the pictures in which `write` says how they came about."""
@@ -152,7 +152,7 @@ class Storage:
                 if kind == "picture":
                     self._names.add(number, name)
                     pictures += 1
-                elif kind and is_endless(here / name):
+                elif kind and is_special_file(here / name):
                     self.tray.skip("pipes and devices", prefix + name)
                 elif kind == "table":
                     self.tables[prefix + name] = here / name

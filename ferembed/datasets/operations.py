@@ -14,8 +14,8 @@ from ferembed.datasets.dataset import Changed, Dataset, Images, Step
 from ferembed.datasets.vocabulary import SPLITS, UNSPLIT
 from ferembed.errors import DataError, ImageError
 from ferembed.images import Image, load_image
-from ferembed.labels import in_order
-from ferembed.registry import unknown
+from ferembed.labels import reading_order
+from ferembed.registry import unknown_name_message
 
 _BRIGHTNESS = (0.75, 1.25)
 _ZOOM = (0.9, 1.15)
@@ -31,7 +31,7 @@ def merge(*sets: Dataset) -> Dataset:
         raise DataError("There is nothing to merge: pass at least one data set.")
     if len(sets) == 1:
         return sets[0]
-    classes = tuple(in_order([label for one in sets for label in one.classes]))
+    classes = tuple(reading_order([label for one in sets for label in one.classes]))
     images = sets[0].images
     for one in sets[1:]:
         images = images + one.images
@@ -103,10 +103,10 @@ def split(
 
 def only(dataset: Dataset, classes: Sequence[str]) -> Dataset:
     """The pictures of these classes, which are then all there are."""
-    wanted = in_order(list(classes))
+    wanted = reading_order(list(classes))
     for name in wanted:
         if name not in dataset.classes:
-            raise DataError(unknown("class here", name, list(dataset.classes)))
+            raise DataError(unknown_name_message("class here", name, list(dataset.classes)))
     columns = [dataset.classes.index(name) for name in wanted]
     rows = np.flatnonzero(np.isin(dataset.label_codes, columns))
     kept = dataset.take(rows, {"step": "only", "classes": wanted, "kept": len(rows)})
@@ -216,7 +216,7 @@ def pixel_digest(image: Image) -> bytes:
 def _shares(proportions: Mapping[str, float]) -> dict[str, float]:
     for name, part in proportions.items():
         if name not in SPLITS:
-            raise DataError(unknown("split", name, list(SPLITS)))
+            raise DataError(unknown_name_message("split", name, list(SPLITS)))
         if not part > 0:
             raise DataError(f"The proportion of {name} is {part}; it must be more than 0.")
     total = sum(proportions.values())

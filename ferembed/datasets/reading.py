@@ -47,9 +47,9 @@ from ferembed.datasets.vocabulary import (
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
 from ferembed.images import EXTENSIONS
-from ferembed.labels import CONTEMPT, EXPRESSIONS, expression_set, in_order
-from ferembed.registry import unknown
-from ferembed.storage.files import is_endless
+from ferembed.labels import CONTEMPT, EXPRESSIONS, expression_set, reading_order
+from ferembed.registry import unknown_name_message
+from ferembed.storage.files import is_special_file
 
 _VOTES = ("majority", "probability", "multi-target")
 _MOST_LISTED = 20
@@ -98,7 +98,7 @@ def open(
         _check_choice("split", split, (*SPLITS, UNSPLIT))
     if not where.exists():
         raise DataError(f"{where} does not exist.")
-    if is_endless(where):
+    if is_special_file(where):
         raise DataError(f"{where} is a pipe or a device: copy what it gives to a file.")
     tray = Tray(str(where), on_bad == "skip", progress)
     try:
@@ -126,7 +126,7 @@ def pictures(path: str | os.PathLike[str]) -> list[ZipMember]:
 
 def _check_choice(what: str, given: str, allowed: Sequence[str]) -> None:
     if given not in allowed:
-        raise DataError(unknown(what, given, list(allowed)))
+        raise DataError(unknown_name_message(what, given, list(allowed)))
 
 
 def _class_folders(storage: Storage, tray: Tray) -> Found:
@@ -209,7 +209,9 @@ def _from_table(
 def _choose_table(storage: Storage, wanted: str | None, given: Mapping[str, str]) -> str | None:
     if wanted is not None:
         if wanted not in storage.tables:
-            raise DataError(unknown(f"CSV in {storage.path}", wanted, list(storage.tables)))
+            raise DataError(
+                unknown_name_message(f"CSV in {storage.path}", wanted, list(storage.tables))
+            )
         return wanted
     useful = []
     for name, content in storage.tables.items():
@@ -241,17 +243,17 @@ def _named(
     counts = np.bincount(codes[codes >= 0], minlength=len(found.words))
     meanings = _meanings(found, counts, tray, labels, on_unknown, known)
     named = set(meanings.values()) - {None}
-    chosen = in_order([name for name in named if name])
+    chosen = reading_order([name for name in named if name])
     if classes is not None:
         wanted = [expression(name) or name for name in classes]
         for name in wanted:
             if name not in {*chosen, *known}:
-                raise DataError(unknown("class here", name, chosen))
+                raise DataError(unknown_name_message("class here", name, chosen))
         for name in chosen:
             if name not in wanted:
                 lost = [n for n, word in enumerate(found.words) if meanings[word] == name]
                 tray.skip(f"class {name} not chosen", "", int(counts[lost].sum()))
-        chosen = in_order(wanted)
+        chosen = reading_order(wanted)
     target = np.array([chosen.index(m) if m in chosen else -1 for m in meanings.values()] + [-1])
     label_codes = target[codes]
     kept = np.flatnonzero(label_codes >= 0)

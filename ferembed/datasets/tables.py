@@ -22,7 +22,7 @@ from ferembed.datasets.listing import Found, Storage, Tray, label_and_split
 from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT, plain, split_name
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 
 FER2013_FILES = ("fer2013.csv", "icml_face_data.csv")
 """What the CSV is called whose rows FER+ votes on."""
@@ -75,7 +75,9 @@ class Table:
         heads = [plain(head) for head in self.heads]
         if what in given:
             if plain(given[what]) not in heads:
-                raise DataError(f"{self.name}: " + unknown("column", given[what], self.heads))
+                raise DataError(
+                    f"{self.name}: " + unknown_name_message("column", given[what], self.heads)
+                )
             return heads.index(plain(given[what]))
         return next((heads.index(name) for name in COLUMNS[what].split() if name in heads), None)
 

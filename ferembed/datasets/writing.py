@@ -24,7 +24,7 @@ from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError, ImageError
 from ferembed.images import EXTENSIONS, LazyPicture, Source, load_image, open_source
 from ferembed.labels import EXPRESSIONS
-from ferembed.storage.files import LOCK, alone_in
+from ferembed.storage.files import LOCK, exclusive_folder
 
 _USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 _PLAN = "plan.txt"
@@ -65,7 +65,7 @@ def write(
                 f"The label {label!r} cannot be the name of a folder. Map it to another."
             )
     part = out.with_name(f"{out.name}.part")
-    with alone_in(part, DataError):
+    with exclusive_folder(part, DataError):
         try:
             _write(dataset, out, part, size if as_csv else 0, progress)
         except ImageError as error:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ferembed.errors import DataError, LabelError
 from ferembed.images import MAX_PIXELS, Source, open_source
-from ferembed.labels import in_order
+from ferembed.labels import reading_order
 
 KEY = "answers"
 REPORT = "report.json"
@@ -58,7 +58,7 @@ class Answers:
         cls, truth: ArrayLike, predicted: ArrayLike, labels: ArrayLike, faces: Sequence[str]
     ) -> Answers:
         """Answers given as words; `labels` are all that the classifier knows, in any order."""
-        names = in_order(np.asarray(labels).astype(str).tolist())
+        names = reading_order(np.asarray(labels).astype(str).tolist())
         place = {label: i for i, label in enumerate(names)}
         columns = [np.asarray(words).astype(str).tolist() for words in (truth, predicted)]
         if foreign := sorted({word for words in columns for word in words} - set(names)):
@@ -252,7 +252,7 @@ def compare(
     names = a.name or "A", b.name or "B"
     _check_same(a, b, names)
     kept = _without_copies(a, b) if without_copies else np.ones(len(a.truth), np.bool_)
-    labels = in_order([*a.labels, *b.labels])
+    labels = reading_order([*a.labels, *b.labels])
     truth, given, other = (
         np.array([labels.index(label) for label in one.labels], np.int64)[codes[kept]]
         for one, codes in ((a, a.truth), (a, a.predicted), (b, b.predicted))

@@ -128,7 +128,7 @@ class Evaluation:
                 raise DataError("Nobody looked for copies: evaluate with the training data, too.")
             kept = ~self.copies
         truth, answers = (np.array(self.labels)[of[kept]] for of in (self.truth, self.predicted))
-        return Report.of(truth, self.probabilities[kept], self.labels, answers)
+        return Report.from_predictions(truth, self.probabilities[kept], self.labels, answers)
 
     @property
     def confusability(self) -> Confusability:
@@ -243,15 +243,15 @@ def evaluate(
     too. Vectors come from the pipeline's store. Faces that cannot be read stand in `failures`.
     Costs that only the caller knows are added with `dataclasses.replace`.
     """
-    embedder = pipeline._checked_embedder()
+    embedder = pipeline.checked_embedder()
     started = time.perf_counter()
     embedded = embedder.embed(data.images)
     seconds = time.perf_counter() - started
     places = embedded.positions
     if len(places) < len(data):
         data = data.take(places, {"step": "read", "kept": len(places), "of": len(data)})
-    probabilities = pipeline._probabilities(embedded.vectors)
-    labels = Report.of(data.labels, probabilities, pipeline.classes_).labels
+    probabilities = pipeline.probabilities(embedded.vectors)
+    labels = Report.from_predictions(data.labels, probabilities, pipeline.classes_).labels
     classes = pipeline.classes_.astype(str).tolist()
     faces = tuple(face_digests(data.images, pipeline.max_pixels))
     all_new = embedded.computed == len(set(faces)) * len(embedder.requests)

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from ferembed.errors import MissingExtra
 from ferembed.faces.face import DETECTORS, Face
-from ferembed.faces.scaled_photo import View
+from ferembed.faces.scaled_photo import ScaledPhoto
 from ferembed.images import Image
 
 LONGEST_SIDE = 1024  # a larger photo is searched on a copy of this size
@@ -33,7 +33,7 @@ class Dlib:
         if min(photo.shape[:2]) < SMALLEST_PHOTO:
             return []
         longest = max(SHORTEST_SIDE, min(LONGEST_SIDE, max(photo.shape[:2])))
-        view = View.of(photo, longest, enlarge=True, border=BORDER)
+        view = ScaledPhoto.from_photo(photo, longest, enlarge=True, border=BORDER)
         if not hasattr(self._local, "detector"):
             self._local.detector = dlib.get_frontal_face_detector()
         boxes, scores, _ = self._local.detector.run(cv2.cvtColor(view.pixels, cv2.COLOR_RGB2GRAY))

@@ -26,7 +26,7 @@ class Face:
     found: bool = True
 
     @classmethod
-    def inside(
+    def clipped_to(
         cls,
         size: tuple[int, int],
         box: tuple[float, float, float, float],
@@ -41,7 +41,7 @@ class Face:
             return None
         return cls((x1, y1, x2, y2), float(score), landmarks)
 
-    def shared(self, other: Face) -> float:
+    def overlap_of_smaller(self, other: Face) -> float:
         """How much of the smaller box of the two lies in the other, from 0 to 1."""
         (a1, b1, a2, b2), (x1, y1, x2, y2) = self.box, other.box
         wide, high = min(a2, x2) - max(a1, x1), min(b2, y2) - max(b1, y1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ferembed.errors import MissingExtra
 from ferembed.faces.face import DETECTORS, Face, Point
-from ferembed.faces.scaled_photo import View
+from ferembed.faces.scaled_photo import ScaledPhoto
 from ferembed.images import Image
 
 LONGEST_SIDE = 1024  # a larger photo is searched on a copy of this size
@@ -35,13 +35,15 @@ class Haar:
     def __call__(self, photo: Image) -> list[Face]:
         if min(photo.shape[:2]) < SMALLEST_FACE:
             return []
-        faces = self._search(View.of(photo, LONGEST_SIDE), 0.05)
-        for face in self._search(View.of(photo, NEAR, enlarge=True, border=BORDER), 0.35):
-            if all(face.shared(other) < 0.5 for other in faces):
+        faces = self._search(ScaledPhoto.from_photo(photo, LONGEST_SIDE), 0.05)
+        for face in self._search(
+            ScaledPhoto.from_photo(photo, NEAR, enlarge=True, border=BORDER), 0.35
+        ):
+            if all(face.overlap_of_smaller(other) < 0.5 for other in faces):
                 faces.append(face)
         return sorted(faces, key=lambda face: -face.score)
 
-    def _search(self, view: View, smallest: float) -> list[Face]:
+    def _search(self, view: ScaledPhoto, smallest: float) -> list[Face]:
         """The faces of this share of the shorter side or more."""
         import cv2
 

@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed._prefetch import ahead
+from ferembed._prefetch import prefetch_map
 from ferembed.errors import WeightsError
 from ferembed.faces.face import DETECTORS, Face
-from ferembed.faces.scaled_photo import View
+from ferembed.faces.scaled_photo import ScaledPhoto
 from ferembed.images import Image
-from ferembed.inference.engines import Floats, choose_engine, compiled, import_openvino
-from ferembed.storage.weights import Carried
+from ferembed.inference.engines import Floats, choose_engine, compile_single, import_openvino
+from ferembed.storage.weights import PackagedWeights
 
 # Pickles: nothing but these three is ever opened.
 PROPOSE, REFINE, OUTPUT = (
-    Carried(
+    PackagedWeights(
         f"{name}.lz4",
         sha256,
         "MIT",
@@ -59,10 +59,10 @@ class Mtcnn:
         self._search: Search = Cascade() if fast else _package()
 
     def __call__(self, photo: Image) -> list[Face]:
-        whole = View.of(photo, LONGEST_SIDE)
-        return self._faces(whole) or self._faces(View.of(photo, NEAR, border=BORDER))
+        whole = ScaledPhoto.from_photo(photo, LONGEST_SIDE)
+        return self._faces(whole) or self._faces(ScaledPhoto.from_photo(photo, NEAR, border=BORDER))
 
-    def _faces(self, view: View) -> list[Face]:
+    def _faces(self, view: ScaledPhoto) -> list[Face]:
         if min(view.pixels.shape[:2]) < SMALLEST_PHOTO:
             return []
         found = [
@@ -93,9 +93,9 @@ class Cascade:
     """The package's steps, with its numbers, on OpenVINO."""
 
     def __init__(self) -> None:
-        self._propose = compiled(_network(PROPOSE, (1, -1, -1)))
-        self._refine = compiled(_network(REFINE, (32, 24, 24)))
-        self._output = compiled(_network(OUTPUT, (4, 48, 48)))
+        self._propose = compile_single(_network(PROPOSE, (1, -1, -1)))
+        self._refine = compile_single(_network(REFINE, (32, 24, 24)))
+        self._output = compile_single(_network(OUTPUT, (4, 48, 48)))
 
     def __call__(self, photo: Image) -> Boxes:
         pixels = photo.astype(np.float32)
@@ -133,7 +133,7 @@ class Cascade:
             found = np.column_stack([boxes / scale, scores[rows, columns, 1]])
             return _apart(found, 0.5)
 
-        kept = ahead(at_scale, _scales(min(height, width)))
+        kept = prefetch_map(at_scale, _scales(min(height, width)))
         return _squares(_apart(np.concatenate([np.empty((0, 5)), *kept]), 0.7))
 
 
@@ -154,7 +154,7 @@ def _ask(
         batch = np.concatenate([parts, np.zeros((at_once - len(parts), side, side, 3), np.float32)])
         return [answer[: len(parts)] for answer in network(batch)]
 
-    answers = ahead(answer, range(0, len(boxes), at_once))
+    answers = prefetch_map(answer, range(0, len(boxes), at_once))
     return (np.concatenate(parts).astype(np.float64) for parts in zip(*answers, strict=True))
 
 
@@ -233,7 +233,7 @@ def _apart(rows: Boxes, limit: float, *, of_smaller: bool = False) -> Boxes:
     return rows[stays]
 
 
-def _network(weights: Carried, shape: tuple[int, int, int]) -> Any:
+def _network(weights: PackagedWeights, shape: tuple[int, int, int]) -> Any:
     """The openvino.Model: pictures in; shifts of the box, points if it has them, and scores out."""
     import joblib
 

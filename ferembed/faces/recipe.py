@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ferembed.errors import UnknownName
 from ferembed.faces.face import DETECTORS, Face
 from ferembed.images import Image
-from ferembed.registry import Registry, unknown
+from ferembed.registry import Registry, unknown_name_message
 
 Align = Literal["none", "eyes"]
 Border = Literal["repeat", "mirror", "black"]
@@ -55,7 +55,7 @@ class FaceRecipe:
             ("border", self.border, get_args(Border)),
         ):
             if value not in known:
-                raise UnknownName(unknown(kind, value, list(known)))
+                raise UnknownName(unknown_name_message(kind, value, list(known)))
         if isinstance(self.margin, bool) or not isinstance(self.margin, (int, float)):
             raise ValueError(f"margin is {self.margin!r}; it is a number from 0 to 10.")
         if not 0 <= self.margin <= 10:
@@ -66,7 +66,7 @@ class FaceRecipe:
             raise ValueError(f"width is {self.width!r}; it is None or 16 to {_WIDEST:,} pixels.")
 
     @classmethod
-    def of(cls, given: str | FaceRecipe | None) -> FaceRecipe:
+    def resolve(cls, given: str | FaceRecipe | None) -> FaceRecipe:
         """A recipe itself; that of a name, which for a detector is what measured best for it.
 
         None is "none": the picture is the face.
@@ -77,7 +77,9 @@ class FaceRecipe:
         if name in FACE_RECIPES:
             return FACE_RECIPES[name]
         if name not in DETECTORS:
-            raise UnknownName(unknown("detector", name, sorted({*DETECTORS, *FACE_RECIPES})))
+            raise UnknownName(
+                unknown_name_message("detector", name, sorted({*DETECTORS, *FACE_RECIPES}))
+            )
         return cls(name)
 
     def facts(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ferembed.images import Image
 
 
 @dataclass(frozen=True)
-class View:
+class ScaledPhoto:
     """A photo scaled, with a border about it; faces that are found there, told in the photo."""
 
     pixels: Image
@@ -21,7 +21,9 @@ class View:
     size: tuple[int, int]  # width and height of the photo
 
     @classmethod
-    def of(cls, photo: Image, longest: int, *, enlarge: bool = False, border: float = 0.0) -> View:
+    def from_photo(
+        cls, photo: Image, longest: int, *, enlarge: bool = False, border: float = 0.0
+    ) -> ScaledPhoto:
         """The photo with a longer side of at most so many pixels; of as many with `enlarge`.
 
         `border` is a share of that side: so far the edge is repeated outward.
@@ -53,4 +55,4 @@ class View:
                 (float(x - self.border) / self.scale, float(y - self.border) / self.scale)
                 for x, y in landmarks
             )
-        return Face.inside(self.size, (x1, y1, x2, y2), score, points)
+        return Face.clipped_to(self.size, (x1, y1, x2, y2), score, points)

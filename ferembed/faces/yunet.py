@@ -12,11 +12,11 @@ import numpy as np
 
 from ferembed.errors import MissingExtra
 from ferembed.faces.face import DETECTORS, Face
-from ferembed.faces.scaled_photo import View
+from ferembed.faces.scaled_photo import ScaledPhoto
 from ferembed.images import Image
-from ferembed.storage.weights import Carried
+from ferembed.storage.weights import PackagedWeights
 
-MODEL = Carried(
+MODEL = PackagedWeights(
     "face_detection_yunet_2023mar.onnx",
     "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
     "MIT",
@@ -50,16 +50,16 @@ class Yunet:
         height, width = photo.shape[:2]
         if min(height, width) < SMALLEST_PHOTO:
             return []
-        near = View.of(photo, NEAR, enlarge=True)
+        near = ScaledPhoto.from_photo(photo, NEAR, enlarge=True)
         faces = self._search(near)
         if max(height, width) > 1.25 * NEAR:
             faces = [f for f in faces if (f.box[3] - f.box[1]) * near.scale >= LARGE]
-            for face in self._search(View.of(photo, FAR)):
-                if all(face.shared(other) < 0.5 for other in faces):
+            for face in self._search(ScaledPhoto.from_photo(photo, FAR)):
+                if all(face.overlap_of_smaller(other) < 0.5 for other in faces):
                     faces.append(face)
         return sorted(faces, key=lambda face: -face.score)
 
-    def _search(self, view: View) -> list[Face]:
+    def _search(self, view: ScaledPhoto) -> list[Face]:
         import cv2
 
         pixels = cv2.cvtColor(view.pixels, cv2.COLOR_RGB2BGR)

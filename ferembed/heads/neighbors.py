@@ -12,8 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ferembed.heads._jobs import threads_of
-from ferembed.heads.pairwise_svm import Matrix, in_parts, squared_lengths
-from ferembed.inference.engines import product
+from ferembed.heads.pairwise_svm import Matrix, map_row_blocks, squared_lengths
+from ferembed.inference.engines import matmul_transposed
 
 _GROUP = 32  # neighbours of which the nearest is found first
 _EUCLIDEAN = ("minkowski", "euclidean")
@@ -115,11 +115,11 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         asked = np.concatenate([-2 * X, np.ones_like(own)], axis=1)
 
         def find(asked: Matrix) -> tuple[Matrix, NDArray[np.intp]]:
-            apart = product(asked, extended)
+            apart = matmul_transposed(asked, extended)
             nearest = _lowest(apart, k)
             return np.take_along_axis(apart, nearest, axis=1), nearest
 
-        found, nearest = in_parts(find, asked, _ASKED, threads_of(self.n_jobs))
+        found, nearest = map_row_blocks(find, asked, _ASKED, threads_of(self.n_jobs))
         distances = found + own.astype(np.float64)
         one, other = np.nonzero(distances < 1e-3 * (own + lengths[nearest]))
         if len(one):  # there single precision cancels out

@@ -19,7 +19,7 @@ from sklearn import config_context
 from sklearn.svm import SVC
 from sklearn.utils.parallel import Parallel, delayed
 
-from ferembed.inference.engines import a_core_each, product
+from ferembed.inference.engines import matmul_transposed, one_blas_thread_per_worker
 
 Matrix = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -40,14 +40,14 @@ def squared_distances(a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Ma
 
     They are off by some millionths of the squared lengths, not of themselves.
     """
-    distances = product(a, b)
+    distances = matmul_transposed(a, b)
     distances *= -2
     distances += squared_lengths(b) if lengths is None else lengths
     distances += squared_lengths(a)[:, None]
     return np.asarray(np.maximum(distances, 0, out=distances))
 
 
-def in_parts(
+def map_row_blocks(
     work: Callable[[Matrix], tuple[NDArray[Any], ...]], rows: Matrix, step: int, n_jobs: int
 ) -> list[NDArray[Any]]:
     """What `work` makes of the rows, `step` of them at a time, which keeps to the cache.
@@ -59,7 +59,7 @@ def in_parts(
     if n_jobs == 1 or len(parts) == 1:
         made = [work(part) for part in parts]
     else:
-        with a_core_each():
+        with one_blas_thread_per_worker():
             made = Parallel(n_jobs, require="sharedmem")(delayed(work)(part) for part in parts)
     return [np.concatenate(arrays) for arrays in zip(*made, strict=True)]
 
@@ -83,7 +83,7 @@ class Kernel:
             values = squared_distances(a, b, lengths)
             values *= -self.gamma
             return np.asarray(np.exp(values, out=values))
-        values = product(a, b)
+        values = matmul_transposed(a, b)
         if self.name == "linear":
             return values
         values *= self.gamma
@@ -91,7 +91,7 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Machine:
+class PairwiseSVM:
     """Support vector machines between each two classes, as arrays that any version opens."""
 
     kernel: Kernel
@@ -102,7 +102,7 @@ class Machine:
     intercepts: NDArray[np.float64]  # (pairs,)
 
     @classmethod
-    def of(cls, fitted: SVC) -> Machine:
+    def from_svc(cls, fitted: SVC) -> PairwiseSVM:
         """The machine that scikit-learn's SVC has found."""
         ends = np.cumsum(fitted.n_support_)
         members = [slice(end - n, end) for n, end in zip(fitted.n_support_, ends, strict=True)]
@@ -128,10 +128,10 @@ class Machine:
             return (values.astype(np.float64) @ weights,)
 
         step = max(1, _BLOCK // len(self.vectors))
-        return in_parts(decide, X, step, n_jobs)[0] + self.intercepts
+        return map_row_blocks(decide, X, step, n_jobs)[0] + self.intercepts
 
 
-def fit_machines(
+def fit_pairwise_svms(
     X: Matrix,
     codes: Rows,
     parts: Sequence[Rows],
@@ -141,7 +141,7 @@ def fit_machines(
     C: float,
     cache_size: float,
     n_jobs: int,
-) -> list[Machine]:
+) -> list[PairwiseSVM]:
     """For each part of the rows the machine that scikit-learn's SVC would find on it.
 
     `codes` are the classes as numbers from 0; each part has rows of every class. The kernel of two
@@ -189,7 +189,7 @@ def fit_machines(
             duals[number, support, column] = sign * dual
             intercepts[number, column] = sign * intercept
 
-    with a_core_each() if n_jobs > 1 else nullcontext():
+    with one_blas_thread_per_worker() if n_jobs > 1 else nullcontext():
         for one in {one for pair, size in sizes.items() if size <= _HELD for one in pair}:
             rows = members[one]
             within[one] = np.empty((len(rows), len(rows)), np.float32)
@@ -200,7 +200,7 @@ def fit_machines(
         )
     used = np.asarray(duals.any(axis=2))
     return [
-        Machine(kernel, center, X[row], squared_lengths(X[row]), dual[row], intercept)
+        PairwiseSVM(kernel, center, X[row], squared_lengths(X[row]), dual[row], intercept)
         for row, dual, intercept in zip(used, duals, intercepts, strict=True)
     ]
 

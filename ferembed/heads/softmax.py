@@ -52,7 +52,7 @@ class Softmax(Classifier):
         return self
 
     @classmethod
-    def of(cls, kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]) -> Softmax:
+    def from_layer(cls, kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]) -> Softmax:
         """A network's own last layer (d, k), as the fitted head that computes the same."""
         order = np.argsort(classes)
         head = cls()

@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from threadpoolctl import threadpool_limits
 
 from ferembed.heads._jobs import threads_of
-from ferembed.heads.pairwise_svm import KERNELS, Kernel, Machine, Matrix, fit_machines
+from ferembed.heads.pairwise_svm import KERNELS, Kernel, Matrix, PairwiseSVM, fit_pairwise_svms
 from ferembed.heads.softmax import Softmax
 
 
@@ -75,7 +75,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             splits = list(splitter.split(X, y))
         classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         jobs = threads_of(self.n_jobs)
-        self.machine_, *machines = fit_machines(
+        self.machine_, *machines = fit_pairwise_svms(
             X,
             codes,
             [np.arange(len(X)), *(learned for learned, _ in splits)],
@@ -110,18 +110,18 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return np.asarray(self.machine_.predict_proba(X))
         machine = self.machine_
         if isinstance(machine, SVC):  # of a model that was saved when heads held one
-            machine = Machine.of(machine)
+            machine = PairwiseSVM.from_svc(machine)
         decisions = machine.decisions(X, threads_of(self.n_jobs))
         if hasattr(self, "calibration_"):
             return np.asarray(self.calibration_.predict_proba(decisions))
-        return np.asarray(softmax(decisions @ _sides(len(self.classes_)), axis=1))
+        return np.asarray(softmax(decisions @ _pair_signs(len(self.classes_)), axis=1))
 
     def predict(self, X: Any) -> NDArray[Any]:
         probabilities = self.predict_proba(X)
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
 
-def _sides(classes: int) -> NDArray[np.float64]:
+def _pair_signs(classes: int) -> NDArray[np.float64]:
     """(pairs, classes): for which class a decision between two speaks, and against which."""
     if classes == 2:
         return np.array([[-1.0, 1.0]])

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.errors import MissingExtra, UnknownName
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 
 ENGINES = ("auto", "keras", "openvino", "openvino-bf16", "openvino-int8")
 _AT_ONCE = 4  # rows that a core works on together: what they need stays near to it
@@ -37,7 +37,7 @@ _FIRST_ARRAY = threading.Lock()
 _LARGE = 1 << 29  # multiplications in a product, for which NumPy takes some milliseconds
 _TILE = 256, 1024  # rows of both sides that are multiplied at a time
 _threads: list[int] = []  # the last is how many threads a network may use; [] is one a core
-_side_by_side: list[None] = []  # an entry for each `a_core_each` that is entered
+_side_by_side: list[None] = []  # an entry for each `one_blas_thread_per_worker` that is entered
 _PROCESS = os.getpid()
 
 
@@ -47,7 +47,7 @@ def choose_engine(engine: str, converted: bool = True) -> str:
     It reads TensorFlow's graphs: with Keras on another backend a network must be `converted`.
     """
     if engine not in ENGINES:
-        raise UnknownName(unknown("engine", engine, list(ENGINES)))
+        raise UnknownName(unknown_name_message("engine", engine, list(ENGINES)))
     installed = importlib.util.find_spec("openvino") is not None
     if engine.startswith("openvino") and not installed:
         raise MissingExtra(
@@ -127,7 +127,7 @@ def quantized(network: Any, batches: Sequence[Floats], verbose: bool = False) ->
         )
 
 
-def compiled(network: Any, cores: int = 0, engine: str = "openvino") -> Compiled:
+def compile_single(network: Any, cores: int = 0, engine: str = "openvino") -> Compiled:
     """What an openvino.Model of one input answers, output by output; threads may call at once.
 
     All cores work on each batch, or so many: a small network waits for others longer than it works.
@@ -151,7 +151,7 @@ def compiled(network: Any, cores: int = 0, engine: str = "openvino") -> Compiled
     return forward
 
 
-def compiled_for_batches(network: Any, engine: str = "openvino") -> Compiled:
+def compile_throughput(network: Any, engine: str = "openvino") -> Compiled:
     """The same for large batches: each core works by itself on rows of its own.
 
     None waits for the others after each layer, as they do where they share one batch.
@@ -182,7 +182,7 @@ def compiled_for_batches(network: Any, engine: str = "openvino") -> Compiled:
 
 
 @contextmanager
-def a_core_each() -> Iterator[None]:
+def one_blas_thread_per_worker() -> Iterator[None]:
     """Inside `with`, each thread has one core for its products, and OpenVINO may make them."""
     from threadpoolctl import threadpool_limits
 
@@ -194,11 +194,12 @@ def a_core_each() -> Iterator[None]:
             _side_by_side.pop()
 
 
-def product(a: Floats, b: Floats) -> Floats:
+def matmul_transposed(a: Floats, b: Floats) -> Floats:
     """(n, m): the inner product of each row of `a` with each of `b`.
 
-    Large ones of `a_core_each` are OpenVINO's where it is installed. NumPy's own wheels take twice
-    as long on processors that their BLAS does not know, as are AMD's with bfloat16.
+    Large ones inside `one_blas_thread_per_worker` are computed by OpenVINO where it is installed.
+    NumPy's own wheels take twice as long on
+    processors that their BLAS does not know, such as AMD's with bfloat16.
     """
     rows, columns = _TILE
     fits = len(a) >= rows and len(b) >= columns and len(a) * b.size >= _LARGE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ferembed._progress import Progress
-from ferembed.labels import in_order
+from ferembed.labels import reading_order
 from ferembed.media.journal import keeping
 from ferembed.media.photos import read_photos, unpacked, writing
 from ferembed.pipeline import Pipeline
@@ -45,7 +45,7 @@ def predict_photos(
     warn : is called with a line for each photo that cannot be read, and with what is resumed
     """
     photos = unpacked(files)
-    labels = in_order([str(label) for label in pipeline.classes_])
+    labels = reading_order([str(label) for label in pipeline.classes_])
     folder = Path(annotated) if annotated else None
     failed = 0
     with (

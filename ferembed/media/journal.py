@@ -35,10 +35,10 @@ class Journal:
         self.path = output.with_name(f"{name}.part")
         import joblib
 
-        recipe = FaceRecipe.of(pipeline.detector).facts()
+        recipe = FaceRecipe.resolve(pipeline.detector).facts()
         answers = pipeline.prior, pipeline.prior_strength, pipeline.expressions
         model = joblib.hash((pipeline.head_, pipeline.recipe_.fingerprint, answers))
-        roundings = [request.rounding for request in pipeline.embedder.requests]
+        roundings = [request.precision_tag for request in pipeline.embedder.requests]
         self._known: dict[str, dict[str, Any]] = {}
         self._stamps: dict[str, list[int]] = {}  # of those that are being read
         head = json.dumps([__version__, model, roundings, recipe, *settings])

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from ferembed._prefetch import ahead
+from ferembed._prefetch import prefetch_map
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.images import EXTENSIONS, Image, Source, load_image, save_picture
 from ferembed.labels import EXPRESSIONS, display_name
 from ferembed.media.annotate import annotate
 from ferembed.pipeline import Pipeline, Prediction
-from ferembed.storage.files import free_name, replacing
+from ferembed.storage.files import atomic_write, unique_name
 
 if TYPE_CHECKING:
     from ferembed.datasets.zip_members import ZipMember
@@ -147,7 +147,7 @@ def read_photos(
             reading = Reading(str(photo), tuple(predictions))
         if annotated is not None:
             # Those that fail have a name, too: the others keep theirs when it can be read later.
-            name = f"{free_name(Path(str(photo)).stem, taken)}.png"
+            name = f"{unique_name(Path(str(photo)).stem, taken)}.png"
             copy = annotated / name
             known = journal is not None and journal.drawn(photo) == name and copy.exists()
             if not reading.error and (image is not None or not known):
@@ -166,7 +166,7 @@ def _found(
     pipeline: Pipeline, photos: Iterable[str | ZipMember], journal: Journal | None
 ) -> Iterator[_Found]:
     """Each photo with its faces, or with the reading that needs none: known, or an error."""
-    recipe = FaceRecipe.of(pipeline.detector)
+    recipe = FaceRecipe.resolve(pipeline.detector)
 
     def find(photo: str | ZipMember) -> _Found:
         if journal is not None and (reading := journal.known(photo)):
@@ -177,7 +177,7 @@ def _found(
             return photo, Reading(str(photo), error=str(error)), None, []
         return photo, None, image, recipe(image)
 
-    return ahead(find, photos, threads=1)  # a large photo takes 300 MB
+    return prefetch_map(find, photos, threads=1)  # a large photo takes 300 MB
 
 
 def as_json(reading: Reading, language: str = "en") -> dict[str, Any]:
@@ -221,7 +221,7 @@ def writing(
 def _new_file(path: Path) -> Iterator[IO[str]]:
     # Names of files need not be UTF-8.
     with (
-        replacing(path) as unfinished,
+        atomic_write(path) as unfinished,
         unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         yield file

@@ -20,13 +20,13 @@ import numpy as np
 from ferembed.drawing import font
 from ferembed.errors import DataError, FerembedError, VideoError
 from ferembed.images import Image
-from ferembed.labels import EXPRESSIONS, display_name, in_order
+from ferembed.labels import EXPRESSIONS, display_name, reading_order
 from ferembed.media.annotate import annotate
 from ferembed.media.photos import Reading, as_json
 from ferembed.media.timeline import Timeline
 from ferembed.media.video import Frame, Source, Video, openable, quietly, watch
 from ferembed.pipeline import Pipeline
-from ferembed.storage.files import free_name
+from ferembed.storage.files import unique_name
 
 _LONGEST_STILL = 60.0  # seconds that a film stands still at most
 _TITLE = "ferembed"
@@ -155,7 +155,7 @@ def record_all(
     one = len(videos) == 1 and not os.path.isdir(timelines or "")
     taken: set[str] = set()
     for video in videos:
-        name = free_name(Path(video).stem, taken)
+        name = unique_name(Path(video).stem, taken)
         film = Path(films, f"{name}.mp4") if films else None
         timeline = (timelines if one else Path(timelines, f"{name}.png")) if timelines else None
         recording = record(pipeline, video, table, film=film, timeline=timeline, **settings)
@@ -214,7 +214,9 @@ class Table:
     @classmethod
     def of(cls, pipeline: Pipeline, path: str | None, format: str, language: str = "en") -> Table:
         """A table with a column for each label of the pipeline."""
-        return cls(path, format, language, in_order([str(label) for label in pipeline.classes_]))
+        return cls(
+            path, format, language, reading_order([str(label) for label in pipeline.classes_])
+        )
 
     def __enter__(self) -> Table:
         return self

@@ -64,7 +64,7 @@ class Tracker:
     def carried(self, number: int, seconds: float, size: tuple[int, int]) -> Face | None:
         """The face of a person where it should be in a frame of this width and height by now."""
         track = self._tracks[number]
-        face = Face.inside(size, track.box(seconds), track.face.score)
+        face = Face.clipped_to(size, track.box(seconds), track.face.score)
         return face and replace(face, found=track.face.found)
 
     def _matched(

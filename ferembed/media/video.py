@@ -267,7 +267,7 @@ def watch(
     """
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"every is {every!r}; it is a whole number above 0.")
-    people, recipe = People(smoothing), FaceRecipe.of(pipeline.detector)
+    people, recipe = People(smoothing), FaceRecipe.resolve(pipeline.detector)
     video = source if isinstance(source, Video) else Video(source)
     frames = video.frames(realtime, clock)
     ahead = 0 if video.live or realtime else _AHEAD

@@ -31,8 +31,8 @@ import numpy as np
 from ferembed.errors import ModelError, UnknownName, UntrustedModel
 from ferembed.heads.softmax import Softmax
 from ferembed.priors import checked_training_prior
-from ferembed.registry import unknown
-from ferembed.storage.files import replacing
+from ferembed.registry import unknown_name_message
+from ferembed.storage.files import atomic_write
 from ferembed.storage.weights import cache_folder, models_folder
 
 FORMAT = 4
@@ -50,7 +50,7 @@ _MOVED = {  # what models saved earlier call a class -> where it is now
     "ferembed.heads.Neighbors": "ferembed.heads.neighbors.Neighbors",
     "ferembed.heads.Softmax": "ferembed.heads.softmax.Softmax",
     "ferembed.kernels.Kernel": "ferembed.heads.pairwise_svm.Kernel",
-    "ferembed.kernels.Machine": "ferembed.heads.pairwise_svm.Machine",
+    "ferembed.kernels.Machine": "ferembed.heads.pairwise_svm.PairwiseSVM",
     "ferembed.softmax.Softmax": "ferembed.heads.softmax.Softmax",
 }
 _ALLOWED = frozenset({*_MOVED.values(), "sklearn.tree._tree.Tree"})
@@ -215,7 +215,9 @@ def find(path: str | os.PathLike[str]) -> Path:
         return models_folder() / place
     if os.sep in str(path) or place.suffix:
         raise ModelError(f"There is no model at {path}.")
-    raise UnknownName(unknown("model", str(path), shipped()) + " Or give the path of a saved one.")
+    raise UnknownName(
+        unknown_name_message("model", str(path), shipped()) + " Or give the path of a saved one."
+    )
 
 
 def shipped() -> list[str]:
@@ -416,7 +418,7 @@ def _with_moved_classes(content: bytes) -> bytes:
 def _moved(node: dict[str, Any]) -> dict[str, Any]:
     name = f"{node.get('__module__')}.{node.get('__class__')}"
     if name in _MOVED:
-        node["__module__"] = _MOVED[name].rpartition(".")[0]
+        node["__module__"], _, node["__class__"] = _MOVED[name].rpartition(".")
     return node
 
 
@@ -486,7 +488,7 @@ def _placed(place: Path, name: str, manifest: dict[str, Any], files: dict[str, b
         return place / name
     path = cache_folder() / "weights" / f"{manifest['files'][name]['sha256']}.npz"
     if not path.exists() or _sha256(path.read_bytes()) != path.stem:
-        with replacing(path) as unfinished:
+        with atomic_write(path) as unfinished:
             unfinished.write_bytes(files[name])
     return path
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ferembed.errors import ModelError, UntrustedModel
 from ferembed.registry import Registry
-from ferembed.storage.files import replacing
+from ferembed.storage.files import atomic_write
 
 EXPORTS: Registry[Callable[[Any, Path], None]] = Registry("export format")
 
@@ -26,7 +26,7 @@ def _pickle(pipeline: Any, path: Path) -> None:
             f"{', '.join(filter(None, _PICKLES))}. Networks as ONNX lie in models/backbones, and "
             "Pipeline.save writes models that are safe to open."
         )
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         joblib.dump(pipeline, unfinished, compress=3)
         _require_equal(pipeline, joblib.load(unfinished))
 

@@ -16,9 +16,9 @@ from fastapi.responses import JSONResponse, Response
 from ferembed import __version__
 from ferembed.errors import FerembedError, UnknownName
 from ferembed.faces import FaceRecipe
-from ferembed.labels import NAMES, display_name, in_order
+from ferembed.labels import NAMES, display_name, reading_order
 from ferembed.pipeline import Pipeline
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 from ferembed.service import answers, openapi
 from ferembed.service.guard import Guard, Keys
 from ferembed.service.metrics import Metrics
@@ -112,7 +112,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
     ) -> str:
         """The name of the model that a request wants."""
         if model and model not in models:
-            raise UnknownName(unknown("model of this server", model, models))
+            raise UnknownName(unknown_name_message("model of this server", model, models))
         ready.check()
         return model or models[0]
 
@@ -126,7 +126,9 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
             int, Query(ge=0, le=10_000, description="Leave out smaller faces, in pixels")
         ] = 0,
     ) -> How:
-        return How(model, FaceRecipe.of(detector or reader.pipelines[model].detector), min_face)
+        return How(
+            model, FaceRecipe.resolve(detector or reader.pipelines[model].detector), min_face
+        )
 
     def language(
         lang: Annotated[str, Query(description=f"Of the names: {', '.join(NAMES)}")] = "en",
@@ -223,7 +225,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
             {
                 "model": name,
                 "backbone": pipeline.backbone,
-                "detector": FaceRecipe.of(pipeline.detector).detector,
+                "detector": FaceRecipe.resolve(pipeline.detector).detector,
                 "labels": [str(label) for label in pipeline.classes_],
             }
             for name, pipeline in reader.pipelines.items()
@@ -238,7 +240,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
         model: Annotated[str, Depends(chosen)], lang: Annotated[str, Depends(language)]
     ) -> Response:
         """The labels of a model, and what people call them."""
-        labels = in_order([str(label) for label in reader.pipelines[model].classes_])
+        labels = reading_order([str(label) for label in reader.pipelines[model].classes_])
         names = [{"label": label, "name": display_name(label, lang)} for label in labels]
         return JSONResponse({"model": model, "labels": names})
 

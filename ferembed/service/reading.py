@@ -139,7 +139,7 @@ class Reader:
         """Load the networks and run them once, in one thread. Later ones find them ready."""
         gray = np.full((160, 160, 3), 127, np.uint8)
         for pipeline in self.pipelines.values():
-            FaceRecipe.of(pipeline.detector)(gray)
+            FaceRecipe.resolve(pipeline.detector)(gray)
             noise = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), dtype=np.uint8)
             for count in (1, len(noise)):
                 pipeline.read(list(noise[:count]), [Face((0, 0, 96, 96), 1.0)] * count)

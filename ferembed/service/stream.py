@@ -16,7 +16,7 @@ from ferembed.errors import FerembedError, UnknownName
 from ferembed.faces import FaceRecipe
 from ferembed.labels import display_name
 from ferembed.media.tracking import People
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 from ferembed.service import answers
 from ferembed.service.guard import Keys
 from ferembed.service.metrics import Metrics
@@ -125,9 +125,9 @@ class _Stream:
             model = options.model or next(iter(self._reader.pipelines))
             if model not in self._reader.pipelines:
                 known = list(self._reader.pipelines)
-                raise UnknownName(unknown("model of this server", model, known))
+                raise UnknownName(unknown_name_message("model of this server", model, known))
             detector = options.detector or self._reader.pipelines[model].detector
-            how = How(model, FaceRecipe.of(detector), options.min_face)
+            how = How(model, FaceRecipe.resolve(detector), options.min_face)
             display_name("", options.lang)
         except ValidationError as error:
             found = "; ".join(

@@ -30,7 +30,7 @@ def download(url: str, path: Path, size: int | None, progress: Progress) -> Path
                 f"{url} has {total:,} bytes, expected {size:,}: it is another file by now. "
                 "Nothing was downloaded."
             )
-        version = _version(whole)
+        version = _etag(whole)
         tag = hashlib.sha256(f"{version or url} {total}".encode()).hexdigest()[:8]
         part = path.with_name(f"{path.name}.{tag}.part")
         have = part.stat().st_size if part.exists() else 0
@@ -41,7 +41,7 @@ def download(url: str, path: Path, size: int | None, progress: Progress) -> Path
             _write(whole, part, 0, total, progress)
     if have and have != total:
         with _open(url, have) as rest:
-            if _version(rest) not in ("", version):
+            if _etag(rest) not in ("", version):
                 raise WeightsError(f"{url} has changed just now: start again.")
             # A server that knows no ranges sends everything once more.
             ranged = rest.headers.get("Content-Range", "").startswith(f"bytes {have}-")
@@ -65,7 +65,7 @@ def _open(url: str, start: int = 0) -> HTTPResponse:
     return response
 
 
-def _version(response: HTTPResponse) -> str:
+def _etag(response: HTTPResponse) -> str:
     """What the server tells versions of the file apart by; "" if it does not."""
     return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
 

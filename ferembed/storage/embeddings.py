@@ -58,7 +58,7 @@ _PATIENCE = 60  # seconds to wait for another writer
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EmbeddingSpec:
     """How vectors come about: a fingerprint, the facts behind it as JSON, and their length."""
 
     fingerprint: str
@@ -106,7 +106,7 @@ def use_table(recipes: Sequence[RecipeUse]) -> str:
 class EmbeddingStore:
     """Vectors by recipe and content.
 
-    `EmbeddingStore.at("disk")` is the user's cache, "memory" lasts as long as the process, "none"
+    `EmbeddingStore.open("disk")` is the user's cache, "memory" lasts as long as the process, "none"
     keeps nothing, and anything else is the path of a file. Processes may share a file.
     """
 
@@ -115,7 +115,7 @@ class EmbeddingStore:
         self._local = threading.local()
 
     @classmethod
-    def at(cls, place: str | os.PathLike[str]) -> EmbeddingStore:
+    def open(cls, place: str | os.PathLike[str]) -> EmbeddingStore:
         """The store of "disk", "memory" or "none", or of a file; one object for each file."""
         if place == "none":
             return _NoStore(None)
@@ -130,7 +130,7 @@ class EmbeddingStore:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])  # type: ignore[misc]
 
-    def fetch(self, recipe: Recipe, keys: Sequence[bytes], compute: Compute) -> Fetched:
+    def fetch(self, recipe: EmbeddingSpec, keys: Sequence[bytes], compute: Compute) -> Fetched:
         """A vector for each key: from the store, else from `compute`, and then into the store.
 
         `compute` is given the positions of the keys that are missing, each content once, and yields
@@ -225,7 +225,7 @@ class EmbeddingStore:
     def _exists(self) -> bool:
         return self.path is not None and self.path.exists()
 
-    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
+    def _lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
         """The sound vectors by key, as they are stored, and the number of damaged rows met."""
         found: dict[bytes, bytes] = {}
         if not self._exists():
@@ -248,7 +248,7 @@ class EmbeddingStore:
                         damaged += 1
         return found, damaged
 
-    def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
+    def _insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
         blobs = [np.asarray(vector, "<f4").tobytes() for vector in vectors]
         with self._connection(recipe.dim) as db, self._writing(db):
             db.execute(
@@ -268,7 +268,7 @@ class EmbeddingStore:
                 ],
             )
 
-    def _count_hits(self, recipe: Recipe, hits: int) -> None:
+    def _count_hits(self, recipe: EmbeddingSpec, hits: int) -> None:
         with self._connection() as db, self._writing(db):
             db.execute(
                 "UPDATE recipes SET hits = hits + ?, used = ? WHERE fingerprint = ?",
@@ -380,13 +380,13 @@ class EmbeddingStore:
 class _NoStore(EmbeddingStore):
     """Keeps nothing; what repeats within one call is still computed once."""
 
-    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
+    def _lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
         return {}, 0
 
-    def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
+    def _insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
         pass
 
-    def _count_hits(self, recipe: Recipe, hits: int) -> None:
+    def _count_hits(self, recipe: EmbeddingSpec, hits: int) -> None:
         pass
 
 
@@ -400,11 +400,11 @@ class _MemoryStore(_NoStore):
     def __deepcopy__(self, memo: dict[int, Any]) -> _MemoryStore:
         return self
 
-    def _lookup(self, recipe: Recipe, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
+    def _lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
         name = recipe.fingerprint
         return {key: self._kept[name, key] for key in keys if (name, key) in self._kept}, 0
 
-    def _insert(self, recipe: Recipe, keys: list[bytes], vectors: Vectors) -> None:
+    def _insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
         for key, vector in zip(keys, vectors, strict=True):
             self._kept[recipe.fingerprint, key] = np.asarray(vector, "<f4").tobytes()
 

@@ -19,7 +19,7 @@ LOCK = ".lock"
 _LONGEST = 240  # bytes of a name that every file system takes
 
 
-def is_endless(path: Path) -> bool:
+def is_special_file(path: Path) -> bool:
     """Whether it is a pipe or a device, which may be waited for without end."""
     try:
         mode = path.stat().st_mode
@@ -29,12 +29,12 @@ def is_endless(path: Path) -> bool:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to: it takes the name when all went well, else it goes.
 
     A link stays one, a file keeps its rights, and a device or a pipe is written to as it is.
     """
-    if is_endless(path):
+    if is_special_file(path):
         yield path
         return
     if path.is_symlink():
@@ -58,7 +58,7 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def free_name(stem: str, taken: set[str]) -> str:
+def unique_name(stem: str, taken: set[str]) -> str:
     """A name for a file like the stem that is none of those taken, to which it is added.
 
     Names that differ in case alone are one to some systems.
@@ -70,7 +70,7 @@ def free_name(stem: str, taken: set[str]) -> str:
     return name
 
 
-def refuse_to_replace(
+def check_outputs(
     inputs: Iterable[str | os.PathLike[str]], *outputs: str | os.PathLike[str] | None
 ) -> None:
     """A DataError where an output would take the place of an input, or of another output."""
@@ -95,7 +95,9 @@ def refuse_to_replace(
             )
 
 
-def refuse_within(inputs: Iterable[str | os.PathLike[str]], output: str | os.PathLike[str]) -> None:
+def check_output_outside(
+    inputs: Iterable[str | os.PathLike[str]], output: str | os.PathLike[str]
+) -> None:
     """A DataError where an output would lie in a folder that is read, and be read the next time."""
     place = os.path.realpath(output)
     for path in inputs:
@@ -113,7 +115,7 @@ def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 @contextmanager
-def alone_in(folder: Path, error: type[FerembedError]) -> Iterator[None]:
+def exclusive_folder(folder: Path, error: type[FerembedError]) -> Iterator[None]:
     """Inside `with`, no other process that asks for the folder gets it; an error if one has it.
 
     The folder is made, and its file LOCK tells them so.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ferembed._progress import Progress
 from ferembed.errors import WeightsError
-from ferembed.storage.files import replacing
+from ferembed.storage.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Weights:
         """Where the file lies, after its content has been checked."""
         path = self.find()
         if path is None:
-            raise WeightsError(self._advice())
+            raise WeightsError(self._missing_message())
         expected = self._expected(path)
         if expected is not None and (found := sha256_of(path)) != expected:
             raise WeightsError(
@@ -46,7 +46,7 @@ class Weights:
         return path
 
     @property
-    def content(self) -> str:
+    def digest(self) -> str:
         """The sha256 of the file."""
         return self.sha256
 
@@ -59,7 +59,7 @@ class Weights:
         """The sha256 that the file at the path must have; None where that is not known."""
         return self.sha256
 
-    def _advice(self) -> str:
+    def _missing_message(self) -> str:
         return (
             f"The weights {self.file} are not installed: neither in {models_folder()} nor in "
             f"{cache_folder() / 'weights'}. Install ferembed again, or put the file there."
@@ -70,7 +70,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Carried(Weights):
+class PackagedWeights(Weights):
     """A file that a package of others carries: it is taken from there, and no copy of it ships."""
 
     command: str = ""  # what brings the package; {folder} stands for the folder of weights
@@ -106,11 +106,11 @@ class Carried(Weights):
                         f"{archive} holds no readable {self.member}: {error}. It is damaged or of "
                         f"another version: {self._remedy()}"
                     ) from error
-                with replacing(cache_folder() / "weights" / self.file) as unfinished:
+                with atomic_write(cache_folder() / "weights" / self.file) as unfinished:
                     unfinished.write_bytes(content)
                 return
 
-    def _advice(self) -> str:
+    def _missing_message(self) -> str:
         return (
             f"The weights {self.file} do not come with ferembed. They are {self.licence}, trained "
             f"on {self.trained_on}. Run: {self._command()}"
@@ -124,7 +124,7 @@ class Carried(Weights):
 
 
 @dataclass(frozen=True)
-class Published(Weights):
+class DownloadableWeights(Weights):
     """A file that others publish: it is fetched when the user says so, and never before.
 
     Where nobody publishes a sha256 with it, `sha256` is empty. Then the first fetch records the one
@@ -136,7 +136,7 @@ class Published(Weights):
     backbone: str = ""  # whose weights they are
 
     @property
-    def content(self) -> str:
+    def digest(self) -> str:
         """The sha256 of the file."""
         return self.sha256 or sha256_of(self.path())
 
@@ -164,7 +164,7 @@ class Published(Weights):
 
     def _copy(self, source: Path, path: Path) -> None:
         try:
-            with replacing(path) as copy:
+            with atomic_write(path) as copy:
                 shutil.copyfile(source, copy)
         except OSError as error:
             raise WeightsError(f"{source} cannot be copied to {path}: {error.strerror}.") from error
@@ -203,7 +203,7 @@ class Published(Weights):
     def _record(self, path: Path, found: Path) -> None:
         if not self.sha256:
             # Where a folder cannot be written to, whoever looks after it answers for the file.
-            with suppress(OSError), replacing(_recorded_at(path)) as unfinished:
+            with suppress(OSError), atomic_write(_recorded_at(path)) as unfinished:
                 unfinished.write_text(f"{sha256_of(found)}  {path.name}\n")
 
     def _expected(self, path: Path) -> str | None:
@@ -212,7 +212,7 @@ class Published(Weights):
             return self.sha256 or None
         return record.read_text(errors="replace").partition(" ")[0]
 
-    def _advice(self) -> str:
+    def _missing_message(self) -> str:
         return (
             f"The weights {self.file} do not come with ferembed: {self.size / 1e6:.0f} MB, trained "
             f"on {self.trained_on}. Licence: {self.licence}. "

@@ -27,8 +27,8 @@ from ferembed.errors import ImageError, TrainingError, UnknownName
 from ferembed.heads.softmax import Softmax
 from ferembed.images import load_image
 from ferembed.pipeline import Pipeline
-from ferembed.registry import unknown
-from ferembed.storage.files import alone_in, replacing
+from ferembed.registry import unknown_name_message
+from ferembed.storage.files import atomic_write, exclusive_folder
 
 Faces = NDArray[np.uint8]  # (n, height, width) gray or (n, height, width, 3) RGB
 Shares = NDArray[np.float32]  # (n, classes): how far a face is of each class
@@ -123,7 +123,7 @@ class Recipe:
             ("class_weight", ("none", "balanced")),
         ):
             if getattr(self, name) not in known:
-                raise UnknownName(unknown(name, getattr(self, name), list(known)))
+                raise UnknownName(unknown_name_message(name, getattr(self, name), list(known)))
         for name, kind, least, below in _BOUNDS:
             value = getattr(self, name)
             fits = isinstance(value, kind) and not isinstance(value, bool)
@@ -231,7 +231,7 @@ def train_backbone(
         for split in (training, validation)
     ]
     classes = list(data.classes)
-    with alone_in(folder, TrainingError):
+    with exclusive_folder(folder, TrainingError):
         model = train(
             partial(_network, spec, len(classes), source),
             spec.preprocess,
@@ -259,8 +259,8 @@ def train_backbone(
         _copy_weights(whole, model)  # what was saved is rounded
     layer, last = _seam(model, spec)
     kernel, bias = (weight.numpy() for weight in last.weights)
-    pipeline = Pipeline.of(
-        Softmax.of(kernel, bias, classes), backbone=backbone, layer=layer, weights=str(path)
+    pipeline = Pipeline.from_head(
+        Softmax.from_layer(kernel, bias, classes), backbone=backbone, layer=layer, weights=str(path)
     )
     pipeline.failures_ = tuple(failures)
     return pipeline
@@ -355,7 +355,7 @@ def draw_curves(epochs: list[dict[str, Any]], path: Path) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     axes.legend()
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=120)
 
 
@@ -659,11 +659,11 @@ class _State:
             arrays |= {f"a{i}": average for i, average in enumerate(self.averages)}
         accuracies = [row["validation_accuracy"] for row in self.history]
         if self.recipe.keep == "best" and int(np.argmax(accuracies)) == len(accuracies) - 1:
-            with self.averaged(), replacing(self.best) as unfinished:
+            with self.averaged(), atomic_write(self.best) as unfinished:
                 np.savez(unfinished, *self.model.get_weights())
-        with replacing(self.log) as unfinished:
+        with atomic_write(self.log) as unfinished:
             unfinished.write_text(text, "utf-8")
-        with replacing(self.state) as unfinished:
+        with atomic_write(self.state) as unfinished:
             np.savez(unfinished, **arrays, epoch=np.array(len(self.history)))
 
     def finish(self) -> None:

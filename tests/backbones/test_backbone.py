@@ -352,7 +352,7 @@ def test_the_golden_vector(name, engine):
 @pytest.mark.skipif(not _has_bfloat16(), reason="needs a CPU with bfloat16")
 @pytest.mark.parametrize("name", ["mini-vgg", "twin-vgg", "cnn-f", "vggface2-resnet50"])
 def test_bfloat16_turns_vectors_by_less_than_a_degree(name, faces):
-    weights = None if BACKBONES[name].network else "random"
+    weights = None if BACKBONES[name].onnx else "random"
     few = faces if BACKBONES[name].preprocess.size < 160 else faces[:6]
     exact, rounded = (
         load_backbone(LoadRequest(name, weights=weights, engine=engine)).embed(rgb(few))

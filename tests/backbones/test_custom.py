@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ferembed import Embedder, Pipeline
-from ferembed.backbones import BACKBONES, add_network
+from ferembed.backbones import BACKBONES, register_keras_model
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.datasets import Dataset
 from ferembed.errors import WeightsError
@@ -29,7 +29,7 @@ def model():
 def test_a_model_is_cut_at_the_layer_named(model, faces, engine):
     import keras
 
-    add_network("mine", model, "hidden", GRAY)
+    register_keras_model("mine", model, "hidden", GRAY)
     vectors = Embedder("mine", engine=engine, store="none").transform(faces)
     cut = keras.Model(model.inputs[0], model.get_layer("hidden").output)
     expected = cut(GRAY(np.repeat(face[:, :, None], 3, axis=2) for face in faces)).numpy()
@@ -38,19 +38,19 @@ def test_a_model_is_cut_at_the_layer_named(model, faces, engine):
 
 
 def test_a_model_trained_further_makes_other_vectors_once_it_is_added_again(model, faces):
-    add_network("mine", model, "pooled", GRAY)
+    register_keras_model("mine", model, "pooled", GRAY)
     before = Embedder("mine", store="memory")
     old, recipe = before.transform(faces), before.recipe
     kernel, bias = model.get_layer("conv").get_weights()
     model.get_layer("conv").set_weights([kernel, bias + 1])
     assert (Embedder("mine", store="none").transform(faces) == old).all()
-    add_network("mine", model, "pooled", GRAY)
+    register_keras_model("mine", model, "pooled", GRAY)
     assert before.recipe != recipe
     assert (before.transform(faces) != old).all()
 
 
 def test_its_classifier_learns_the_classes_of_the_data(model, faces, tmp_path):
-    add_network("mine", model, "hidden", GRAY)
+    register_keras_model("mine", model, "hidden", GRAY)
     data = Dataset.of(faces, ["sad", "happy", "bored"] * 8, ["train"] * 18 + ["validation"] * 6)
     recipe = Recipe(epochs=1, rate=0.0, weight_decay=0.0, dtype="float32")
     pipeline = train_backbone(data, "mine", tmp_path, recipe, weights="pretrained")
@@ -64,14 +64,14 @@ def test_its_classifier_learns_the_classes_of_the_data(model, faces, tmp_path):
 
 def test_what_cannot_be_cut_is_refused_with_the_reason(model):
     with pytest.raises(WeightsError, match="no layer 'dens'; it has .*hidden"):
-        add_network("mine", model, "dens", GRAY)
+        register_keras_model("mine", model, "dens", GRAY)
     with pytest.raises(WeightsError, match="not a vector. Cut after a Flatten"):
-        add_network("mine", model, "conv", GRAY)
+        register_keras_model("mine", model, "conv", GRAY)
     with pytest.raises(WeightsError, match="the preprocessing gives"):
-        add_network("mine", model, "hidden", Preprocess("rgb", 24))
+        register_keras_model("mine", model, "hidden", Preprocess("rgb", 24))
     assert "mine" not in BACKBONES
     for name in ("mine/v2", "..", ""):
         with pytest.raises(WeightsError, match="is no name: take letters"):
-            add_network(name, model, "hidden", GRAY)
+            register_keras_model(name, model, "hidden", GRAY)
     with pytest.raises(WeightsError, match="mini-vgg is a backbone of ferembed's own"):
-        add_network("mini-vgg", model, "hidden", GRAY)
+        register_keras_model("mini-vgg", model, "hidden", GRAY)

@@ -19,7 +19,7 @@ def test_what_ships_is_small():
     for name in ("mini-vgg", "twin-vgg"):
         spec = BACKBONES[name]
         assert spec.parameters <= 2_500_000
-        for file in (spec.weights, spec.network):
+        for file in (spec.weights, spec.onnx):
             assert file.path().stat().st_size <= 6_000_000
 
 

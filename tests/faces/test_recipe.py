@@ -134,13 +134,17 @@ def test_the_whole_picture_stands_in_where_it_is_asked_for():
 
 
 def test_a_name_stands_for_a_recipe():
-    assert FaceRecipe.of(None) == FaceRecipe("none")
-    assert FaceRecipe.of("mtcnn") == FaceRecipe("mtcnn", align="eyes")
-    assert FaceRecipe.of("haar-512") == FaceRecipe("haar", align="eyes", width=512, equalize=True)
-    assert FaceRecipe.of(FaceRecipe("none", 0.3)) == FaceRecipe("none", 0.3)
-    assert {name: FaceRecipe.of(name).detector for name in DETECTORS} == {n: n for n in DETECTORS}
+    assert FaceRecipe.resolve(None) == FaceRecipe("none")
+    assert FaceRecipe.resolve("mtcnn") == FaceRecipe("mtcnn", align="eyes")
+    assert FaceRecipe.resolve("haar-512") == FaceRecipe(
+        "haar", align="eyes", width=512, equalize=True
+    )
+    assert FaceRecipe.resolve(FaceRecipe("none", 0.3)) == FaceRecipe("none", 0.3)
+    assert {name: FaceRecipe.resolve(name).detector for name in DETECTORS} == {
+        n: n for n in DETECTORS
+    }
     with pytest.raises(UnknownName, match="No detector is called 'haar-51'. Did you mean 'haar-5"):
-        FaceRecipe.of("haar-51")
+        FaceRecipe.resolve("haar-51")
 
 
 @pytest.mark.parametrize(

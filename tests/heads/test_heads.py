@@ -22,7 +22,7 @@ from ferembed.heads import HEADS
 from ferembed.heads._jobs import threads_of
 from ferembed.heads.forest import Forest
 from ferembed.heads.neighbors import Neighbors
-from ferembed.heads.pairwise_svm import Machine
+from ferembed.heads.pairwise_svm import PairwiseSVM
 from ferembed.heads.softmax import Softmax
 from ferembed.heads.svm import CalibratedSVC
 
@@ -146,7 +146,7 @@ def test_a_networks_last_layer_is_a_head_that_computes_the_same():
     rng = np.random.default_rng(0)
     kernel, bias = rng.normal(size=(6, 3)), rng.normal(size=3)
     vectors = rng.normal(size=(10, 6))
-    head = Softmax.of(kernel, bias, ["sad", "angry", "happy"])
+    head = Softmax.from_layer(kernel, bias, ["sad", "angry", "happy"])
     expected = softmax(vectors @ kernel + bias, axis=1)[:, [1, 2, 0]]
     assert head.classes_.tolist() == ["angry", "happy", "sad"]
     assert head.predict_proba(vectors) == pytest.approx(expected)
@@ -239,7 +239,9 @@ def test_the_svm_decides_as_scikit_learns(data, kernel, classes):
     unseen = unseen / 8
     theirs = SVC(C=2, kernel=kernel, decision_function_shape="ovo", tol=1e-6).fit(X, y)
     expected = theirs.decision_function(unseen).reshape(len(unseen), -1)
-    assert Machine.of(theirs).decisions(unseen) == pytest.approx(expected, rel=2e-5, abs=2e-5)
+    assert PairwiseSVM.from_svc(theirs).decisions(unseen) == pytest.approx(
+        expected, rel=2e-5, abs=2e-5
+    )
     ours = CalibratedSVC(2, kernel=kernel).fit(X, y)
     assert ours.machine_.decisions(unseen) == pytest.approx(expected, abs=0.02)  # libsvm stops
 

@@ -9,7 +9,7 @@ import pytest
 
 from ferembed.heads import HEADS
 from ferembed.inference import engines
-from ferembed.inference.engines import a_core_each, product
+from ferembed.inference.engines import matmul_transposed, one_blas_thread_per_worker
 from tests.conftest import run_python
 
 SCRIPT = """
@@ -89,15 +89,15 @@ def test_a_large_product_is_openvinos_and_the_same(made, monkeypatch):
     a, b = rows(33, 64, 0), rows(70, 128, 1)[:, ::2]
     b.flags.writeable = False
     assert not b.flags.c_contiguous
-    with a_core_each():
-        assert product(a, b) == pytest.approx(a @ b.T, abs=1e-4)
+    with one_blas_thread_per_worker():
+        assert matmul_transposed(a, b) == pytest.approx(a @ b.T, abs=1e-4)
         assert len(made) == 1
         for few, others in ((a[:7], b), (a, b[:15])):
-            assert (product(few, others) == few @ others.T).all()
+            assert (matmul_transposed(few, others) == few @ others.T).all()
         monkeypatch.setattr(engines, "_LARGE", 33 * 70 * 64 + 1)
-        assert (product(a, b) == a @ b.T).all()
+        assert (matmul_transposed(a, b) == a @ b.T).all()
     monkeypatch.setattr(engines, "_LARGE", 1)
-    assert (product(a, b) == a @ b.T).all()  # NumPy has all cores
+    assert (matmul_transposed(a, b) == a @ b.T).all()  # NumPy has all cores
     assert len(made) == 1
 
 
@@ -105,11 +105,11 @@ def test_a_large_product_is_openvinos_and_the_same(made, monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_process_multiplies_by_numpy(made):
     a, b = rows(40, 32, 0), rows(50, 32, 1)
-    with a_core_each():
-        here = product(a, b)
+    with one_blas_thread_per_worker():
+        here = matmul_transposed(a, b)
         context = multiprocessing.get_context("fork")
         receiver, sender = context.Pipe(duplex=False)
-        answer = lambda: sender.send((product(a, b), len(made)))  # noqa: E731
+        answer = lambda: sender.send((matmul_transposed(a, b), len(made)))  # noqa: E731
         context.Process(target=answer, daemon=True).start()
     assert receiver.poll(30)
     there, count = receiver.recv()
@@ -141,5 +141,5 @@ def test_an_openvino_that_does_not_load_is_not_missed(monkeypatch):
     monkeypatch.setattr(engines, "_TILE", (8, 16))
     monkeypatch.setattr(engines, "_products", broken)
     a, b = rows(33, 64, 0), rows(70, 64, 1)
-    with a_core_each():
-        assert (product(a, b) == a @ b.T).all()
+    with one_blas_thread_per_worker():
+        assert (matmul_transposed(a, b) == a @ b.T).all()

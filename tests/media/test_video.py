@@ -37,7 +37,7 @@ def pipeline(faces, labels):
 def blind(pipeline):
     """The same, which takes every frame for a face: for what is not about finding them."""
     settings = {**pipeline.get_params(deep=False), "detector": "none"}
-    return Pipeline.of(pipeline.head_, **{k: v for k, v in settings.items() if k != "head"})
+    return Pipeline.from_head(pipeline.head_, **{k: v for k, v in settings.items() if k != "head"})
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ferembed.errors import WeightsError
-from ferembed.storage.weights import Published
+from ferembed.storage.weights import DownloadableWeights
 from tests.conftest import run_python
 
 CONTENT = np.random.default_rng(5).bytes(3_000_000)
@@ -89,7 +89,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def published(server, sha256=SHA256):
-    return Published(
+    return DownloadableWeights(
         "numbers.bin", sha256, "CC BY 4.0", "faces", url=server.url, size=SIZE, backbone="net"
     )
 
@@ -142,8 +142,8 @@ def test_what_broke_off_is_resumed(server, folder):
 def test_a_killed_download_is_resumed(server, folder):
     server.pause = 0.02
     code = (
-        "import sys; from ferembed.storage.weights import Published;"
-        "Published('numbers.bin', sys.argv[1],"
+        "import sys; from ferembed.storage.weights import DownloadableWeights;"
+        "DownloadableWeights('numbers.bin', sys.argv[1],"
         "'', '', url=sys.argv[2], size=3_000_000, backbone='net').fetch()"
     )
     process = subprocess.Popen([sys.executable, "-c", code, SHA256, server.url])
@@ -226,9 +226,10 @@ def test_what_a_server_refuses_is_told(server, folder):
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a file size limit")
 def test_a_full_disk_is_told_and_what_came_is_kept(server, folder):
     code = (
-        "import resource, sys; from ferembed.storage.weights import Published;"
+        "import resource, sys; from ferembed.storage.weights import DownloadableWeights;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000));"
-        "Published('numbers.bin', sys.argv[1], '', '', url=sys.argv[2], size=3_000_000).fetch()"
+        "DownloadableWeights('numbers.bin', sys.argv[1], '', '', "
+        "url=sys.argv[2], size=3_000_000).fetch()"
     )
     result = run_python(code, SHA256, server.url)
     assert re.search(r"part cannot be written beyond \d\.\d MB: File too large", result.stderr)
@@ -254,7 +255,7 @@ def test_a_file_whose_sha256_nobody_publishes_is_held_to_that_of_its_first_copy(
     checked = []
     path = unknown.fetch(check=lambda path: checked.append(path.read_bytes()))
     assert checked == [CONTENT]
-    assert unknown.content == SHA256
+    assert unknown.digest == SHA256
     record = folder / "numbers.bin.sha256"
     assert record.read_text() == f"{SHA256}  numbers.bin\n"
     path.write_bytes(CONTENT[::-1])
@@ -281,7 +282,7 @@ def test_a_file_put_in_place_by_hand_is_used_and_its_sha256_recorded_by_fetch(se
     (folder / "numbers.bin").write_bytes(CONTENT)
     assert published(server).fetch() == published(server).path() == folder / "numbers.bin"
     unknown = published(server, sha256="")
-    assert unknown.content == SHA256
+    assert unknown.digest == SHA256
     unknown.fetch()
     assert "numbers.bin.sha256" in names(folder)
     assert server.ranges == []

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from ferembed.errors import StoreError
-from ferembed.storage.embeddings import FORMAT, EmbeddingStore, Recipe
+from ferembed.storage.embeddings import FORMAT, EmbeddingSpec, EmbeddingStore
 from tests.conftest import run_python
 
-RECIPE = Recipe("f" * 64, '{"backbone": "test", "layer": "l"}', 8)
-OTHER = Recipe("e" * 64, '{"backbone": "test", "layer": "m"}', 8)
+RECIPE = EmbeddingSpec("f" * 64, '{"backbone": "test", "layer": "l"}', 8)
+OTHER = EmbeddingSpec("e" * 64, '{"backbone": "test", "layer": "m"}', 8)
 
 
 def keys(*numbers):
@@ -47,8 +47,8 @@ def fetch(store, numbers, recipe=RECIPE, **options):
 @pytest.fixture(params=["disk", "memory"])
 def store(request, tmp_path):
     if request.param == "memory":
-        return type(EmbeddingStore.at("memory"))(None)
-    return EmbeddingStore.at(tmp_path / "store.sqlite")
+        return type(EmbeddingStore.open("memory"))(None)
+    return EmbeddingStore.open(tmp_path / "store.sqlite")
 
 
 def test_what_was_computed_is_found_again(store):
@@ -85,13 +85,13 @@ def test_what_cannot_be_computed_is_absent_and_costs_nothing_else(store):
 
 
 def test_no_store_keeps_nothing():
-    store = EmbeddingStore.at("none")
+    store = EmbeddingStore.open("none")
     assert fetch(store, [1, 1])[1] == [0]
     assert fetch(store, [1])[1] == [0]
 
 
 def test_reading_makes_no_file(tmp_path):
-    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    store = EmbeddingStore.open(tmp_path / "store.sqlite")
     assert store.recipes() == []
     assert store.verify() == (0, 0)
     assert store.prune() == 0
@@ -99,7 +99,7 @@ def test_reading_makes_no_file(tmp_path):
 
 
 def test_a_file_may_be_removed_while_it_is_open(tmp_path):
-    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    store = EmbeddingStore.open(tmp_path / "store.sqlite")
     fetch(store, [1])
     for file in tmp_path.iterdir():
         file.unlink()
@@ -109,7 +109,7 @@ def test_a_file_may_be_removed_while_it_is_open(tmp_path):
 
 def test_a_damaged_row_is_found_by_its_checksum_and_computed_again(tmp_path):
     path = tmp_path / "store.sqlite"
-    store = EmbeddingStore.at(path)
+    store = EmbeddingStore.open(path)
     fetch(store, list(range(5)))
     db = sqlite3.connect(path)
     db.execute("UPDATE vectors SET vector = zeroblob(32) WHERE key = ?", keys(2))
@@ -125,7 +125,7 @@ def test_a_damaged_row_is_found_by_its_checksum_and_computed_again(tmp_path):
 
 def test_verify_removes_what_is_damaged(tmp_path):
     path = tmp_path / "store.sqlite"
-    store = EmbeddingStore.at(path)
+    store = EmbeddingStore.open(path)
     fetch(store, list(range(5)))
     db = sqlite3.connect(path)
     db.execute("UPDATE vectors SET checksum = checksum + 1 WHERE key = ?", keys(2))
@@ -136,7 +136,7 @@ def test_verify_removes_what_is_damaged(tmp_path):
 
 
 def test_the_list_of_recipes_and_pruning(tmp_path):
-    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    store = EmbeddingStore.open(tmp_path / "store.sqlite")
     fetch(store, list(range(300)))
     fetch(store, list(range(300)))
     fetch(store, [1, 2], OTHER)
@@ -181,20 +181,20 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="folder of the embedding store .* cannot be made"):
-        fetch(EmbeddingStore.at(tmp_path / "file" / "store.sqlite"), [1])
+        fetch(EmbeddingStore.open(tmp_path / "file" / "store.sqlite"), [1])
     with pytest.raises(StoreError, match="cannot be opened for writing"):
-        fetch(EmbeddingStore.at(tmp_path), [1])
+        fetch(EmbeddingStore.open(tmp_path), [1])
 
 
 FILL = """
 import resource, sys, numpy as np
 from ferembed.errors import StoreError
-from ferembed.storage.embeddings import EmbeddingStore, Recipe
+from ferembed.storage.embeddings import EmbeddingStore, EmbeddingSpec
 
 path, first, last, limit, pause = sys.argv[1], *map(int, sys.argv[2:6])
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-recipe = Recipe("f" * 64, "{}", 8)
+recipe = EmbeddingSpec("f" * 64, "{}", 8)
 numbers = list(range(first, last))
 
 def compute(missing):
@@ -206,7 +206,7 @@ def compute(missing):
         print(len(some), flush=True)
 
 try:
-    EmbeddingStore.at(path).fetch(recipe, [f"{n:032d}".encode() for n in numbers], compute)
+    EmbeddingStore.open(path).fetch(recipe, [f"{n:032d}".encode() for n in numbers], compute)
 except StoreError as error:
     print("ERROR", error, flush=True)
 """
@@ -263,7 +263,7 @@ def test_a_full_disk_is_a_clear_error_and_the_work_done_stays(tmp_path):
 
 FORK = """
 import os, sys, numpy as np
-from ferembed.storage.embeddings import EmbeddingStore, Recipe
+from ferembed.storage.embeddings import EmbeddingStore, EmbeddingSpec
 
 def fetch(numbers):
     asked = []
@@ -271,7 +271,7 @@ def fetch(numbers):
         asked.extend(missing)
         yield missing, np.ones((len(missing), 8), np.float32)
     keys = [bytes([number]) * 32 for number in numbers]
-    EmbeddingStore.at(sys.argv[1]).fetch(Recipe("f" * 64, "{}", 8), keys, compute)
+    EmbeddingStore.open(sys.argv[1]).fetch(EmbeddingSpec("f" * 64, "{}", 8), keys, compute)
     return asked
 
 fetch([1, 2])
@@ -293,15 +293,15 @@ def test_a_store_opened_before_a_fork_serves_the_child(tmp_path):
 def test_a_store_travels_to_other_processes_as_its_path(tmp_path):
     import pickle
 
-    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    store = EmbeddingStore.open(tmp_path / "store.sqlite")
     fetch(store, [1])
     assert fetch(pickle.loads(pickle.dumps(store)), [1])[1] == []
 
 
 @pytest.mark.parametrize("dim", [64, 256, 512, 1536, 2048])
 def test_a_vector_takes_little_more_room_than_its_numbers(tmp_path, dim):
-    store = EmbeddingStore.at(tmp_path / "store.sqlite")
-    recipe = Recipe("f" * 64, "{}", dim)
+    store = EmbeddingStore.open(tmp_path / "store.sqlite")
+    recipe = EmbeddingSpec("f" * 64, "{}", dim)
     numbers = np.arange(1000)
     vectors = np.random.default_rng(0).random((1000, dim), np.float32)
     store.fetch(recipe, keys(*numbers), lambda missing: [(missing, vectors[missing])])
@@ -315,7 +315,7 @@ def test_a_vector_takes_little_more_room_than_its_numbers(tmp_path, dim):
 
 def test_a_recipe_that_takes_the_number_of_a_pruned_one_lends_it_no_vectors(tmp_path, monkeypatch):
     monkeypatch.setattr("ferembed.storage.embeddings._LOOKUP", 1)
-    store = EmbeddingStore.at(tmp_path / "store.sqlite")
+    store = EmbeddingStore.open(tmp_path / "store.sqlite")
     fetch(store, [1, 2])
     other = EmbeddingStore(store.path)
 

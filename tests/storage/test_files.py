@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ferembed.errors import DataError, TrainingError
-from ferembed.storage.files import alone_in, refuse_to_replace, replacing
+from ferembed.storage.files import atomic_write, check_outputs, exclusive_folder
 from tests.conftest import run_python
 
 
 def test_a_file_is_there_when_all_of_it_is(tmp_path):
     target = tmp_path / "new" / "a.txt"
-    with replacing(target) as unfinished:
+    with atomic_write(target) as unfinished:
         unfinished.write_text("all")
         assert not target.exists()
     assert target.read_text() == "all"
@@ -25,7 +25,7 @@ def test_what_was_there_stays_when_something_goes_wrong(tmp_path):
     target.write_text("before")
 
     def write_half():
-        with replacing(target) as unfinished:
+        with atomic_write(target) as unfinished:
             unfinished.write_text("half")
             raise RuntimeError
 
@@ -36,7 +36,7 @@ def test_what_was_there_stays_when_something_goes_wrong(tmp_path):
 
 
 def write(path, text):
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(text)
 
 
@@ -69,10 +69,10 @@ def test_no_output_takes_the_place_of_an_input_or_of_another(tmp_path):
     link.symlink_to(photo)
     for output in (photo, link, f"{tmp_path}/./p.jpg"):
         with pytest.raises(DataError, match="would take the place of .*p.jpg"):
-            refuse_to_replace([tmp_path / "other", photo], None, output)
+            check_outputs([tmp_path / "other", photo], None, output)
     with pytest.raises(DataError, match="Two outputs are called .*/x. Give"):
-        refuse_to_replace([photo], tmp_path / "y", tmp_path / "x", f"{tmp_path}/./x")
-    refuse_to_replace([photo], tmp_path / "x", tmp_path / "y")
+        check_outputs([photo], tmp_path / "y", tmp_path / "x", f"{tmp_path}/./x")
+    check_outputs([photo], tmp_path / "x", tmp_path / "y")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
@@ -80,11 +80,11 @@ def test_one_process_at_a_time_has_a_folder(tmp_path):
     program = f"""
 from pathlib import Path
 from ferembed.errors import DataError
-from ferembed.storage.files import alone_in
-with alone_in(Path({str(tmp_path)!r}), DataError):
+from ferembed.storage.files import exclusive_folder
+with exclusive_folder(Path({str(tmp_path)!r}), DataError):
     pass
 """
-    with alone_in(tmp_path, TrainingError):
+    with exclusive_folder(tmp_path, TrainingError):
         assert "is in use by another process" in run_python(program).stderr
     assert run_python(program).returncode == 0
 
@@ -92,7 +92,7 @@ with alone_in(Path({str(tmp_path)!r}), DataError):
 def test_threads_may_write_one_name(tmp_path):
     def write(number):
         for _ in range(50):
-            with replacing(tmp_path / "x") as unfinished:
+            with atomic_write(tmp_path / "x") as unfinished:
                 unfinished.write_text(str(number) * 9)
 
     with ThreadPoolExecutor(4) as pool:

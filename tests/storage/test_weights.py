@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from ferembed.errors import WeightsError
-from ferembed.storage.weights import Carried
+from ferembed.storage.weights import PackagedWeights
 
 CONTENT = b"numbers" * 1000
-CARRIED = Carried(
+CARRIED = PackagedWeights(
     "numbers.bin",
     hashlib.sha256(CONTENT).hexdigest(),
     "MIT",

@@ -26,15 +26,15 @@ def run(options: argparse.Namespace) -> int:
     from ferembed._progress import progress_bar
     from ferembed.datasets.audit import audit
     from ferembed.faces import DETECTORS
-    from ferembed.storage.files import refuse_to_replace, replacing
+    from ferembed.storage.files import atomic_write, check_outputs
 
-    refuse_to_replace([options.data], options.output, options.sheet)
+    check_outputs([options.data], options.output, options.sheet)
     find_faces = DETECTORS[options.faces]() if options.faces else None
     with progress_bar(quiet=options.quiet) as progress:
         data = datasets.open(options.data, progress=progress, **dataset_settings(options))
         found = audit(data, near=not options.no_near, find_faces=find_faces, progress=progress)
     if options.output:
-        with replacing(Path(options.output)) as unfinished:  # names of files need not be UTF-8
+        with atomic_write(Path(options.output)) as unfinished:  # names of files need not be UTF-8
             unfinished.write_text(found.to_json(), "utf-8", errors="backslashreplace")
     if options.sheet:
         found.contact_sheet(options.sheet)

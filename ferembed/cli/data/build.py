@@ -35,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
     from ferembed._progress import progress_bar
     from ferembed.datasets.audit import build
-    from ferembed.storage.files import refuse_within
+    from ferembed.storage.files import check_output_outside
 
-    refuse_within(options.data, options.output)
+    check_output_outside(options.data, options.output)
     settings = dataset_settings(options)
     with progress_bar(quiet=options.quiet) as progress:
         data = build(

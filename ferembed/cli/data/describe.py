@@ -20,13 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
     from ferembed._progress import progress_bar
-    from ferembed.storage.files import refuse_to_replace
+    from ferembed.storage.files import check_outputs
 
     with progress_bar(quiet=options.quiet) as progress:
         data = datasets.open(options.data, progress=progress, **dataset_settings(options))
         description = datasets.describe(data, progress)
     if options.picture:
-        refuse_to_replace([options.data], options.picture)
+        check_outputs([options.data], options.picture)
         description.picture(options.picture)
     emit(json.loads(description.to_json()), description.table(), as_json=options.json)
     return ExitCode.DONE

@@ -19,7 +19,7 @@ from ferembed.evaluation.evaluation import Evaluation, Mistake
 from ferembed.evaluation.html import charts
 from ferembed.evaluation.html.translations import Phrases
 from ferembed.report import ClassScore, Mean, Report
-from ferembed.storage.files import replacing
+from ferembed.storage.files import atomic_write
 
 _MOST_LISTED = 10
 _DASH = "–"
@@ -613,7 +613,7 @@ def _pages(title: str, sections: Sequence[_Section], say: Phrases, name: str) ->
 def _written(folder: Path, files: Mapping[str, str], page: str) -> Path:
     open_folder(folder)
     for name, text in files.items():
-        with replacing(folder / name) as unfinished:
+        with atomic_write(folder / name) as unfinished:
             # names of files may have bytes that are no UTF-8
             unfinished.write_bytes(text.encode("utf-8", "backslashreplace"))
     return folder / f"{page}.html"

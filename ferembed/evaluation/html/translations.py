@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ferembed.errors import UnknownName
 from ferembed.labels import display_name
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 
 
 class Phrases:
@@ -19,7 +19,7 @@ class Phrases:
 
     def __init__(self, language: str) -> None:
         if language not in PHRASES:
-            raise UnknownName(unknown("language", language, list(PHRASES)))
+            raise UnknownName(unknown_name_message("language", language, list(PHRASES)))
         self.language = language
 
     def __call__(self, key: str, **fields: object) -> str:
