@@ -183,23 +183,20 @@ class Pipeline(Classifier):
         return pipeline
 
     @classmethod
-    def from_networks(cls, *names: str, **settings: Any) -> Pipeline:
+    def from_networks(cls, *names: str, label_set: str | None = None, **settings: Any) -> Pipeline:
         """A pipeline of networks that ship, which predicts the mean of their own last layers.
 
-        A last layer of 7 columns tells the seven expressions apart, one of 8 contempt, too.
+        Networks that were trained on several label sets predict one of them: `label_set` names it,
+        by default it is the first.
         """
-        kernels, biases = [], []
-        for name in names:
-            spec = BACKBONES[name]
-            if spec.weights is None or spec.classifier is None:
-                raise ModelError(f"{name} brings no last layer that tells expressions apart.")
-            kernel, bias = f"{spec.classifier}/kernel", f"{spec.classifier}/bias"
-            found = read_weights(spec.weights.path(), kernel, bias)
-            kernels.append(found[kernel])
-            biases.append(found[bias])
-        joined = np.concatenate(kernels, dtype=np.float64) / len(names)
-        labels = list(expression_set(len(biases[0])))
-        head = Softmax.from_layer(joined, np.mean(biases, axis=0), labels)
+        layers = [_last_layer(name, label_set) for name in names]
+        classes = layers[0][2]
+        odd = [name for name, layer in zip(names, layers, strict=True) if layer[2] != classes]
+        if odd:
+            raise ModelError(f"{odd[0]} predicts other classes than {names[0]}.")
+        kernel = np.concatenate([layer[0] for layer in layers], dtype=np.float64) / len(names)
+        bias = np.mean([layer[1] for layer in layers], axis=0)
+        head = Softmax.from_layer(kernel, bias, list(classes))
         return cls.from_head(
             head, backbone=names[0] if len(names) == 1 else list(names), **settings
         )
@@ -393,6 +390,19 @@ def _class_weight(head: Any) -> Any:
     """The head's class_weight, its own or that of an estimator inside it."""
     weights = (of for name, of in head.get_params().items() if name.endswith("class_weight"))
     return next((of for of in weights if of is not None), None)
+
+
+def _last_layer(
+    name: str, label_set: str | None
+) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...]]:
+    """The kernel, the bias and the classes of a network's last layer in a label set."""
+    spec = BACKBONES[name]
+    if spec.weights is None or spec.classifier is None or not spec.label_sets:
+        raise ModelError(f"{name} brings no last layer that tells expressions apart.")
+    columns, classes = spec.label_columns(label_set)
+    kernel, bias = f"{spec.classifier}/kernel", f"{spec.classifier}/bias"
+    found = read_weights(spec.weights.path(), kernel, bias)
+    return found[kernel][:, columns], found[bias][columns], classes
 
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:

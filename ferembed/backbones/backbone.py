@@ -93,6 +93,19 @@ class BackboneSpec:
     revision: int = 1  # raised when the same weights begin to give other vectors
     build: Callable[..., Any] | None = None  # -> keras.Model, of so many classes: build(4)
     classifier: str | None = None  # the layer of a value per class; None: build takes no classes
+    # The names and classes of the label sets that share that layer, in the order of its columns.
+    label_sets: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def label_columns(self, label_set: str | None = None) -> tuple[slice, tuple[str, ...]]:
+        """The columns and the classes of a label set of the classifier; None: of the first."""
+        names = [name for name, _ in self.label_sets]
+        label_set = label_set or names[0]
+        if label_set not in names:
+            raise UnknownName(unknown_name_message(f"label set of {self.name}", label_set, names))
+        place = names.index(label_set)
+        start = sum(len(classes) for _, classes in self.label_sets[:place])
+        classes = self.label_sets[place][1]
+        return slice(start, start + len(classes)), classes
 
     def dim(self, layer: str | None = None) -> int:
         """The size of a vector taken at the layer."""

@@ -11,6 +11,7 @@ from ferembed.backbones import vggface2_mobilenet
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
 from ferembed.backbones.network import Network, import_keras
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.labels import EXPRESSIONS
 from ferembed.storage.weights import Weights
 
 
@@ -60,6 +61,7 @@ BACKBONES.add(
         load=Network.from_spec,
         build=build,
         classifier="logits",
+        label_sets=(("fer2013", EXPRESSIONS),),
         parameters=2_146_951,
         weights=Weights(
             "fer-mobilenet.npz",

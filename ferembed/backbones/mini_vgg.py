@@ -9,6 +9,7 @@ from typing import Any
 from ferembed.backbones.backbone import BACKBONES, BackboneSpec
 from ferembed.backbones.network import Network, import_keras
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.labels import EXPRESSIONS
 from ferembed.storage.weights import Weights
 
 WIDTHS = (32, 64, 128, 256)
@@ -88,6 +89,7 @@ for _name, _summary, _branches, _dim, _parameters, _weights, _network in (
             load=Network.from_spec,
             build=partial(build, branches=_branches),
             classifier="logits",
+            label_sets=(("fer2013", EXPRESSIONS),),
             parameters=_parameters,
             weights=Weights(f"{_name}.npz", _weights, *_FACTS),
             onnx=Weights(f"{_name}.onnx", _network, *_FACTS),

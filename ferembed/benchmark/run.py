@@ -489,7 +489,10 @@ class _Run:
             return cell.make_head()
         if cell.weights == TRAINED:
             return self._network(cell).head_
-        return Pipeline.from_networks(cell.backbone).head_
+        classes = set(self.data.classes)
+        sets = BACKBONES[cell.backbone].label_sets
+        same = next((name for name, labels in sets if set(labels) == classes), None)
+        return Pipeline.from_networks(cell.backbone, label_set=same).head_
 
     def _pipeline(self, cell: Cell, *splits: str) -> Pipeline:
         """The pipeline of a cell, learned from these splits."""

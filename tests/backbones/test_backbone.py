@@ -1,6 +1,7 @@
 """Contracts over every registered backbone, and what holds of the families alone."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -381,3 +382,11 @@ def test_a_cpu_without_bfloat16_is_told_so(monkeypatch):
     monkeypatch.setattr("ferembed.inference.engines._has_bfloat16", lambda: False)
     with pytest.raises(MissingExtra, match="This CPU has no bfloat16: .* Take 'openvino'"):
         choose_engine("openvino-bf16")
+
+
+def test_a_label_set_has_its_columns_of_the_last_layer():
+    spec = replace(BACKBONES["mini-vgg"], label_sets=(("a", ("x", "y", "z")), ("b", ("p", "q"))))
+    assert spec.label_columns() == (slice(0, 3), ("x", "y", "z"))
+    assert spec.label_columns("b") == (slice(3, 5), ("p", "q"))
+    with pytest.raises(UnknownName, match="No label set of mini-vgg is called 'c'"):
+        spec.label_columns("c")
