@@ -23,7 +23,7 @@ from ferembed.embedder import (
     is_list,
     raise_failures,
 )
-from ferembed.errors import LabelError, ModelError
+from ferembed.errors import LabelError, ModelError, UnknownName
 from ferembed.faces import Face, FaceRecipe
 from ferembed.heads.softmax import Softmax
 from ferembed.images import MAX_PIXELS, Source, load_image
@@ -36,6 +36,7 @@ from ferembed.priors import (
     reweighted,
     training_prior,
 )
+from ferembed.registry import unknown
 from ferembed.report import Report
 from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore, Vectors
 from ferembed.storage.weights import read_weights
@@ -373,6 +374,11 @@ class Pipeline(Classifier):
         head = params.get("head", self.head)
         if isinstance(head, str) and any(name.startswith("head__") for name in params):
             params["head"] = _new_head(head)
+        own = self.get_params(deep=False)
+        for name in params:
+            if name.partition("__")[0] not in own:
+                known = [*own, *(f"head__{of}" for of in _new_head(head).get_params())]
+                raise UnknownName(unknown("parameter of a pipeline", name, known))
         super().set_params(**params)
         return self
 

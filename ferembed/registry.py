@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from ferembed.errors import UnknownName
@@ -38,6 +36,8 @@ class Registry(Generic[T]):
         return thing
 
     def names(self) -> list[str]:
+        from importlib.metadata import entry_points
+
         others = {entry.name for entry in entry_points(group=self.group)}
         return [*self._things, *sorted(others - self._things.keys())]
 
@@ -52,6 +52,8 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._things:
+            from importlib.metadata import entry_points
+
             for entry in entry_points(group=self.group, name=name):
                 self._things[name] = entry.load()
                 break
@@ -62,7 +64,10 @@ class Registry(Generic[T]):
 
 def unknown_name_message(kind: str, name: object, known: list[str]) -> str:
     """The message for a name that is not known, with the nearest that is."""
-    lower = {one.lower(): one for one in known}
+    import difflib
+
+    lower = {one.rpartition("__")[2].lower(): one for one in known}  # C may be head__C
+    lower |= {one.lower(): one for one in known}
     near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
     hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
     return f"No {kind} is called {name!r}.{hint} Known: {', '.join(known)}."

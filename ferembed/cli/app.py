@@ -30,6 +30,7 @@ from ferembed.cli import (
 from ferembed.cli.output import ExitCode, warn
 from ferembed.cli.streams import IgnoreBrokenPipe, discard, prepare_streams
 from ferembed.errors import FerembedError
+from ferembed.registry import unknown
 
 # Each has HELP, EXAMPLES, add_arguments(parser) and run(options), or COMMANDS of its own.
 COMMANDS = (
@@ -53,6 +54,10 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: an ExitCode, or 0 without one."""
     prepare_streams()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if message := _unknown_command(arguments, COMMANDS):
+        warn(message)
+        return ExitCode.FAILED
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
@@ -75,6 +80,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn("interrupted; finished work has been saved.")
         return ExitCode.INTERRUPTED
     return ExitCode.FAILED
+
+
+def _unknown_command(arguments: Sequence[str], modules: Iterable[ModuleType]) -> str | None:
+    """The message for a command that does not exist, with the nearest that does."""
+    if not arguments or arguments[0].startswith("-"):
+        return None
+    commands = {_name(module): module for module in modules}
+    if arguments[0] not in commands:
+        return unknown("command", arguments[0], list(commands))
+    inner = getattr(commands[arguments[0]], "COMMANDS", ())
+    return _unknown_command(arguments[1:], inner) if inner else None
 
 
 def run() -> NoReturn:
@@ -106,10 +122,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
 def _add_commands(commands: Any, modules: Iterable[ModuleType]) -> None:
     for module in modules:
         parser: argparse.ArgumentParser = commands.add_parser(
-            module.__name__.rpartition(".")[2],
+            _name(module),
             help=module.HELP,
             description=module.HELP[0].upper() + module.HELP[1:] + ".",
             epilog="\n  ".join(("example:", *module.EXAMPLES)),

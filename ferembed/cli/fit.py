@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         pipeline.set_params(**dict(options.set))
         pipeline.fit(training.images, training.labels, skip_unreadable=True)
-    except (TypeError, ValueError) as error:  # scikit-learn's, of parameters that do not fit
+    except ValueError as error:  # of parameters that do not fit; other types are bugs
         raise FerembedError(str(error)) from error
     pipeline.save(options.output)
     code = report_failures(failure.reason for failure in pipeline.failures_)

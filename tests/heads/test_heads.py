@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import warnings
 from importlib.metadata import version
 
@@ -306,3 +307,18 @@ def test_a_head_in_a_worker_starts_no_threads_of_its_own(backend):
     assert threads_of(None) == 1
     with Parallel(2, backend=backend) as workers:
         assert workers(delayed(threads_of)(-1) for _ in range(2)) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("head", "parameter", "value"),
+    [
+        ("svm", "gamma", [1]),
+        ("svm", "folds", "abc"),
+        ("svm", "n_jobs", "abc"),
+        ("forest", "bins", "abc"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(head, parameter, value):
+    made = HEADS[head].make().set_params(**{parameter: value})
+    with pytest.raises(ValueError, match=re.escape(f"{parameter} is {value!r}; it is a")):
+        made.fit(np.eye(6), list("aabbcc"))

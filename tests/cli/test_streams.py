@@ -1,0 +1,43 @@
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+from tests.conftest import run_python
+
+
+def test_what_a_terminal_cannot_show_is_written_as_json_does(model, portrait, tmp_path):
+    odd = tmp_path / "é😀.jpg"
+    shutil.copy(portrait, odd)
+    program = f"""
+import sys
+from ferembed.cli import main
+sys.stdout.reconfigure(encoding="ascii")
+main(["predict", {str(odd)!r}, "--model", {model!r}, "--json"])
+"""
+    [found] = json.loads(run_python(program).stdout)
+    assert found["photo"] == str(odd)
+
+
+def test_a_closed_standard_output_is_no_traceback(model, portrait):
+    command = f"{sys.executable} -m ferembed.cli predict {portrait} --model {model} >&-"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(model, portrait):
+    command = f"{sys.executable} -m ferembed.cli models 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert result.stderr == ""
+    assert result.stdout.splitlines()[-1] == "0"
+
+
+def test_an_error_stream_that_nobody_reads_any_more_stops_nothing(model, portrait, tmp_path):
+    command = f"{sys.executable} -m ferembed.cli predict {tmp_path}/no.jpg {portrait}"
+    command += f" --model {model} --output {tmp_path}/x.csv"
+    shell = f"({command}; echo $? > {tmp_path}/code) 2>&1 | true"
+    subprocess.run(["bash", "-c", shell], capture_output=True, check=True)
+    assert (tmp_path / "code").read_text() == "1\n"
+    with (tmp_path / "x.csv").open() as file:
+        assert [bool(row["error"]) for row in csv.DictReader(file)] == [True, False]

@@ -1,0 +1,27 @@
+import json
+
+import pytest
+
+
+def test_a_network_is_trained_goes_on_and_predicts(run, class_folders, tmp_path):
+    def settings(epochs):
+        return "--set", f"epochs={epochs}", "--set", "dtype=float32", "--set", "stop_after=0"
+
+    command = ["train", class_folders, "--backbone", "cnn-a", "--output", tmp_path / "run"]
+    code, out, error = run(*command, *settings(2), "--json")
+    facts = json.loads(out)
+    assert (code, facts["epochs"], facts["failed"]) == (1, 2, 1)
+    assert "letter.png" in error
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 5_000
+    code, out, _ = run(*command, *settings(2), "--json")
+    assert json.loads(out) == facts  # it was done
+    code, _, error = run(*command, *settings(3))
+    assert (code, "a run of another recipe" in error) == (2, True)
+    code, _, error = run(*command, *settings(2), "--classes", "happy", "sad")
+    assert (code, "a run of other classes" in error) == (2, True)
+    code, _, error = run(*command, *settings(2), "--set", "dtype=foo")
+    assert (code, "dtype is 'foo'" in error) == (2, True)
+    code, _, error = run(*command, "--set", "epoch=3")
+    assert "No setting of a recipe is called 'epoch'. Did you mean 'epochs'?" in error
+    code, out, _ = run("evaluate", facts["model"], class_folders, "--json")
+    assert json.loads(out)["accuracy"] == pytest.approx(facts["best_validation_accuracy"])
