@@ -36,7 +36,7 @@ from ferembed.priors import (
     reweighted,
     training_prior,
 )
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 from ferembed.report import Report
 from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore, Vectors
 from ferembed.storage.weights import read_weights
@@ -378,7 +378,7 @@ class Pipeline(Classifier):
         for name in params:
             if name.partition("__")[0] not in own:
                 known = [*own, *(f"head__{of}" for of in _new_head(head).get_params())]
-                raise UnknownName(unknown("parameter of a pipeline", name, known))
+                raise UnknownName(unknown_name_message("parameter of a pipeline", name, known))
         super().set_params(**params)
         return self
 

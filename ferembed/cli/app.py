@@ -30,7 +30,7 @@ from ferembed.cli import (
 from ferembed.cli.output import ExitCode, warn
 from ferembed.cli.streams import IgnoreBrokenPipe, discard, prepare_streams
 from ferembed.errors import FerembedError
-from ferembed.registry import unknown
+from ferembed.registry import unknown_name_message
 
 # Each has HELP, EXAMPLES, add_arguments(parser) and run(options), or COMMANDS of its own.
 COMMANDS = (
@@ -88,7 +88,7 @@ def _unknown_command(arguments: Sequence[str], modules: Iterable[ModuleType]) ->
         return None
     commands = {_name(module): module for module in modules}
     if arguments[0] not in commands:
-        return unknown("command", arguments[0], list(commands))
+        return unknown_name_message("command", arguments[0], list(commands))
     inner = getattr(commands[arguments[0]], "COMMANDS", ())
     return _unknown_command(arguments[1:], inner) if inner else None
 
