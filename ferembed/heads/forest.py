@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Forest:
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
-        if not isinstance(self.bins, Integral) or not 2 <= self.bins <= 256:
+        if not isinstance(self.bins, (int, np.integer)) or not 2 <= self.bins <= 256:
             raise ValueError(f"bins is {self.bins!r}; it is a number from 2 to 256.")
         own = {name: value for name, value in self.get_params().items() if name != "bins"}
         forest = RandomForestClassifier(**{**own, "n_jobs": threads_of(self.n_jobs)})

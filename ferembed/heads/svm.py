@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import combinations
-from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -60,7 +59,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> CalibratedSVC:
         if self.kernel not in KERNELS:
             raise ValueError(f"kernel is {self.kernel!r}; known: {', '.join(KERNELS)}.")
-        if not isinstance(self.folds, Integral):
+        if not isinstance(self.folds, (int, np.integer)):
             raise ValueError(f"folds is {self.folds!r}; it is a whole number.")
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
@@ -99,12 +98,12 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _gamma(self, X: Matrix) -> float:
         """As scikit-learn's SVC means it."""
-        if not isinstance(self.gamma, Real) and self.gamma not in ("scale", "auto"):
+        if isinstance(self.gamma, (int, float, np.number)):
+            return float(self.gamma)
+        if self.gamma not in ("scale", "auto"):
             raise ValueError(f"gamma is {self.gamma!r}; it is a number, 'scale' or 'auto'.")
-        if isinstance(self.gamma, str):
-            spread = X.var(dtype=np.float64) if self.gamma == "scale" else 1.0
-            return 1 / (X.shape[1] * spread) if spread else 1.0
-        return self.gamma
+        spread = X.var(dtype=np.float64) if self.gamma == "scale" else 1.0
+        return 1 / (X.shape[1] * spread) if spread else 1.0
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
