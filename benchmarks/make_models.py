@@ -35,7 +35,7 @@ from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.labels import EIGHT_EXPRESSIONS
 from ferembed.report import Report
-from ferembed.storage.weights import models_folder
+from ferembed.storage.folders import models_folder
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -165,7 +165,7 @@ def make(name: str, sets: Sets) -> None:
         "prior_strength": chosen["prior_strength"],
         "strengths": cells,
         "scores": report,
-        "report": Report.of(own, probabilities, pipeline.classes_).to_dict(),
+        "report": Report.from_predictions(own, probabilities, pipeline.classes_).to_dict(),
         "machine": machine(),
     }
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -207,7 +207,7 @@ def row(labels: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> d
     labels, probabilities = labels[labelled], probabilities[labelled]
     predicted = classes[probabilities.argmax(axis=1)]
     known = np.isin(labels, classes)
-    report = Report.of(labels[known], probabilities[known], classes)
+    report = Report.from_predictions(labels[known], probabilities[known], classes)
     recalls = [score.recall for score in report.classes.values() if score.support]
     return {
         "faces": len(labels),

@@ -34,7 +34,8 @@ from ferembed import EXPRESSIONS, datasets
 from ferembed.backbones import BACKBONES, fer_mobilenet, mini_vgg
 from ferembed.backbones.network import export_onnx, save_weights
 from ferembed.images import load_image
-from ferembed.storage.weights import models_folder, read_weights, sha256_of
+from ferembed.storage.folders import models_folder
+from ferembed.storage.weights import read_weights, sha256_of
 from ferembed.training import Augmentation, Recipe, train
 
 START = "afbd050"  # the commit whose weights training continues from

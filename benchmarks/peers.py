@@ -33,7 +33,7 @@ from ferembed.backbones import BACKBONES
 from ferembed.faces import FaceRecipe
 from ferembed.labels import EIGHT_EXPRESSIONS
 from ferembed.storage.files import atomic_write
-from ferembed.storage.weights import models_folder
+from ferembed.storage.folders import models_folder
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
 ROUNDS, TIMED = 5, 40

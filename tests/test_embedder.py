@@ -23,7 +23,7 @@ from ferembed.errors import (
     StoreError,
     WeightsError,
 )
-from ferembed.inference.engines import _has_bfloat16, import_nncf
+from ferembed.inference.openvino import _has_bfloat16, import_nncf
 from ferembed.pipeline import Pipeline
 from ferembed.storage.embeddings import EmbeddingStore
 from tests.conftest import run_python

@@ -1,3 +1,5 @@
+from importlib import metadata
+
 import pytest
 
 from ferembed.errors import UnknownName
@@ -38,3 +40,14 @@ def test_another_package_adds_through_an_entry_point(tmp_path, monkeypatch):
     fruits = Registry[int]("fruit")
     assert fruits.names() == ["plum"]
     assert fruits["plum"] == 42
+
+
+def test_entry_points_are_read_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(metadata, "entry_points", lambda **where: calls.append(where) or ())
+    fruits = Registry[int]("fruit")
+    for _ in range(3):
+        assert "plum" not in fruits
+        with pytest.raises(UnknownName):
+            fruits["plum"]
+    assert calls == [{"group": "ferembed.fruit"}]

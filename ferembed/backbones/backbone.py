@@ -22,13 +22,8 @@ from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ModelError, UnknownName, WeightsError
 from ferembed.images import Image
 from ferembed.registry import Registry, unknown_name_message
-from ferembed.storage.weights import (
-    DownloadableWeights,
-    Weights,
-    cache_folder,
-    read_weights,
-    sha256_of,
-)
+from ferembed.storage.folders import cache_folder
+from ferembed.storage.weights import DownloadableWeights, Weights, read_weights, sha256_of
 
 NETWORK = "network.xml"  # of a folder that holds a network for OpenVINO; its numbers lie beside it
 Vectors: TypeAlias = NDArray[np.float32]

@@ -11,7 +11,8 @@ from ferembed.backbones.backbone import BACKBONES, BackboneSpec
 from ferembed.backbones.network import Network, import_keras, save_weights
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import WeightsError
-from ferembed.storage.weights import Weights, cache_folder, sha256_of
+from ferembed.storage.folders import cache_folder
+from ferembed.storage.weights import Weights, sha256_of
 
 _added: set[str] = set()
 

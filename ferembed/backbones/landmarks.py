@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ferembed.images import Image
-from ferembed.inference.engines import choose_engine, compile_single, import_openvino
+from ferembed.inference.engines import choose_engine
+from ferembed.inference.openvino import compile_single, import_openvino
 from ferembed.storage.weights import PackagedWeights
 
 Floats = NDArray[np.float32]

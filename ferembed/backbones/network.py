@@ -29,8 +29,8 @@ from ferembed.backbones.backbone import (
 )
 from ferembed.errors import MissingExtra, ModelError, WeightsError
 from ferembed.images import Image
-from ferembed.inference.engines import (
-    choose_engine,
+from ferembed.inference.engines import choose_engine
+from ferembed.inference.openvino import (
     compile_single,
     compile_throughput,
     import_nncf,

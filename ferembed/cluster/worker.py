@@ -106,7 +106,7 @@ def stored(folder: str, key: str) -> Outcome | None:
 def _job(blob: bytes) -> Job:
     """The job, unpickled once per process; its networks are loaded once, too."""
     job: Job = pickle.loads(blob)
-    from ferembed.inference.engines import use_threads
+    from ferembed.inference.openvino import use_threads
 
     use_threads(job.threads)
     return job

@@ -23,7 +23,8 @@ from ferembed.errors import WeightsError
 from ferembed.faces.face import DETECTORS, Face
 from ferembed.faces.scaled_photo import ScaledPhoto
 from ferembed.images import Image
-from ferembed.inference.engines import Floats, choose_engine, compile_single, import_openvino
+from ferembed.inference.engines import choose_engine
+from ferembed.inference.openvino import Floats, compile_single, import_openvino
 from ferembed.storage.weights import PackagedWeights
 
 # Pickles: nothing but these three is ever opened.

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ferembed.heads._jobs import threads_of
 from ferembed.heads.pairwise_svm import Matrix, map_row_blocks, squared_lengths
-from ferembed.inference.engines import matmul_transposed
+from ferembed.inference.matmul import matmul_transposed
 
 _GROUP = 32  # neighbours of which the nearest is found first
 _EUCLIDEAN = ("minkowski", "euclidean")

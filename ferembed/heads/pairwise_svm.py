@@ -19,7 +19,7 @@ from sklearn import config_context
 from sklearn.svm import SVC
 from sklearn.utils.parallel import Parallel, delayed
 
-from ferembed.inference.engines import matmul_transposed, one_blas_thread_per_worker
+from ferembed.inference.matmul import matmul_transposed, one_blas_thread_per_worker
 
 Matrix = NDArray[np.float32]
 Rows = NDArray[np.intp]

@@ -33,7 +33,7 @@ from ferembed.heads.softmax import Softmax
 from ferembed.priors import checked_training_prior
 from ferembed.registry import unknown_name_message
 from ferembed.storage.files import atomic_write
-from ferembed.storage.weights import cache_folder, models_folder
+from ferembed.storage.folders import cache_folder, models_folder
 
 FORMAT = 4
 MANIFEST, HEAD, ARRAYS, WEIGHTS = "model.json", "head.skops", "head.npz", "weights.npz"

@@ -1,4 +1,4 @@
-"""download: a file from an address, resumed where it stopped."""
+"""Download of a file over HTTP, resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ferembed._progress import Progress
 from ferembed.errors import WeightsError
 
 _CHUNK = 1 << 18
-_PATIENCE = 60.0  # seconds without a byte
+_TIMEOUT = 60.0  # seconds without a byte
 
 
 def download(url: str, path: Path, size: int | None, progress: Progress) -> Path:
-    """Where the whole file lies: beside `path`, for the caller to check and rename.
+    """The path of the complete download beside `path`, for the caller to check and rename.
 
-    What came is kept in a `.part` named after the version that the server has, so that another
-    call goes on there, and never joins halves of two versions. Two processes at once write the
-    same bytes to the same places.
+    Downloaded bytes are kept in a `.part` file named after the ETag of the server. A later call
+    resumes there and never joins parts of two versions. Two processes that download at the same
+    time write the same bytes to the same positions.
     """
     with _open(url) as whole:
         total = whole.length
         if size is not None and total not in (None, size):
             raise WeightsError(
-                f"{url} has {total:,} bytes, expected {size:,}: it is another file by now. "
+                f"{url} has {total:,} bytes, expected {size:,}: the file has been replaced. "
                 "Nothing was downloaded."
             )
         version = _etag(whole)
@@ -42,8 +42,8 @@ def download(url: str, path: Path, size: int | None, progress: Progress) -> Path
     if have and have != total:
         with _open(url, have) as rest:
             if _etag(rest) not in ("", version):
-                raise WeightsError(f"{url} has changed just now: start again.")
-            # A server that knows no ranges sends everything once more.
+                raise WeightsError(f"{url} changed during the download. Start again.")
+            # A server without support for ranges sends the whole file again.
             ranged = rest.headers.get("Content-Range", "").startswith(f"bytes {have}-")
             _write(rest, part, have if ranged else 0, total, progress)
     return part
@@ -53,11 +53,11 @@ def _open(url: str, start: int = 0) -> HTTPResponse:
     headers = {"User-Agent": "ferembed"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         response: HTTPResponse = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=_PATIENCE
+            urllib.request.Request(url, headers=headers), timeout=_TIMEOUT
         )
     except urllib.error.HTTPError as error:
         error.close()
-        raise WeightsError(f"{url} cannot be fetched: {error.code} {error.reason}.") from error
+        raise WeightsError(f"{url} cannot be downloaded: {error.code} {error.reason}.") from error
     except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         reason = getattr(reason, "strerror", None) or reason or type(error).__name__
@@ -66,7 +66,7 @@ def _open(url: str, start: int = 0) -> HTTPResponse:
 
 
 def _etag(response: HTTPResponse) -> str:
-    """What the server tells versions of the file apart by; "" if it does not."""
+    """The ETag of the file, or its date of change; "" if the server sends neither."""
     return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
 
 
@@ -84,11 +84,12 @@ def _write(
                 progress(done, total)
     except OSError as error:
         raise WeightsError(
-            f"{part} cannot be written beyond {done / 1e6:.1f} MB: {error.strerror}. What has come "
-            "is kept: make room and start again, or name another folder in $FEREMBED_WEIGHTS."
+            f"{part} cannot be written beyond {done / 1e6:.1f} MB: {error.strerror}. The part that "
+            "was downloaded is kept. Free some space and start again, or set $FEREMBED_WEIGHTS to "
+            "another folder."
         ) from error
     if total is not None and done != total:
-        raise _broken_off(part, f"{done / 1e6:.1f} of {total / 1e6:.1f} MB have come")
+        raise _interrupted(part, f"got {done / 1e6:.1f} of {total / 1e6:.1f} MB")
 
 
 def _chunks(response: HTTPResponse, part: Path) -> Iterator[bytes]:
@@ -96,14 +97,14 @@ def _chunks(response: HTTPResponse, part: Path) -> Iterator[bytes]:
         try:
             chunk = response.read(_CHUNK)
         except (OSError, HTTPException) as error:
-            raise _broken_off(part, str(error) or type(error).__name__) from error
+            raise _interrupted(part, str(error) or type(error).__name__) from error
         if not chunk:
             return
         yield chunk
 
 
-def _broken_off(part: Path, reason: str) -> WeightsError:
+def _interrupted(part: Path, reason: str) -> WeightsError:
     return WeightsError(
-        f"The download broke off: {reason}. What has come is kept in {part}: start again, and it "
-        "goes on from there."
+        f"The download was interrupted: {reason}. The downloaded part is kept in {part}. Start "
+        "again to resume."
     )

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.errors import StoreError
-from ferembed.storage.weights import cache_folder
+from ferembed.storage.folders import cache_folder
 
 Vectors: TypeAlias = NDArray[np.float32]
 Compute: TypeAlias = Callable[[list[int]], Iterable[tuple[list[int], Vectors]]]

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, that spare what they are made from, and folders in use."""
+"""Atomic writing of files, checks of output paths, and locks on folders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import stat
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,11 +15,11 @@ from pathlib import Path
 from ferembed.errors import DataError, FerembedError
 
 LOCK = ".lock"
-_LONGEST = 240  # bytes of a name that every file system takes
+_LONGEST = 240  # bytes of a file name that every file system accepts
 
 
 def is_special_file(path: Path) -> bool:
-    """Whether it is a pipe or a device, which may be waited for without end."""
+    """True for a pipe or a device: reading one may never end."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -30,9 +29,10 @@ def is_special_file(path: Path) -> bool:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to: it takes the name when all went well, else it goes.
+    """A temporary path beside `path`; it replaces `path` at the end, or is deleted after an error.
 
-    A link stays one, a file keeps its rights, and a device or a pipe is written to as it is.
+    A symbolic link stays a link and a file keeps its permissions. A device or a pipe is written to
+    directly.
     """
     if is_special_file(path):
         yield path
@@ -59,9 +59,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def unique_name(stem: str, taken: set[str]) -> str:
-    """A name for a file like the stem that is none of those taken, to which it is added.
+    """A file name close to `stem` that is not in `taken`; it is added to `taken`.
 
-    Names that differ in case alone are one to some systems.
+    Case is ignored, as some file systems do.
     """
     stem = os.fsdecode(os.fsencode(stem.replace("\0", ""))[:_LONGEST])
     names = (f"{stem}-{n}" if n else stem for n in count())
@@ -73,12 +73,12 @@ def unique_name(stem: str, taken: set[str]) -> str:
 def check_outputs(
     inputs: Iterable[str | os.PathLike[str]], *outputs: str | os.PathLike[str] | None
 ) -> None:
-    """A DataError where an output would take the place of an input, or of another output."""
+    """Raise a DataError if an output would overwrite an input or another output."""
     named = [os.fspath(output) for output in outputs if output is not None]
     places = [os.path.realpath(name) for name in named]
     for name, place in zip(named, places, strict=True):
         if places.count(place) > 1:
-            raise DataError(f"Two outputs are called {name}. Give them names of their own.")
+            raise DataError(f"Two outputs have the name {name}. Give them different names.")
     there = {}
     for name in named:
         if os.path.isfile(name):
@@ -90,22 +90,22 @@ def check_outputs(
             continue
         if name:
             raise DataError(
-                f"The output {name} would take the place of {os.fspath(path)}, which is to be "
-                "read. Give it another name."
+                f"The output {name} would overwrite the input {os.fspath(path)}. Choose another "
+                "name."
             )
 
 
 def check_output_outside(
     inputs: Iterable[str | os.PathLike[str]], output: str | os.PathLike[str]
 ) -> None:
-    """A DataError where an output would lie in a folder that is read, and be read the next time."""
+    """Raise a DataError if the output is inside an input folder: the next run would read it."""
     place = os.path.realpath(output)
     for path in inputs:
         folder = os.path.realpath(path)
         if os.path.isdir(folder) and Path(place).is_relative_to(folder):
             raise DataError(
-                f"{os.fspath(output)} would lie in {os.fspath(path)}, which is to be read. Give a "
-                "place beside it."
+                f"The output {os.fspath(output)} is inside the input folder {os.fspath(path)}. "
+                "Choose a folder outside it."
             )
 
 
@@ -116,24 +116,24 @@ def _identity(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 @contextmanager
 def exclusive_folder(folder: Path, error: type[FerembedError]) -> Iterator[None]:
-    """Inside `with`, no other process that asks for the folder gets it; an error if one has it.
+    """Hold a lock on a folder inside `with`; raise `error` if another process holds it.
 
-    The folder is made, and its file LOCK tells them so.
+    The folder is created if it is missing. The lock is its file LOCK.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":  # which has no such locks
-        yield
-        return
-    import fcntl
+    import filelock
 
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise error(
-                f"{folder} is in use by another process. Wait until it is done, or give another "
-                "folder."
-            ) from None
-        except OSError:  # a file system without locks
-            pass
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise error(
+            f"{folder} is in use by another process. Wait until it has finished, or choose "
+            "another folder."
+        ) from None
+    except (NotImplementedError, OSError):  # a file system without locks
+        pass
+    try:
         yield
+    finally:
+        lock.release()

@@ -1,4 +1,4 @@
-"""Weights: a file that ships, or that a user puts in place or fetches -> a verified local path."""
+"""Files of weights: found on disk, unpacked or downloaded, and verified by their sha256."""
 
 from __future__ import annotations
 
@@ -21,11 +21,17 @@ from numpy.typing import NDArray
 from ferembed._progress import Progress
 from ferembed.errors import WeightsError
 from ferembed.storage.files import atomic_write
+from ferembed.storage.folders import (
+    cache_folder,
+    models_folder,
+    weights_folder,
+    weights_search_path,
+)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of known content. Two of the same content are the same weights."""
+    """A file of weights with a known sha256."""
 
     file: str
     sha256: str
@@ -33,7 +39,7 @@ class Weights:
     trained_on: str
 
     def path(self) -> Path:
-        """Where the file lies, after its content has been checked."""
+        """The path of the file, after its sha256 has been checked."""
         path = self.find()
         if path is None:
             raise WeightsError(self._missing_message())
@@ -51,12 +57,12 @@ class Weights:
         return self.sha256
 
     def find(self) -> Path | None:
-        """Where the file lies, unchecked; None where it does not."""
-        paths = (folder / self.file for folder in _folders())
+        """The path of the file, not yet checked; None if it is not on disk."""
+        paths = (folder / self.file for folder in weights_search_path())
         return next((path for path in paths if path.exists()), None)
 
     def _expected(self, path: Path) -> str | None:
-        """The sha256 that the file at the path must have; None where that is not known."""
+        """The sha256 that the file at the path must have; None if it is not known."""
         return self.sha256
 
     def _missing_message(self) -> str:
@@ -71,21 +77,21 @@ class Weights:
 
 @dataclass(frozen=True)
 class PackagedWeights(Weights):
-    """A file that a package of others carries: it is taken from there, and no copy of it ships."""
+    """A file inside another package. It is read from there; ferembed ships no copy."""
 
-    command: str = ""  # what brings the package; {folder} stands for the folder of weights
-    module: str = ""  # the Python package that has the file in its folder, once installed
-    archive: str = ""  # or the .tgz that the command leaves in the folder of weights
-    member: str = ""  # what the file is called in there, if not as here
+    command: str = ""  # installs the package; {folder} is replaced by the weights folder
+    module: str = ""  # the Python package whose folder contains the file
+    archive: str = ""  # or the .tgz that the command writes to the weights folder
+    member: str = ""  # the path of the file in the package; "" if it is `file`
 
     def path(self) -> Path:
-        """Where the file lies, after its content has been checked."""
+        """The path of the file, after its sha256 has been checked."""
         if self.find() is None and self.archive:
             self._unpack()
         return super().path()
 
     def find(self) -> Path | None:
-        """Where the file lies, unchecked; None where it does not or is still in the archive."""
+        """The path of the file, not yet checked; None if missing or still in the archive."""
         spec = importlib.util.find_spec(self.module) if self.module else None
         for folder in spec.submodule_search_locations or [] if spec else []:
             if (path := Path(folder, self.member or self.file)).exists():
@@ -95,7 +101,7 @@ class PackagedWeights(Weights):
     def _unpack(self) -> None:
         import tarfile
 
-        for archive in (folder / self.archive for folder in _folders()):
+        for archive in (folder / self.archive for folder in weights_search_path()):
             if archive.exists():
                 try:
                     with tarfile.open(archive) as packed:
@@ -103,7 +109,7 @@ class PackagedWeights(Weights):
                         content = member.read() if member else b""
                 except (tarfile.TarError, *_DAMAGE) as error:
                     raise WeightsError(
-                        f"{archive} holds no readable {self.member}: {error}. It is damaged or of "
+                        f"{archive} contains no readable {self.member}: {error}. It is damaged or "
                         f"another version: {self._remedy()}"
                     ) from error
                 with atomic_write(cache_folder() / "weights" / self.file) as unfinished:
@@ -125,15 +131,15 @@ class PackagedWeights(Weights):
 
 @dataclass(frozen=True)
 class DownloadableWeights(Weights):
-    """A file that others publish: it is fetched when the user says so, and never before.
+    """A file published on the web. It is downloaded only when the user asks for it.
 
-    Where nobody publishes a sha256 with it, `sha256` is empty. Then the first fetch records the one
-    it finds in a `.sha256` beside the file, which is held to that from then on.
+    `sha256` is empty if none is published. The first download then records its own in a `.sha256`
+    file beside it, and later reads are checked against that.
     """
 
     url: str = ""
-    size: int = 0  # bytes; where sha256 is empty, about
-    backbone: str = ""  # whose weights they are
+    size: int = 0  # bytes; approximate if sha256 is empty
+    backbone: str = ""  # the name of the backbone that uses it
 
     @property
     def digest(self) -> str:
@@ -146,9 +152,9 @@ class DownloadableWeights(Weights):
         check: Callable[[Path], object] = lambda path: None,
         progress: Progress = lambda done, total: None,
     ) -> Path:
-        """Download the file, or copy it from `source`; where it lies, after it has been checked.
+        """Download the file, or copy it from `source`, and return its path after checking it.
 
-        Where nobody publishes a sha256, it is `check` that refuses what cannot be the file.
+        `check` is called with the new file if no sha256 is known; it raises if the file is wrong.
         """
         path = self.find() or weights_folder() / self.file
         if source is not None:
@@ -183,7 +189,7 @@ class DownloadableWeights(Weights):
                 part.unlink(missing_ok=True)
                 raise WeightsError(f"{error} The download was deleted.") from error
             self._record(path, part)
-            with suppress(FileNotFoundError):  # another process has just done so
+            with suppress(FileNotFoundError):  # another process has already moved it
                 os.replace(part, path)
         for stale in path.parent.glob(f"{path.name}.*.part"):
             stale.unlink(missing_ok=True)
@@ -202,7 +208,7 @@ class DownloadableWeights(Weights):
 
     def _record(self, path: Path, found: Path) -> None:
         if not self.sha256:
-            # Where a folder cannot be written to, whoever looks after it answers for the file.
+            # A read-only folder is maintained by somebody else, who is responsible for the file.
             with suppress(OSError), atomic_write(_recorded_at(path)) as unfinished:
                 unfinished.write_text(f"{sha256_of(found)}  {path.name}\n")
 
@@ -221,8 +227,8 @@ class DownloadableWeights(Weights):
 
     def _by_hand(self) -> str:
         return (
-            f"By hand, on any machine: download {self.url} and put the file into "
-            f"{weights_folder()}, or into a folder that $FEREMBED_WEIGHTS names."
+            f"Without a network: download {self.url} on another machine and put the file into "
+            f"{weights_folder()}, or into the folder named by $FEREMBED_WEIGHTS."
         )
 
     def _remedy(self) -> str:
@@ -230,48 +236,24 @@ class DownloadableWeights(Weights):
 
 
 def _recorded_at(path: Path) -> Path:
-    """Where the sha256 that a file had when it was fetched is written, as sha256sum writes it."""
+    """The file that records the sha256 at download time, in the format of sha256sum."""
     return path.with_name(f"{path.name}.sha256")
 
 
-def weights_folder() -> Path:
-    """Where weights are put, and looked for first: $FEREMBED_WEIGHTS, or in the cache."""
-    return Path(os.environ.get("FEREMBED_WEIGHTS") or cache_folder() / "weights")
-
-
-def _folders() -> tuple[Path, ...]:
-    """Where weights are looked for."""
-    return weights_folder(), models_folder() / "backbones", cache_folder() / "weights"
-
-
-def models_folder() -> Path:
-    """The models that ship: inside the package when installed, beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    installed = package / "models"
-    return installed if installed.exists() else package.parent / "models"
-
-
-def cache_folder() -> Path:
-    """Where ferembed keeps what it can make again: $FEREMBED_CACHE, or the user's cache."""
-    if chosen := os.environ.get("FEREMBED_CACHE"):
-        return Path(chosen)
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "ferembed"
-
-
 def sha256_of(path: Path) -> str:
+    """The sha256 of a file; computed again only when its size or time of change differs."""
     stat = path.stat()
     return _sha256(path, stat.st_mtime_ns, stat.st_size)
 
 
 def read_weights(path: Path, *names: str) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz by name, all or those that are asked for. Nothing in it is run."""
+    """The arrays of an .npz by name: all, or only `names`. No code in the file is run."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files if not names or name in names}
     except _DAMAGE as error:
         reason = str(error).partition(".")[0]
-        raise WeightsError(f"{path} is no readable .npz of weights: {reason}.") from error
+        raise WeightsError(f"{path} is not a readable .npz file of weights: {reason}.") from error
 
 
 _DAMAGE = (

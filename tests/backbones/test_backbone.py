@@ -12,7 +12,8 @@ from ferembed.backbones.cnn_a_to_g import build as build_cnn
 from ferembed.backbones.network import load_weights, save_weights
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
-from ferembed.inference.engines import _has_bfloat16, choose_engine
+from ferembed.inference.engines import choose_engine
+from ferembed.inference.openvino import _has_bfloat16
 from tests.conftest import ROOT, run_python
 
 # One is too large to be made several times: test_vggface has a test of its own for it.

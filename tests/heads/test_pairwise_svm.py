@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ferembed.heads import HEADS
-from ferembed.inference import engines
-from ferembed.inference.engines import matmul_transposed, one_blas_thread_per_worker
+from ferembed.inference import matmul
+from ferembed.inference.matmul import matmul_transposed, one_blas_thread_per_worker
 from tests.conftest import run_python
 
 SCRIPT = """
@@ -70,16 +70,16 @@ def rows(count, dim, seed):
 def made(monkeypatch):
     """Products of few rows are large here; a list of those that OpenVINO was asked for."""
     pytest.importorskip("openvino")
-    found, made_by = [], engines._products
+    found, made_by = [], matmul._compiled_tile
 
     def products():
         found.append(1)
         return made_by()
 
-    monkeypatch.setattr(engines, "_LARGE", 1)
-    monkeypatch.setattr(engines, "_TILE", (8, 16))
-    monkeypatch.setattr(engines, "_products", products)
-    monkeypatch.setattr(engines, "_multiplies", lambda: True)
+    monkeypatch.setattr(matmul, "_LARGE", 1)
+    monkeypatch.setattr(matmul, "_TILE", (8, 16))
+    monkeypatch.setattr(matmul, "_compiled_tile", products)
+    monkeypatch.setattr(matmul, "_openvino_is_usable", lambda: True)
     made_by.cache_clear()
     yield found
     made_by.cache_clear()
@@ -94,9 +94,9 @@ def test_a_large_product_is_openvinos_and_the_same(made, monkeypatch):
         assert len(made) == 1
         for few, others in ((a[:7], b), (a, b[:15])):
             assert (matmul_transposed(few, others) == few @ others.T).all()
-        monkeypatch.setattr(engines, "_LARGE", 33 * 70 * 64 + 1)
+        monkeypatch.setattr(matmul, "_LARGE", 33 * 70 * 64 + 1)
         assert (matmul_transposed(a, b) == a @ b.T).all()
-    monkeypatch.setattr(engines, "_LARGE", 1)
+    monkeypatch.setattr(matmul, "_LARGE", 1)
     assert (matmul_transposed(a, b) == a @ b.T).all()  # NumPy has all cores
     assert len(made) == 1
 
@@ -122,7 +122,7 @@ def test_heads_answer_alike_whoever_multiplies(made, monkeypatch):
     labels = np.where(X[:, 0] > 0, "happy", "sad")
     answers = {}
     for by_openvino in (True, False):
-        monkeypatch.setattr(engines, "_multiplies", lambda answer=by_openvino: answer)
+        monkeypatch.setattr(matmul, "_openvino_is_usable", lambda answer=by_openvino: answer)
         for name in ("svm", "knn", "bagged-svm"):
             head = HEADS[name].make()
             parts = {key for key in head.get_params() if key.split("__")[-1] == "n_jobs"}
@@ -137,9 +137,9 @@ def test_an_openvino_that_does_not_load_is_not_missed(monkeypatch):
     def broken():
         raise ImportError("a library is missing")
 
-    monkeypatch.setattr(engines, "_LARGE", 1)
-    monkeypatch.setattr(engines, "_TILE", (8, 16))
-    monkeypatch.setattr(engines, "_products", broken)
+    monkeypatch.setattr(matmul, "_LARGE", 1)
+    monkeypatch.setattr(matmul, "_TILE", (8, 16))
+    monkeypatch.setattr(matmul, "_compiled_tile", broken)
     a, b = rows(33, 64, 0), rows(70, 64, 1)
     with one_blas_thread_per_worker():
         assert (matmul_transposed(a, b) == a @ b.T).all()

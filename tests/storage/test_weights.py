@@ -58,7 +58,7 @@ def test_an_archive_that_is_damaged_or_another_is_told(folder):
         spoil(folder / CARRIED.archive)
         with pytest.raises(WeightsError) as error:
             CARRIED.path()
-        assert "stranger-1.0.tgz holds no readable package/numbers.bin" in str(error.value)
+        assert "stranger-1.0.tgz contains no readable package/numbers.bin" in str(error.value)
         assert f"delete it and run: fetch 'stranger' --into '{folder}'" in str(error.value)
         assert [path.name for path in folder.iterdir()] == [CARRIED.archive]
 
