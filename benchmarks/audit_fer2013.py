@@ -26,7 +26,7 @@ def main() -> None:
     duplicated = {
         name: int(np.isin(groups[validation], groups[training]).sum())
         for name, groups in (
-            ("exact", audit(data, near=False).copies),
+            ("exact", audit(data, near_duplicates=False).copies),
             ("exact or near", found.copies),
         )
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ferembed.errors import LabelError, UnknownName
-from ferembed.registry import unknown_name_message
+from ferembed.errors import LabelError
+from ferembed.translations import Translator
 
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """The seven expressions of FER2013."""
@@ -12,11 +12,6 @@ CONTEMPT = "contempt"
 EIGHT_EXPRESSIONS = (*EXPRESSIONS, CONTEMPT)
 """The seven and contempt, as FER+ and AffectNet have them."""
 
-NAMES: dict[str, tuple[str, ...]] = {
-    "en": ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral", "Contempt"),
-    "es": ("Enfado", "Asco", "Miedo", "Alegría", "Tristeza", "Sorpresa", "Neutral", "Desprecio"),
-}
-
 
 def display_name(label: str, language: str = "en") -> str:
     """The name a reader sees; a label outside the eight is shown as it is.
@@ -24,11 +19,7 @@ def display_name(label: str, language: str = "en") -> str:
     >>> display_name("happy", "es")
     'Alegría'
     """
-    if language not in NAMES:
-        raise UnknownName(unknown_name_message("language", language, list(NAMES)))
-    if label not in EIGHT_EXPRESSIONS:
-        return label
-    return NAMES[language][EIGHT_EXPRESSIONS.index(label)]
+    return Translator(language).label(label)
 
 
 def reading_order(labels: list[str]) -> list[str]:

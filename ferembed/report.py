@@ -1,7 +1,8 @@
-"""Report: how well a classifier does on labelled faces."""
+"""Report: the scores of a classifier on labelled faces."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -164,15 +165,15 @@ class Report:
             f"{self.count} faces: accuracy {self.accuracy:.2%}, macro F1 {self.macro_f1:.3f}{of}, "
             f"calibration error {self.calibration_error:.3f}",
             "",
-            "| true | precision | recall | F1 | faces | " + " | ".join(self.labels) + " |",
-            "|---" * (5 + len(self.labels)) + "|",
         ]
+        rows = []
         for label, row in zip(self.labels, self.confusion, strict=True):
             score = self.classes[label]
             cells = [f"{score.precision:.3f}", f"{score.recall:.3f}", f"{score.f1:.3f}"]
             counts = map(str, (score.support, *row))
-            lines.append(f"| {label} | " + " | ".join([*cells, *counts]) + " |")
-        return "\n".join(lines)
+            rows.append([label, *cells, *counts])
+        head = ["true", "precision", "recall", "F1", "faces", *self.labels]
+        return "\n".join([*lines, markdown_table(head, rows)])
 
 
 def _calibration(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[Bin, ...]:
@@ -200,3 +201,15 @@ def _coverage(
         )
         for count in counts
     )
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown.
+
+    >>> print(markdown_table(["", "faces"], [["train", "9"]]))
+    |  | faces |
+    |---|---|
+    | train | 9 |
+    """
+    lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])

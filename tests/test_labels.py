@@ -1,7 +1,8 @@
 import pytest
 
 from ferembed.errors import UnknownName
-from ferembed.labels import EXPRESSIONS, NAMES, display_name, reading_order
+from ferembed.labels import EIGHT_EXPRESSIONS, EXPRESSIONS, display_name, reading_order
+from ferembed.translations import LABELS
 
 
 def test_the_order_is_that_of_fer2013():
@@ -16,7 +17,9 @@ def test_the_spanish_names():
 
 
 def test_every_language_names_all_eight():
-    assert all(len(set(names)) == 8 for names in NAMES.values())
+    for names in LABELS.values():
+        assert tuple(names) == EIGHT_EXPRESSIONS
+        assert len(set(names.values())) == 8
 
 
 def test_a_foreign_label_is_shown_as_it_is_and_comes_last():

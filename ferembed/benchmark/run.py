@@ -43,17 +43,18 @@ from ferembed.datasets.vocabulary import UNSPLIT
 from ferembed.embedder import Embedder
 from ferembed.errors import DataError, FerembedError, ImageError
 from ferembed.evaluation import Evaluation, evaluate
-from ferembed.evaluation.comparison import Answers, face_digests
-from ferembed.evaluation.html import pages
+from ferembed.evaluation.html import Column, write_grid
+from ferembed.evaluation.predictions import KEY, Predictions, face_digests
 from ferembed.images import Source
 from ferembed.pipeline import Pipeline
-from ferembed.report import Report
+from ferembed.report import Report, markdown_table
 from ferembed.storage.files import atomic_write, exclusive_folder
 from ferembed.training import RECIPES, Recipe, train_backbone
+from ferembed.translations import Translator
 
 FOLDS = 5  # where there is no validation split
 TIMED = 30  # faces, one at a time
-FORMAT = 2
+FORMAT = 3
 _VECTORS = ".vectors-"
 _MOST_PICTURES = 100_000  # among which near copies are looked for: the time grows with the square
 _SPARE_BYTES = 1 << 30  # left to the rest of the machine
@@ -69,7 +70,7 @@ class Outcome:
     """
 
     rows: tuple[_Record, ...]
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[Column, ...]
     chosen: Cell | None
     page: Path
     failed: int
@@ -79,23 +80,11 @@ class Outcome:
     test: _Record | None = None
 
     def table(self) -> str:
-        """The rows as a Markdown table."""
-        lines = [
-            "| " + " | ".join(heading for _, heading in self.columns) + " |",
-            "|---" * len(self.columns) + "|",
-        ]
-        for row in self.rows:
-            lines.append("| " + " | ".join(_shown(key, row) for key, _ in self.columns) + " |")
-        return "\n".join([*lines, "", *self.notes])
-
-
-def _shown(key: str, row: _Record) -> str:
-    value = row.get(key)
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.2%}" if "accuracy" in key or "reference" in key else f"{value:.3g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+        """The rows as a Markdown table, with the notes below it."""
+        tr = Translator("en")
+        cells = [[column.text(row, tr) for column in self.columns] for row in self.rows]
+        table = markdown_table([column.heading for column in self.columns], cells)
+        return "\n".join([table, "", *self.notes])
 
 
 def benchmark(
@@ -192,14 +181,14 @@ class _Task:
             alone = (answers == truth)[~copies]
             found["scores"] |= {
                 "accuracy": report.accuracy,
-                "accuracy_without_copies": float(alone.mean()) if len(alone) else None,
-                "copies": int(copies.sum()),
+                "accuracy_deduplicated": float(alone.mean()) if len(alone) else None,
+                "duplicates": int(copies.sum()),
                 "faces": report.count,
                 "macro_f1": report.macro_f1,
                 "calibration_error": report.calibration_error,
             }
-            mine = Answers.of(truth, answers, head.classes_, self.unseen.digests)
-            found["answers"] = mine.to_dict()
+            mine = Predictions.from_labels(truth, answers, head.classes_, self.unseen.digests)
+            found[KEY] = mine.to_dict()
         milliseconds = []
         for row in np.asarray(asked[:TIMED]):
             started = time.perf_counter()
@@ -292,7 +281,7 @@ class _Run:
             "machine": _machine(),
         }
         _write(self.folder / "grid.json", result)
-        page = pages.write_grid(
+        page = write_grid(
             self.folder,
             self.grid.title,
             rows,
@@ -328,10 +317,10 @@ class _Run:
                 data.split("validation"),
                 self.used.split("train"),
                 model=name,
-                near=False,  # near copies are known already
+                near_duplicates=False,  # they are known already
             )
             groups = [self.groups[name] for name in evaluation.names]
-            evaluation = replace(evaluation, copies=np.isin(groups, self.learned_groups))
+            evaluation = replace(evaluation, duplicates=np.isin(groups, self.learned_groups))
             if refit:
                 model = self._pipeline(cell, "train", "validation")
         model.save(self.folder / "model")
@@ -358,10 +347,10 @@ class _Run:
                 "high for such faces: it has seen those of every fold. A validation split tells."
             )
         mine = records[cell].get("scores", {})
-        if mine.get("copies"):
+        if mine.get("duplicates"):
             remarks.append(
-                f"{mine['copies']:,} of {mine['faces']:,} validation faces have an exact or near "
-                "copy in the training split: scores without copies leave them out."
+                f"{mine['duplicates']:,} of {mine['faces']:,} validation faces have a duplicate or "
+                "near-duplicate in the training split; the scores without duplicates exclude them."
             )
         if refit and self.has_unseen and cell.head != NETWORK:
             remarks.append("The saved model learned from training and validation together.")
@@ -404,7 +393,7 @@ class _Run:
                 def progress(done: int, total: int | None) -> None:
                     bar.update(done - bar.n)
 
-                found = audit(used, near=len(used) <= _MOST_PICTURES, progress=progress)
+                found = audit(used, near_duplicates=len(used) <= _MOST_PICTURES, progress=progress)
             numbers = found.copies.tolist()
             _write(kept, numbers)
         self.groups = dict(zip(names, numbers, strict=True))
@@ -668,7 +657,7 @@ def _rows(grid: Grid, records: dict[Cell, _Record], folds: int) -> list[_Record]
         facts = {key: value for key, value in cell.facts().items() if key != "seed"}
         row = {"name": names[seeds[0]], "group": cell.head, **facts, "runs": len(done)}
         row["error"] = next((run["error"] for run in runs if run["status"] != "done"), None)
-        for key in ("accuracy", "accuracy_without_copies", "macro_f1", "calibration_error"):
+        for key in ("accuracy", "accuracy_deduplicated", "macro_f1", "calibration_error"):
             row[key] = _mean(run["scores"].get(key) for run in done)
         scores = [run["scores"]["accuracy"] for run in done if "accuracy" in run["scores"]]
         if len(scores) > 1:
@@ -694,23 +683,26 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return statistics.fmean(there) if there else None
 
 
-def _columns(grid: Grid, folds: int, unseen: bool) -> list[tuple[str, str]]:
-    columns = [("name", "pipeline"), ("runs", "runs")]
+def _columns(grid: Grid, folds: int, unseen: bool) -> list[Column]:
+    columns = [Column("name", "pipeline"), Column("runs", "runs", "count")]
     if folds:
-        columns.append(("accuracy_folds", f"{folds} folds"))
+        columns.append(Column("accuracy_folds", f"{folds} folds", "share"))
     if unseen:
-        columns += [("accuracy", "validation"), ("accuracy_without_copies", "without copies")]
+        columns.append(Column("accuracy", "validation", "share"))
+        columns.append(Column("accuracy_deduplicated", "without duplicates", "share"))
         if len({cell.seed for cell in grid.cells}) > 1:
-            columns += [("accuracy_min", "lowest"), ("accuracy_max", "highest")]
-            columns.append(("variance", "variance"))
-        columns += [("macro_f1", "macro F1"), ("calibration_error", "calibration error")]
+            columns.append(Column("accuracy_min", "lowest", "share"))
+            columns.append(Column("accuracy_max", "highest", "share"))
+            columns.append(Column("variance", "variance", "number"))
+        columns.append(Column("macro_f1", "macro F1", "number"))
+        columns.append(Column("calibration_error", "calibration error", "number"))
     if grid.reported:
-        columns.append(("reference", "reported"))
+        columns.append(Column("reference", "reported", "share"))
     return [
         *columns,
-        ("fit_seconds", "fit, s"),
-        ("predict_ms", "head, ms"),
-        ("bytes", "head, bytes"),
+        Column("fit_seconds", "fit, s", "number"),
+        Column("predict_ms", "head, ms", "number"),
+        Column("bytes", "head, bytes", "count"),
     ]
 
 

@@ -7,7 +7,7 @@ import argparse
 from ferembed.cli.options import whole_number
 from ferembed.cli.output import ExitCode, emit
 
-HELP = "say whether one result is better than another, or only luckier"
+HELP = "test whether one result is better than another"
 EXAMPLES = ("ferembed compare report-a report-b",)
 
 
@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="the folder or report.json of evaluate --output, or a cell of a grid",
         )
     parser.add_argument(
-        "--without-copies",
+        "--deduplicated",
         action="store_true",
-        help="leave out faces with copies in the training data (from evaluate --training)",
+        help="exclude faces with duplicates in the training data (from evaluate --training)",
     )
     parser.add_argument(
         "--seed", type=whole_number, default=0, help="the same seed, the same intervals"
@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ferembed.evaluation.comparison import Answers, compare
+    from ferembed.evaluation import Predictions, compare
 
     comparison = compare(
-        Answers.read(options.a),
-        Answers.read(options.b),
-        without_copies=options.without_copies,
+        Predictions.read(options.a),
+        Predictions.read(options.b),
+        deduplicated=options.deduplicated,
         seed=options.seed,
     )
     emit(comparison.to_dict(), comparison.table(), as_json=options.json)

@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--training",
         metavar="DATA",
-        help="what the model was trained on (of splits train): scores without copies of it, too, "
-        "and the faces nearest to each mistake",
+        help="what the model was trained on (of splits train): scores without its duplicates, too, and "
+        "the faces nearest to each mistake",
     )
-    parser.add_argument("--no-near", action="store_true", help="look for exact copies alone")
+    parser.add_argument("--exact-only", action="store_true", help="look for exact duplicates only")
     add_language(parser)
 
 
@@ -43,13 +43,13 @@ def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
     from ferembed._progress import progress_bar
     from ferembed.evaluation import evaluate, scored_on
-    from ferembed.evaluation.html.pages import open_folder, write_report
+    from ferembed.evaluation.html import prepare_folder, write_report
     from ferembed.faces import FaceRecipe
     from ferembed.labels import CONTEMPT
     from ferembed.pipeline import Pipeline
 
     if options.output:
-        open_folder(options.output)  # or a long run would end in nothing
+        prepare_folder(options.output)  # fail before a long run, not after it
     pipeline = Pipeline.load(
         options.model,
         store=options.store,
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
                 data,
                 training,
                 model=options.model,
-                near=not options.no_near,
+                near_duplicates=not options.exact_only,
                 progress=progress,
             )
         facts, text, reasons = evaluation.facts(), evaluation.summary(), evaluation.failures

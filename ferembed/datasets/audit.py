@@ -183,7 +183,7 @@ class Audit:
 def audit(
     dataset: Dataset,
     *,
-    near: bool = True,
+    near_duplicates: bool = True,
     find_faces: Callable[[Image], Sequence[object]] | None = None,
     progress: Progress | None = None,
 ) -> Audit:
@@ -193,9 +193,9 @@ def audit(
     exact copies (by their pixels, whatever the files are) and near copies (a perceptual hash
     proposes, the pixels decide), and, with `find_faces`, pictures in which it finds none.
     Near copies take time with the square of the number: seconds for FER2013, an hour for a
-    million; `near=False` leaves them out.
+    million; `near_duplicates=False` skips them.
     """
-    looks = _look(dataset, near, find_faces, progress)
+    looks = _look(dataset, near_duplicates, find_faces, progress)
     findings = [
         Finding("unreadable", (_picture(dataset, index),), (index,), reason)
         for index, reason in looks.unreadable.items()
@@ -208,13 +208,13 @@ def audit(
     exact = looks.digests
     findings += _copies(dataset, "exact copies", exact)
     groups = exact
-    if near:
+    if near_duplicates:
         groups = _near_groups(looks)
         findings += _copies(dataset, "near copies", groups, unlike=exact)
     findings += [
         Finding("no face", (_picture(dataset, index),), (index,)) for index in looks.faceless
     ]
-    left_out = {"near copies": not near, "no face": find_faces is None}
+    left_out = {"near copies": not near_duplicates, "no face": find_faces is None}
     looked_for = tuple(kind for kind in KINDS if not left_out.get(kind))
     return Audit(dataset, tuple(findings), looked_for, groups)
 

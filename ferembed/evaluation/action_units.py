@@ -1,7 +1,7 @@
-"""Action units: which muscles make an expression, and which confusions that leads one to expect.
+"""Action units of the expressions, and the confusions that shared units explain.
 
-The units are those of the Facial Action Coding System. An expression here is its prototype, the
-units that it is usually said to consist of; faces in the wild show some of them, and others.
+The units are those of the Facial Action Coding System. Each expression has its prototypical units;
+faces in the wild show some of them, and others.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ ACTION_UNITS: dict[str, frozenset[int]] = {
 
 
 def overlap(one: str, other: str) -> float:
-    """How much two expressions share: common units by all units of the two (Jaccard), 0 to 1.
+    """The Jaccard index of the units of two expressions: common units by all units, 0 to 1.
 
-    Neutral has no unit, so it shares nothing with any other. That is what the measure cannot see:
-    a faint expression has few of its units and looks neutral.
+    Neutral has no units, so its overlap is 0. The measure does not see that a faint expression has
+    few of its units and looks neutral.
 
     >>> round(overlap("fear", "surprise"), 3), overlap("sad", "neutral")
     (0.571, 0.0)
@@ -42,22 +42,21 @@ def overlap(one: str, other: str) -> float:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two expressions: what they share, and how often they are taken for each other."""
+    """Two expressions, their common units and how often one is predicted as the other."""
 
     labels: tuple[str, str]
     units: tuple[int, ...]  # in common
     overlap: float
-    confusion: float  # the mean of the share of the one taken for the other, and the reverse
-    count: int  # faces of the two that were
+    confusion: float  # the share of one predicted as the other, mean of both directions
+    count: int  # of faces of the two that were confused
 
 
 @dataclass(frozen=True)
 class Correlation:
     """Spearman's rank correlation of overlap and confusion over n pairs.
 
-    Pairs that share an expression are not independent, so `p` is not that of a table: it is the
-    share of all ways to exchange the expressions' names that give as strong a correlation
-    (the Mantel test, two-sided, exact).
+    Pairs that share an expression are not independent, so `p` is from the exact two-sided Mantel
+    test: the share of all permutations of the expressions that correlate as strongly.
     """
 
     rho: float
@@ -67,12 +66,12 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Confusability:
-    """The confusions that action units lead one to expect, beside those that were measured.
+    """Measured confusions compared with the overlap of action units.
 
-    `correlation` is over the pairs of expressions that have units, `with_neutral` over
-    those with neutral, too; None where there are too few pairs, or nothing was confused.
-    `unexplained` are confused more than the typical pair (the median) and share no more units than
-    it. `left_out` are labels that have no faces, or of which no units are known.
+    `correlation` is over the pairs of expressions that have units, `with_neutral` includes
+    the pairs with neutral; None if there are too few pairs or no confusions. `unexplained` are the
+    pairs that are confused more than the median pair without sharing more units. `left_out` are
+    labels without faces or without known units.
     """
 
     pairs: tuple[Pair, ...]
@@ -82,8 +81,8 @@ class Confusability:
     left_out: tuple[str, ...]
 
     @classmethod
-    def of(cls, labels: Sequence[str], confusion: ArrayLike) -> Confusability:
-        """From counts: a row for each true label, a column for each answer."""
+    def from_confusion(cls, labels: Sequence[str], confusion: ArrayLike) -> Confusability:
+        """From a confusion matrix of counts: a row for each label, a column for each prediction."""
         counts = np.asarray(confusion)
         faces = counts.sum(axis=1)
         kept = [i for i, label in enumerate(labels) if label in ACTION_UNITS and faces[i]]
@@ -96,17 +95,13 @@ class Confusability:
             pairs.append(Pair((one, other), shared, overlap(one, other), float(share), number))
         usual = float(np.median([pair.confusion for pair in pairs])) if pairs else 0.0
         typical = float(np.median([pair.overlap for pair in pairs])) if pairs else 0.0
+        unexplained = [pair for pair in pairs if pair.confusion > usual and pair.overlap <= typical]
         return cls(
-            tuple(pairs),
-            _correlation([pair for pair in pairs if "neutral" not in pair.labels]),
-            _correlation(pairs) if "neutral" in [labels[i] for i in kept] else None,
-            tuple(
-                sorted(
-                    (p for p in pairs if p.confusion > usual and p.overlap <= typical),
-                    key=lambda pair: -pair.confusion,
-                )
-            ),
-            tuple(label for i, label in enumerate(labels) if i not in kept),
+            pairs=tuple(pairs),
+            correlation=_correlation([pair for pair in pairs if "neutral" not in pair.labels]),
+            with_neutral=_correlation(pairs) if "neutral" in [labels[i] for i in kept] else None,
+            unexplained=tuple(sorted(unexplained, key=lambda pair: -pair.confusion)),
+            left_out=tuple(label for i, label in enumerate(labels) if i not in kept),
         )
 
 
@@ -127,12 +122,12 @@ def _correlation(pairs: Sequence[Pair]) -> Correlation | None:
     orders = np.array(list(permutations(range(len(labels)))))
     exchanged = measured[orders[:, upper[0]], orders[:, upper[1]]]
     rhos = exchanged @ expected[upper]
-    as_strong = np.abs(rhos) >= abs(rhos[0]) - 1e-9  # the first order is the one that was measured
+    as_strong = np.abs(rhos) >= abs(rhos[0]) - 1e-9  # the first permutation is the identity
     return Correlation(float(rhos[0]), len(pairs), float(as_strong.mean()))
 
 
 def _standard_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks, the mean of them where values are equal, whose products sum to a correlation."""
+    """Ranks (ties get their mean), scaled so that a product of two is their correlation."""
     from scipy.stats import rankdata
 
     ranks = rankdata(values) - (len(values) + 1) / 2

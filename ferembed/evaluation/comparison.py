@@ -1,156 +1,28 @@
-"""compare: whether one result is better than another, or only luckier.
+"""compare: tests whether one classifier is better than another, or whether it may be chance.
 
-print(compare(Answers.read("a/report.json"), Answers.read("b/report.json")).table())
+print(compare(Predictions.read("a/report.json"), Predictions.read("b/report.json")).table())
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ferembed.errors import DataError, LabelError
-from ferembed.images import MAX_PIXELS, Source, open_source
+from ferembed.errors import DataError
+from ferembed.evaluation.predictions import Predictions
 from ferembed.labels import reading_order
+from ferembed.report import markdown_table
 
-KEY = "answers"
-REPORT = "report.json"
 _ALPHA = 0.05
-_DRAWN = 2_000_000  # counts held at once while faces are drawn again
-
-
-def face_digests(images: Iterable[Source], max_pixels: int = MAX_PIXELS) -> list[str]:
-    """A sha256 for each face, the same wherever its content is the same."""
-    return [hashlib.sha256(open_source(image).digest(max_pixels)).hexdigest() for image in images]
-
-
-@dataclass(frozen=True, eq=False)
-class Answers:
-    """What a classifier answered to some faces, as results keep it under the key "answers".
-
-    `truth` and `predicted` point into `labels`. `faces` stands for all faces in their order, so
-    that two results are known to be of the same ones. `copies` says which have a copy in the
-    training data; None where the result does not know.
-
-    >>> faces = face_digests([np.zeros((48, 48), np.uint8), np.ones((48, 48), np.uint8)])
-    >>> answers = Answers.of(["happy", "sad"], ["sad", "sad"], ["sad", "happy"], faces)
-    >>> answers.labels, answers.truth.tolist(), answers.predicted.tolist()
-    (('happy', 'sad'), [0, 1], [1, 1])
-    """
-
-    labels: tuple[str, ...]
-    faces: str
-    truth: NDArray[np.int64]
-    predicted: NDArray[np.int64]
-    name: str = ""
-    copies: NDArray[np.bool_] | None = None
-
-    @classmethod
-    def of(
-        cls, truth: ArrayLike, predicted: ArrayLike, labels: ArrayLike, faces: Sequence[str]
-    ) -> Answers:
-        """Answers given as words; `labels` are all that the classifier knows, in any order."""
-        names = reading_order(np.asarray(labels).astype(str).tolist())
-        place = {label: i for i, label in enumerate(names)}
-        columns = [np.asarray(words).astype(str).tolist() for words in (truth, predicted)]
-        if foreign := sorted({word for words in columns for word in words} - set(names)):
-            raise LabelError(f"{', '.join(foreign)} is none of the labels {', '.join(names)}.")
-        codes = [np.array([place[word] for word in words], np.int64) for words in columns]
-        return cls(tuple(names), all_faces(faces), codes[0], codes[1])
-
-    def to_dict(self) -> dict[str, Any]:
-        """What stands in a file under the key "answers"."""
-        return {
-            "labels": list(self.labels),
-            "faces": self.faces,
-            "truth": self.truth.tolist(),
-            "predicted": self.predicted.tolist(),
-        }
-
-    @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Answers:
-        """The answers in a report.json, in the folder that holds it, or in a cell of a grid."""
-        file = result_file(path)
-        content = read_result(file)
-        if KEY not in content:
-            error = f": it failed with {content['error']!r}" if content.get("error") else ""
-            listed = ", ".join(list(content)[:6]) or "nothing"
-            raise DataError(
-                f"{file} holds no answers{error or f', but {listed}'}. Compare the {REPORT} of "
-                "ferembed evaluate --output, or cells of a grid."
-            )
-        copies = content.get("copies")
-        with in_result(file):
-            known = np.array(copies, np.bool_) if isinstance(copies, list) else None
-            return cls._checked(content[KEY], os.fspath(path), known)
-
-    @classmethod
-    def _checked(
-        cls, fields: Mapping[str, Any], name: str, copies: NDArray[np.bool_] | None
-    ) -> Answers:
-        labels = tuple(fields["labels"])
-        codes = [np.asarray(fields[key]) for key in ("truth", "predicted")]
-        if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
-            raise ValueError("its labels are not different words")
-        for one in codes:
-            if one.ndim != 1 or one.dtype.kind != "i" or not len(one):
-                raise ValueError("truth and predicted are not lists of whole numbers")
-            if one.min() < 0 or one.max() >= len(labels):
-                raise ValueError(f"an answer is {one.max()}, and there are {len(labels)} labels")
-        if len(codes[0]) != len(codes[1]):
-            raise ValueError(f"{len(codes[1])} answers are given to {len(codes[0])} faces")
-        if not isinstance(fields["faces"], str):
-            raise TypeError("faces is not a digest")
-        if copies is not None and copies.shape != codes[0].shape:
-            raise ValueError(f"copies are told of {copies.size} of {len(codes[0])} faces")
-        return cls(labels, fields["faces"], codes[0], codes[1], name, copies)
-
-
-def result_file(path: str | os.PathLike[str]) -> Path:
-    """The file of a result, which may be given by its folder."""
-    return Path(path) / REPORT if Path(path).is_dir() else Path(path)
-
-
-def read_result(file: Path) -> dict[str, Any]:
-    """The object in a JSON file that ferembed wrote."""
-    try:
-        content = json.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from None
-    except (ValueError, RecursionError) as error:
-        empty = "empty" if not file.stat().st_size else f"no JSON, or cut short: {error}"
-        raise DataError(f"{file} is {empty}.") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{file} holds a {type(content).__name__}, not a result.")
-    return content
-
-
-@contextmanager
-def in_result(file: Path) -> Iterator[None]:
-    """What does not fit in there is an error that says the file is damaged."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise DataError(f"The answers in {file} are damaged: {reason}.") from None
-
-
-def all_faces(digests: Sequence[str]) -> str:
-    """One sha256 that stands for faces in this order."""
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+_MOST_COUNTS = 2_000_000  # held at once by the bootstrap
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A score of A and of B, and B less A with its 95 % interval."""
+    """A score of A and of B, and the difference B - A with its 95 % confidence interval."""
 
     a: float
     b: float
@@ -159,18 +31,17 @@ class Difference:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Two classifiers on the same faces, A and B.
 
-    Intervals come of drawing the faces again, each with both answers to it. `only_a` and `only_b`
-    are the faces that one alone has right. `p` is McNemar's test of them, exact: how often chance
-    would deal them out as unevenly if both were as good.
+    The intervals are from a paired bootstrap over the faces. `only_a` and `only_b` count the faces
+    that only one of the two predicts right, and `p` is the p-value of McNemar's exact test.
 
     >>> truth = ["happy", "sad"] * 50
     >>> faces = [str(i) for i in range(100)]
-    >>> half, all = (Answers.of(truth, w, truth[:2], faces) for w in (["happy"] * 100, truth))
-    >>> compare(half, all).distinguishable
+    >>> make = lambda words: Predictions.from_labels(truth, words, truth[:2], faces)
+    >>> compare(make(["happy"] * 100), make(truth)).significant
     True
     """
 
@@ -185,32 +56,32 @@ class Comparison:
     f1: dict[str, Difference]
 
     @property
-    def distinguishable(self) -> bool:
-        """Whether chance would give so uneven a result in fewer than 5 of 100 cases."""
+    def significant(self) -> bool:
+        """True where the difference is significant at the level of 5 %."""
         return self.p < _ALPHA
 
     @property
     def verdict(self) -> str:
-        """A plain sentence that says whether the difference can be told from chance."""
+        """One sentence about the difference and its significance."""
         if not self.only_a + self.only_b:
-            return "A and B are right on the same faces: there is no difference."
+            return "A and B are right on the same faces."
         edges = 100 * self.accuracy.low, 100 * self.accuracy.high
         points = 100 * self.accuracy.difference
         p = f"p = {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
-        if not self.distinguishable:
+        if not self.significant:
             return (
-                f"B less A is {points:+.2f} points (95 % interval {edges[0]:+.2f} to "
-                f"{edges[1]:+.2f}). That cannot be told from chance (McNemar's test, {p})."
+                f"B - A is {points:+.2f} points (95 % interval {edges[0]:+.2f} to "
+                f"{edges[1]:+.2f}). This may be chance (McNemar's test, {p})."
             )
         better, worse = "BA" if points > 0 else "AB"
         low, high = edges if points > 0 else (-edges[1], -edges[0])
         return (
-            f"{better} is right on {abs(points):.2f} points more of the faces than {worse} (95 % "
-            f"interval {low:.2f} to {high:.2f}). That is more than chance (McNemar's test, {p})."
+            f"{better} is more accurate than {worse} by {abs(points):.2f} points (95 % interval "
+            f"{low:.2f} to {high:.2f}). The difference is significant (McNemar's test, {p})."
         )
 
     def to_dict(self) -> dict[str, Any]:
-        extra = {"distinguishable": self.distinguishable, "verdict": self.verdict}
+        extra = {"significant": self.significant, "verdict": self.verdict}
         return {**asdict(self), **extra}
 
     def table(self) -> str:
@@ -218,76 +89,92 @@ class Comparison:
         rows = {"accuracy": self.accuracy, "macro F1": self.macro_f1}
         rows |= {f"{label}, recall": one for label, one in self.recall.items()}
         rows |= {f"{label}, F1": one for label, one in self.f1.items()}
+        head = [f"{self.count:,} faces", "A", "B", "B - A", "95 % interval"]
+        cells = [
+            [
+                name,
+                f"{one.a:.4f}",
+                f"{one.b:.4f}",
+                f"{one.difference:+.4f}",
+                f"{one.low:+.4f} to {one.high:+.4f}",
+            ]
+            for name, one in rows.items()
+        ]
         return "\n".join(
             [
                 *(f"{letter}: {name}" for letter, name in zip("AB", self.names, strict=True)),
                 "",
-                f"| {self.count:,} faces | A | B | B less A | 95 % interval |",
-                "|---" * 5 + "|",
-                *(
-                    f"| {name} | {one.a:.4f} | {one.b:.4f} | {one.difference:+.4f} | "
-                    f"{one.low:+.4f} to {one.high:+.4f} |"
-                    for name, one in rows.items()
-                ),
+                markdown_table(head, cells),
                 "",
-                f"{self.only_a:,} faces are right in A alone, {self.only_b:,} in B alone. "
+                f"Only A is right on {self.only_a:,} faces, only B on {self.only_b:,}. "
                 + self.verdict,
             ]
         )
 
 
 def compare(
-    a: Answers,
-    b: Answers,
+    a: Predictions,
+    b: Predictions,
     *,
-    without_copies: bool = False,
+    deduplicated: bool = False,
     draws: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
-    """B beside A on the same faces; the same for the same seed. Other faces are refused.
+    """A and B compared on the same faces; the same seed gives the same intervals.
 
-    `without_copies` leaves out the faces of which one of the two knows a copy in training data: a
-    classifier that remembers faces gains by them.
+    `deduplicated` excludes the faces with a duplicate in the training data of either result: a
+    classifier may remember them.
     """
     names = a.name or "A", b.name or "B"
-    _check_same(a, b, names)
-    kept = _without_copies(a, b) if without_copies else np.ones(len(a.truth), np.bool_)
+    _check_same_faces(a, b, names)
+    kept = _without_duplicates(a, b) if deduplicated else np.ones(len(a.targets), np.bool_)
     labels = reading_order([*a.labels, *b.labels])
-    truth, given, other = (
+    targets, of_a, of_b = (
         np.array([labels.index(label) for label in one.labels], np.int64)[codes[kept]]
-        for one, codes in ((a, a.truth), (a, a.predicted), (b, b.predicted))
+        for one, codes in ((a, a.targets), (a, a.predicted), (b, b.predicted))
     )
-    kinds, counts = np.unique(np.stack([truth, given, other]), axis=1, return_counts=True)
-    present = np.unique(truth)
-    measured = _scores(counts[None], kinds, present)
+    kinds, counts = np.unique(np.stack([targets, of_a, of_b]), axis=1, return_counts=True)
+    present = np.unique(targets)
+    measured = _scores(counts[None], kinds, present)[0]
+    low, high = _intervals(counts, kinds, present, draws, seed)
+    differences = [
+        Difference(float(one), float(two), float(two - one), float(least), float(most))
+        for (one, two), least, most in zip(measured, low, high, strict=True)
+    ]
+    classes = [labels[code] for code in present]
+    only_a = int(((of_a == targets) & (of_b != targets)).sum())
+    only_b = int(((of_a != targets) & (of_b == targets)).sum())
+    return Comparison(
+        names=names,
+        count=len(targets),
+        accuracy=differences[0],
+        macro_f1=differences[1],
+        only_a=only_a,
+        only_b=only_b,
+        p=_mcnemar(only_a, only_b),
+        recall=dict(zip(classes, differences[2 : 2 + len(classes)], strict=True)),
+        f1=dict(zip(classes, differences[2 + len(classes) :], strict=True)),
+    )
+
+
+def _intervals(
+    counts: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    draws: int,
+    seed: int,
+) -> NDArray[np.float64]:
+    """The 95 % intervals of B - A, from a bootstrap of the faces: (2, scores)."""
     rng = np.random.default_rng(seed)
-    drawn = []
+    faces = counts.sum()
+    parts = []
     left = draws
     while left:
-        now = min(left, max(1, _DRAWN // len(counts)))
-        again = rng.multinomial(len(truth), counts / len(truth), now)
-        drawn.append(_scores(again, kinds, present))
+        now = min(left, max(1, _MOST_COUNTS // len(counts)))
+        parts.append(_scores(rng.multinomial(faces, counts / faces, now), kinds, classes))
         left -= now
-    spread = np.concatenate(drawn)
-    low, high = np.nanpercentile(spread[..., 1] - spread[..., 0], [2.5, 97.5], axis=0)
-
-    def difference(column: int) -> Difference:
-        one, two = map(float, measured[0, column])
-        return Difference(one, two, two - one, float(low[column]), float(high[column]))
-
-    only_a = int(((given == truth) & (other != truth)).sum())
-    only_b = int(((given != truth) & (other == truth)).sum())
-    return Comparison(
-        names,
-        len(truth),
-        difference(0),
-        difference(1),
-        only_a,
-        only_b,
-        _mcnemar(only_a, only_b),
-        {labels[code]: difference(2 + i) for i, code in enumerate(present)},
-        {labels[code]: difference(2 + len(present) + i) for i, code in enumerate(present)},
-    )
+    drawn = np.concatenate(parts)
+    return np.asarray(np.nanpercentile(drawn[..., 1] - drawn[..., 0], [2.5, 97.5], axis=0))
 
 
 def _scores(
@@ -295,16 +182,16 @@ def _scores(
 ) -> NDArray[np.float64]:
     """Accuracy, macro F1, each recall and each F1 of A and of B: (draws, 2 + 2 classes, 2).
 
-    A row of counts says how often each kind of face occurs: of one truth and two answers.
+    A kind of face is one target and two predictions; a row of counts has the number of each kind.
     """
-    counts = counts.astype(np.float64)  # of which a matrix product is fast
-    truth = kinds[0]
-    is_class = truth[:, None] == classes
+    counts = counts.astype(np.float64)  # for a fast matrix product
+    targets = kinds[0]
+    is_class = targets[:, None] == classes
     support = counts @ is_class
     scores = []
-    for answers in kinds[1:]:
-        right = counts @ (is_class & (answers == truth)[:, None])
-        predicted = counts @ (answers[:, None] == classes)
+    for codes in kinds[1:]:
+        right = counts @ (is_class & (codes == targets)[:, None])
+        predicted = counts @ (codes[:, None] == classes)
         with np.errstate(invalid="ignore"):
             recall = right / support
             f1 = np.where(support > 0, 2 * right / (support + predicted), np.nan)
@@ -314,39 +201,39 @@ def _scores(
 
 
 def _mcnemar(only_a: int, only_b: int) -> float:
-    from scipy.stats import binom
+    from scipy.stats import binomtest
 
-    fewer, both = min(only_a, only_b), only_a + only_b
-    return min(1.0, 2 * float(binom.cdf(fewer, both, 0.5)))
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
-def _without_copies(a: Answers, b: Answers) -> NDArray[np.bool_]:
-    known = [one.copies for one in (a, b) if one.copies is not None]
+def _without_duplicates(a: Predictions, b: Predictions) -> NDArray[np.bool_]:
+    known = [one.duplicates for one in (a, b) if one.duplicates is not None]
     if not known:
         raise DataError(
-            "Neither of the two knows which faces have copies in the training data. Evaluate one "
-            "with it: ferembed evaluate --training DATA --output FOLDER."
+            "Neither result knows which faces have duplicates in the training data. Evaluate one "
+            "with its training data: ferembed evaluate --training DATA --output FOLDER."
         )
     kept = ~np.logical_or.reduce(known)
     if not kept.any():
-        raise DataError(f"All {len(kept):,} faces have a copy in the training data.")
+        raise DataError(f"All {len(kept):,} faces have a duplicate in the training data.")
     return np.asarray(kept)
 
 
-def _check_same(a: Answers, b: Answers, names: tuple[str, str]) -> None:
-    if a.faces != b.faces or len(a.truth) != len(b.truth):
+def _check_same_faces(a: Predictions, b: Predictions, names: tuple[str, str]) -> None:
+    if a.faces != b.faces or len(a.targets) != len(b.targets):
         both = (
-            f"{n} has {len(o.truth):,} ({o.faces[:8]}…)" for n, o in zip(names, (a, b), strict=True)
+            f"{name} has {len(one.targets):,} ({one.faces[:8]}…)"
+            for name, one in zip(names, (a, b), strict=True)
         )
         raise DataError(
-            f"These are results on different faces: {', '.join(both)}. Evaluate both on the same "
+            f"The two results are of different faces: {', '.join(both)}. Evaluate both on the same "
             "split of the same data set."
         )
-    one, two = (np.array(o.labels, np.str_)[o.truth] for o in (a, b))
+    one, two = (np.array(result.labels, np.str_)[result.targets] for result in (a, b))
     odd = np.flatnonzero(one != two)
     if len(odd):
         raise DataError(
-            f"{len(odd):,} of the {len(one):,} faces have other labels in the two results, such as "
-            f"face {odd[0] + 1}: {one[odd[0]]} in {names[0]}, {two[odd[0]]} in {names[1]}. "
-            "Evaluate both on the data set with the same labels."
+            f"{len(odd):,} of the {len(one):,} faces have different labels in the two results, "
+            f"for example face {odd[0] + 1}: {one[odd[0]]} in {names[0]}, {two[odd[0]]} in "
+            f"{names[1]}. Evaluate both on the data set with the same labels."
         )

@@ -15,6 +15,7 @@ from ferembed.drawing import font
 from ferembed.images import Image, save_picture
 from ferembed.labels import display_name
 from ferembed.media.video import Frame
+from ferembed.translations import Translator
 
 if TYPE_CHECKING:
     import PIL.ImageDraw
@@ -33,10 +34,6 @@ _OTHERS = ("#e69f00", "#6b8e23", "#8c564b", "#17becf")  # labels beyond the eigh
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 # fmt: on
 _INK, _PALE, _PAPER, _EMPTY = "#1c2430", "#5b6675", "#ffffff", "#eef0f3"
-_WORDS = {
-    "en": ("Person {}", "No face was found.", "and {} more, who were seen less"),
-    "es": ("Persona {}", "No se ha encontrado ninguna cara.", "y {} más, menos vistas"),
-}
 
 
 class Timeline:
@@ -100,19 +97,19 @@ class Timeline:
 
     def text(self, language: str = "en") -> str:
         """A line for each person: from when to when, and what in which share of the frames."""
-        person, nobody, _ = _words(language)
+        tr = Translator(language)
         lines = []
         for number in self.people:
             start, end = self._times[number]
             shown = self._shown[number]
             shares = ", ".join(
-                f"{display_name(label, language)} {count / shown.total():.0%}".replace("%", " %")
+                f"{tr.label(label)} {count / shown.total():.0%}".replace("%", " %")
                 for label, count in shown.most_common()
                 if count >= 0.005 * shown.total()
             )
-            to = "a" if language == "es" else "to"
-            lines.append(f"{person.format(number)}, {start:.1f} {to} {end:.1f} s: {shares}")
-        return "\n".join(lines) or nobody
+            person = tr("person", number=number)
+            lines.append(tr("person line", person=person, start=start, end=end, shares=shares))
+        return "\n".join(lines) or tr("video no face")
 
     def save(self, path: str | os.PathLike[str], language: str = "en", title: str = "") -> None:
         """Write the picture, as PNG where the ending names no other format."""
@@ -141,19 +138,19 @@ class Timeline:
         if title:
             draw.text((20, 28), title, _INK, font(20), anchor="lm")
         self._legend(draw, top - 32, language)
-        person, nobody, more = _words(language)
+        tr = Translator(language)
         if not people:
             middle = (_LEFT + _WIDTH - _RIGHT) / 2, (top + bottom - _GAP) / 2
             draw.rectangle((_LEFT, top, _WIDTH - _RIGHT, bottom - _GAP), _EMPTY)
-            draw.text(middle, nobody, _PALE, font(20), anchor="mm")
+            draw.text(middle, tr("video no face"), _PALE, font(20), anchor="mm")
         for row, number in enumerate(people):
             y = top + row * (_BAND + _AREA + _GAP)
             middle = 20, y + (_BAND + _AREA) // 2
-            draw.text(middle, person.format(number), _INK, font(16), anchor="lm")
+            draw.text(middle, tr("person", number=number), _INK, font(16), anchor="lm")
             self._row(canvas, draw, y, number, language)
         self._axis(draw, bottom - _GAP)
         if len(often) > len(people):
-            rest = more.format(len(often) - len(people))
+            rest = tr("people more", count=len(often) - len(people))
             draw.text((20, bottom + 42), rest, _PALE, font(14), anchor="lm")
         return np.array(canvas)
 
@@ -225,11 +222,6 @@ class Timeline:
             x = _LEFT + i * step / max(self.seconds, step) * wide
             draw.line((x, y, x, y + 6), _PALE)
             draw.text((x, y + 18), _clock(i * step, step), _PALE, font(14), anchor="mm")
-
-
-def _words(language: str) -> tuple[str, str, str]:
-    display_name("neutral", language)  # or it tells which languages there are
-    return _WORDS[language]
 
 
 def _clock(seconds: float, step: float) -> str:

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from ferembed import __version__
 from ferembed.errors import FerembedError, UnknownName
 from ferembed.faces import FaceRecipe
-from ferembed.labels import NAMES, display_name, reading_order
+from ferembed.labels import display_name, reading_order
 from ferembed.pipeline import Pipeline
 from ferembed.registry import unknown_name_message
 from ferembed.service import answers, openapi
@@ -27,6 +27,7 @@ from ferembed.service.reading import How, Reader, Result
 from ferembed.service.settings import Settings
 from ferembed.service.stream import add_stream
 from ferembed.service.uploads import uploads_of
+from ferembed.translations import TEXTS
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
@@ -131,7 +132,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
         )
 
     def language(
-        lang: Annotated[str, Query(description=f"Of the names: {', '.join(NAMES)}")] = "en",
+        lang: Annotated[str, Query(description=f"Of the names: {', '.join(TEXTS)}")] = "en",
     ) -> str:
         display_name("", lang)
         return lang

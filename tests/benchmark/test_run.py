@@ -16,7 +16,7 @@ from ferembed.benchmark import benchmark
 from ferembed.benchmark.grid import Cell, Grid
 from ferembed.datasets import Dataset
 from ferembed.errors import DataError
-from ferembed.evaluation.comparison import Answers
+from ferembed.evaluation import Predictions
 from ferembed.heads import HEADS, Head
 from ferembed.storage.weights import read_weights
 from ferembed.training import RECIPES
@@ -100,7 +100,7 @@ def test_every_cell_is_a_file_and_the_best_is_chosen(ran, grid, data):
     for record in found.values():
         assert record["status"] == "done"
         assert 0 <= record["scores"]["accuracy"] <= 1
-        assert record["scores"]["copies"] == 1
+        assert record["scores"]["duplicates"] == 1
         assert record["costs"]["bytes"] > 1000
     scores = [row["accuracy"] for row in outcome.rows]
     assert scores == sorted(scores, reverse=True)
@@ -118,7 +118,7 @@ def test_the_page_and_the_tables_are_written(ran):
         assert row["name"] in page
         assert row["name"] in outcome.table()
     assert "The test split was not scored." in page
-    assert "1 of 10 validation faces have an exact or near copy" in page
+    assert "1 of 10 validation faces have a duplicate or near-duplicate" in page
     kept = json.loads((folder / "grid.json").read_text())
     assert kept["chosen"] == outcome.rows[0]["name"]
     assert kept["chosen_by"] == "the validation split"
@@ -126,9 +126,9 @@ def test_the_page_and_the_tables_are_written(ran):
 
 def test_cells_can_be_compared(ran):
     folder, _ = ran
-    first, second = (Answers.read(file) for file in list(cells(folder))[:2])
+    first, second = (Predictions.read(file) for file in list(cells(folder))[:2])
     assert first.faces == second.faces
-    assert len(first.truth) == 10
+    assert len(first.targets) == 10
 
 
 def test_a_second_run_embeds_and_fits_nothing(ran, data, grid):
@@ -313,7 +313,7 @@ faces = 9
     records = list(cells(tmp_path).values())
     assert len(records) == 9
     two = [r for r in records if r["cell"]["classes"] == "happy+sad"]
-    assert [r["answers"]["labels"] for r in two] == [["happy", "sad"]] * 4
+    assert [r["predictions"]["labels"] for r in two] == [["happy", "sad"]] * 4
     assert {r["scores"]["faces"] for r in two} == {int(np.sum(validation != "angry"))}
     sizes = [
         benchmark(Grid("one", (cell,)), data, tmp_path / "one", store="memory")

@@ -4,7 +4,7 @@ def test_compare_refuses_what_cannot_be_compared(run, model, class_folders, tmp_
         run("evaluate", model, class_folders, *options)
     code, out, err = run("compare", tmp_path / "train", tmp_path / "validation")
     assert (code, out) == (2, "")
-    assert "results on different faces" in err
+    assert "results are of different faces" in err
     assert "train has 18 (" in err
     assert "validation has 6 (" in err
     code, _, err = run("compare", tmp_path / "train", tmp_path / "nowhere")

@@ -15,13 +15,13 @@ def test_evaluate_writes_a_report_that_compare_reads(run, model, class_folders, 
             "--output", tmp_path / name,
         )  # fmt: skip
         assert (code, err) == (0, "")
-        assert "1 of 6 faces have a copy in the training data; without them: accuracy " in out
-        assert f"Written: {tmp_path / name / 'report.html'}, and report.md and" in out
+        assert "1 of 6 faces have a duplicate in the training data; without them: accuracy " in out
+        assert f"Written: {tmp_path / name / 'report.html'}, report.md and" in out
         page = (tmp_path / name / "report.html").read_text("utf-8")
         assert f"Informe de {path}" in page
-        assert "Los peores errores" in page
+        assert "Los errores con más confianza" in page
     two = tmp_path / "two" / "report.json"
-    new = json.loads(run("compare", tmp_path / "one", two, "--without-copies", "--json")[1])
+    new = json.loads(run("compare", tmp_path / "one", two, "--deduplicated", "--json")[1])
     assert new["count"] == 5
     code, out, _ = run("compare", tmp_path / "one", two, "--json")
     comparison = json.loads(out)
@@ -30,16 +30,15 @@ def test_evaluate_writes_a_report_that_compare_reads(run, model, class_folders, 
     assert code == 0
     assert comparison["count"] == 6
     assert [comparison["accuracy"][side] for side in "ab"] == accuracies
-    assert run("compare", tmp_path / "one", tmp_path / "one")[1].endswith(
-        "there is no difference.\n"
-    )
+    same = run("compare", tmp_path / "one", tmp_path / "one")[1]
+    assert same.endswith("A and B are right on the same faces.\n")
 
 
 def test_evaluate_with_training_data_alone_prints_both_scores(run, model, class_folders):
-    options = ("--training", class_folders, "--no-near", "--json", "--quiet")
+    options = ("--training", class_folders, "--exact-only", "--json", "--quiet")
     code, out, _ = run("evaluate", model, class_folders, *options)
     facts = json.loads(out)
-    assert (code, facts["copies"], facts["without_copies"]["count"]) == (0, 0, 6)
+    assert (code, facts["duplicates"], facts["deduplicated"]["count"]) == (0, 0, 6)
     assert "page" not in facts
 
 

@@ -202,7 +202,7 @@ def test_no_face_is_asked_of_whoever_finds_faces(faulty: Path) -> None:
         asked.append(image.shape)
         return ["a face"] if image.std() > 45 else []
 
-    found = audit(faces, near=False, find_faces=finder)
+    found = audit(faces, near_duplicates=False, find_faces=finder)
     assert len(asked) == len(faces) - 3
     assert ["blank"] in names(found, "no face")
     assert found.count("no face") < len(faces) / 2
@@ -306,7 +306,7 @@ def test_build_merges_cleans_splits_balances_and_writes(faulty: Path, tmp_path: 
     steps = [step["step"] for step in back.provenance]
     assert steps == ["merge", "clean", "split", "balance", "mirror", "open"]
     held = back.select(back.splits != "train")
-    train = audit(back, near=False)
+    train = audit(back, near_duplicates=False)
     assert not [one for one in train.findings if "across splits" in one.traits]
     assert len(held) == len(back) - 120
 

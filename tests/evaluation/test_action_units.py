@@ -30,7 +30,7 @@ def test_overlaps_worked_out_by_hand():
 
 
 def test_a_pair_is_what_is_shared_and_how_often_each_is_taken_for_the_other():
-    view = Confusability.of(EXPRESSIONS, SEVEN)
+    view = Confusability.from_confusion(EXPRESSIONS, SEVEN)
     assert len(view.pairs) == 21
     pair = next(pair for pair in view.pairs if pair.labels == ("fear", "surprise"))
     assert (pair.units, pair.overlap, pair.count) == ((1, 2, 5, 26), 4 / 7, 100)
@@ -38,7 +38,7 @@ def test_a_pair_is_what_is_shared_and_how_often_each_is_taken_for_the_other():
 
 
 def test_the_correlation_is_spearmans_with_and_without_neutral():
-    view = Confusability.of(EXPRESSIONS, SEVEN)
+    view = Confusability.from_confusion(EXPRESSIONS, SEVEN)
     six = [pair for pair in view.pairs if "neutral" not in pair.labels]
     for found, pairs in ((view.correlation, six), (view.with_neutral, view.pairs)):
         expected = spearmanr([p.overlap for p in pairs], [p.confusion for p in pairs]).statistic
@@ -48,14 +48,14 @@ def test_the_correlation_is_spearmans_with_and_without_neutral():
 
 def test_p_counts_the_exchanges_of_names_that_correlate_as_strongly():
     counts = np.array([[9, 1, 0], [1, 9, 3], [0, 3, 9]])  # angry, fear, surprise
-    view = Confusability.of(["angry", "fear", "surprise"], counts)
+    view = Confusability.from_confusion(["angry", "fear", "surprise"], counts)
     # Overlaps 3/8, 1/7, 4/7 and confusions in the order 2, 1, 3: of six orders one is perfect.
     assert view.correlation.rho == pytest.approx(1)
     assert view.correlation.p == pytest.approx(2 / 6)  # it, and the one that is perfectly inverse
 
 
 def test_confusions_that_no_shared_unit_explains_are_named_the_commonest_first():
-    view = Confusability.of(EXPRESSIONS, SEVEN)
+    view = Confusability.from_confusion(EXPRESSIONS, SEVEN)
     assert [pair.labels for pair in view.unexplained] == [
         ("sad", "neutral"),
         ("angry", "disgust"),
@@ -68,7 +68,7 @@ def test_confusions_that_no_shared_unit_explains_are_named_the_commonest_first()
 
 def test_labels_without_faces_or_units_are_left_out_and_named():
     counts = np.array([[5, 1, 2, 0], [2, 6, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
-    view = Confusability.of(["angry", "fear", "sad", "bored"], counts)
+    view = Confusability.from_confusion(["angry", "fear", "sad", "bored"], counts)
     assert view.left_out == ("sad", "bored")
     assert [pair.labels for pair in view.pairs] == [("angry", "fear")]
     assert view.correlation is None
@@ -76,7 +76,7 @@ def test_labels_without_faces_or_units_are_left_out_and_named():
 
 
 def test_where_nothing_is_confused_there_is_nothing_to_correlate():
-    view = Confusability.of(EXPRESSIONS, np.eye(7, dtype=int))
+    view = Confusability.from_confusion(EXPRESSIONS, np.eye(7, dtype=int))
     assert view.correlation is None
     assert view.unexplained == ()
-    assert Confusability.of(["happy"], [[3]]).pairs == ()
+    assert Confusability.from_confusion(["happy"], [[3]]).pairs == ()

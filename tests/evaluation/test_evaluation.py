@@ -28,7 +28,7 @@ def training(faces, labels):
 
 @pytest.fixture(scope="module")
 def unseen(faces, labels):
-    """Six new faces, two of them copies of training faces: one exact, one a little brighter."""
+    """Six new faces, two of them duplicates of training faces: one exact, one a little brighter."""
     brighter = np.clip(faces[3].astype(int) + 5, 0, 255).astype(np.uint8)
     pictures = [*faces[18:], faces[0], brighter]
     return Dataset.of(pictures, [*labels[18:], "sad", "sad"], ["validation"] * 8)
@@ -48,33 +48,33 @@ def test_scores_are_those_of_the_pipeline(evaluation, pipeline, unseen):
     assert answers.tolist() == pipeline.predict(unseen.images).tolist()
 
 
-def test_exact_and_near_copies_in_the_training_data_are_known(
+def test_exact_and_near_duplicates_in_the_training_data_are_marked(
     evaluation, pipeline, unseen, training
 ):
-    assert evaluation.copies.tolist() == [False] * 6 + [True, True]
-    alone = evaluation.report(without_copies=True)
+    assert evaluation.duplicates.tolist() == [False] * 6 + [True, True]
+    alone = evaluation.report(deduplicated=True)
     expected, _ = pipeline.evaluate(unseen.images[:6], unseen.labels[:6])
     assert (alone.count, alone.confusion) == (6, expected.confusion)
-    exact = evaluate(pipeline, unseen, training, near=False)
-    assert exact.copies.tolist() == [False] * 6 + [True, False]
+    exact = evaluate(pipeline, unseen, training, near_duplicates=False)
+    assert exact.duplicates.tolist() == [False] * 6 + [True, False]
 
 
-def test_without_training_data_nobody_knows_the_copies(pipeline, unseen):
+def test_without_training_data_duplicates_are_unknown(pipeline, unseen):
     found = evaluate(pipeline, unseen)
-    assert found.copies is None
-    assert found.to_dict()["scores_without_copies"] is None
-    with pytest.raises(DataError, match="Nobody looked for copies: evaluate with the training"):
-        found.report(without_copies=True)
+    assert found.duplicates is None
+    assert found.to_dict()["scores_deduplicated"] is None
+    with pytest.raises(DataError, match="Duplicates are unknown: evaluate with the training data"):
+        found.report(deduplicated=True)
 
 
-def test_mistakes_are_the_wrong_answers_the_surest_first(evaluation):
-    wrong = evaluation.predicted != evaluation.truth
+def test_mistakes_are_the_wrong_predictions_the_most_confident_first(evaluation):
+    wrong = evaluation.predicted != evaluation.targets
     assert len(evaluation.mistakes) == wrong.sum() > 2
-    surest = sorted(evaluation.probabilities[wrong].max(axis=1), reverse=True)
-    assert [mistake.confidence for mistake in evaluation.mistakes] == surest
+    most_confident = sorted(evaluation.probabilities[wrong].max(axis=1), reverse=True)
+    assert [mistake.confidence for mistake in evaluation.mistakes] == most_confident
     place = evaluation.names.index(evaluation.mistakes[0].name)
-    assert evaluation.mistakes[0].truth == evaluation.labels[evaluation.truth[place]]
-    assert evaluation.mistakes[0].answer == evaluation.labels[evaluation.predicted[place]]
+    assert evaluation.mistakes[0].target == evaluation.labels[evaluation.targets[place]]
+    assert evaluation.mistakes[0].predicted == evaluation.labels[evaluation.predicted[place]]
 
 
 def test_beside_a_mistake_stand_the_training_faces_nearest_to_it(
@@ -182,6 +182,20 @@ def test_labels_the_model_does_not_know_are_named(pipeline, faces):
         evaluate(pipeline, Dataset.of(faces[:1], ["bored"]))
 
 
+def test_the_summary_has_the_scores_the_split_and_the_duplicates(evaluation, pipeline, unseen):
+    report, others = evaluation.report(), evaluation.report(deduplicated=True)
+    assert evaluation.summary() == (
+        f"{report.table()}\n\nScored on the validation split.\n"
+        "2 of 8 faces have a duplicate in the training data; without them: accuracy "
+        f"{others.accuracy:.2%}, macro F1 {others.macro_f1:.3f}."
+    )
+    unsplit = replace(evaluation, split="unsplit", duplicates=None)
+    assert "the data set has no splits. If the model was trained on some" in unsplit.summary()
+    assert "duplicate" not in unsplit.summary()
+    known = replace(evaluation, duplicates=np.ones(8, np.bool_))
+    assert known.summary().endswith("8 of 8 faces have a duplicate in the training data.")
+
+
 def test_one_face_and_one_class_are_enough(pipeline, faces):
     found = evaluate(pipeline, Dataset.of(faces[:1], ["sad"]))
     assert found.report().count == 1
@@ -202,10 +216,10 @@ def test_an_evaluation_is_the_same_after_it_was_written_and_read(evaluation, tmp
 def test_the_file_holds_scores_and_answers_as_others_read_them(evaluation):
     content = json.loads(evaluation.to_json())
     assert content["scores"]["accuracy"] == evaluation.report().accuracy
-    assert content["scores_without_copies"]["count"] == 6
-    assert content["answers"]["labels"] == ["angry", "happy", "sad"]
-    assert content["answers"]["predicted"] == evaluation.predicted.tolist()
-    assert re.fullmatch("[0-9a-f]{64}", content["answers"]["faces"])
+    assert content["scores_deduplicated"]["count"] == 6
+    assert content["predictions"]["labels"] == ["angry", "happy", "sad"]
+    assert content["predictions"]["predicted"] == evaluation.predicted.tolist()
+    assert re.fullmatch("[0-9a-f]{64}", content["predictions"]["faces"])
     assert [pair["labels"] for pair in content["action_units"]["pairs"]] == [
         ["angry", "happy"],
         ["angry", "sad"],
@@ -220,12 +234,12 @@ def changed(evaluation, **entries):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"format": 9}, "has the format 9, and this reads 1"),
-        ({"names": ["one"]}, "damaged: its lists are not of one length"),
+        ({"format": 9}, "has the format 9, and this version reads 2"),
+        ({"names": ["one"]}, "damaged: its lists have different lengths"),
         ({"probabilities": [[1.0, 0.0]]}, "its probabilities do not fit the faces and labels"),
         ({"probabilities": "x"}, "are damaged"),
-        ({"digests": ["a"] * 8}, "its digests are of other faces than its answers"),
-        ({"copies": [True]}, "copies are told of 1 of 8 faces"),
+        ({"digests": ["a"] * 8}, "its digests and its predictions are of different faces"),
+        ({"duplicates": [True]}, "it has 1 duplicates for 8 faces"),
         ({"costs": {"embed_seconds": "long"}}, "are damaged"),
         ({"mistakes": [{"name": "a"}]}, "are damaged"),
         ({"mistakes": None}, "are damaged"),
@@ -241,12 +255,12 @@ def test_a_picture_that_would_be_asked_for_elsewhere_is_refused(evaluation, tmp_
     mistakes = json.loads(evaluation.to_json())["mistakes"]
     mistakes[0]["picture"] = "https://example.org/face.jpg"
     (tmp_path / "report.json").write_text(changed(evaluation, mistakes=mistakes))
-    with pytest.raises(DataError, match="a picture is not in the file itself"):
+    with pytest.raises(DataError, match="a picture is not stored in the file itself"):
         Evaluation.read(tmp_path)
 
 
 def test_the_cell_of_a_grid_is_no_evaluation(evaluation, tmp_path):
-    cell = {"format": 7, "answers": evaluation.answers.to_dict()}
+    cell = {"format": 7, "predictions": evaluation.predictions.to_dict()}
     (tmp_path / "cell.json").write_text(json.dumps(cell))
     with pytest.raises(DataError, match="has the format 7"):
         Evaluation.read(tmp_path / "cell.json")

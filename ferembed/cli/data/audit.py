@@ -7,7 +7,7 @@ import argparse
 from ferembed.cli.dataset import add_dataset, dataset_settings
 from ferembed.cli.output import ExitCode, emit
 
-HELP = "find copies, leaks, contradictions and damage"
+HELP = "find duplicates, leaks, contradictions and damage"
 EXAMPLES = ("ferembed data audit fer2013.zip --sheet faults.png --output faults.json",)
 
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="JSON", help="the findings, as `clean` applies them")
     parser.add_argument("--sheet", metavar="PNG", help="a contact sheet of the findings")
     parser.add_argument("--faces", metavar="DETECTOR", help="look for pictures without a face, too")
-    parser.add_argument("--no-near", action="store_true", help="look for exact copies alone")
+    parser.add_argument("--exact-only", action="store_true", help="look for exact duplicates only")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +32,9 @@ def run(options: argparse.Namespace) -> int:
     find_faces = DETECTORS[options.faces]() if options.faces else None
     with progress_bar(quiet=options.quiet) as progress:
         data = datasets.open(options.data, progress=progress, **dataset_settings(options))
-        found = audit(data, near=not options.no_near, find_faces=find_faces, progress=progress)
+        found = audit(
+            data, near_duplicates=not options.exact_only, find_faces=find_faces, progress=progress
+        )
     if options.output:
         with atomic_write(Path(options.output)) as unfinished:  # names of files need not be UTF-8
             unfinished.write_text(found.to_json(), "utf-8", errors="backslashreplace")

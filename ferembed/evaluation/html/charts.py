@@ -1,7 +1,6 @@
-"""Charts: pictures for a page as inline SVG, in colours that the page's style gives by name.
+"""Charts: pictures for a page as inline SVG, in the colours of templates/page.css.
 
-Each is drawn 400 wide or little more, so that it can be read on a telephone, and says on hovering
-what stands behind a mark.
+Each is about 400 units wide, so that it can be read on a phone. Each mark has a tooltip.
 """
 
 from __future__ import annotations
@@ -11,27 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-STYLE = """
-svg { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; }
-svg text { fill: var(--ink); }
-svg .pale { fill: var(--pale); }
-svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
-svg .grid { stroke: var(--rule); fill: none; }
-svg .ideal { stroke: var(--pale); stroke-dasharray: 4 4; fill: none; }
-svg .line { stroke: var(--accent); stroke-width: 2; fill: none; }
-svg .frontier { stroke: var(--pale); stroke-width: 1.5; fill: none; }
-svg .mark { fill: var(--accent); }
-svg .bar { fill: var(--accent); } svg .truth { fill: var(--truth); }
-svg .heat { fill: var(--accent); stroke: var(--paper); }
-svg .over { fill: var(--paper); }
-svg .halo { paint-order: stroke; stroke: var(--card); stroke-width: 3px; }
-svg .s0 { fill: var(--accent); } svg .s1 { fill: var(--s1); } svg .s2 { fill: var(--s2); }
-svg .s3 { fill: var(--s3); } svg .s4 { fill: var(--s4); } svg .s5 { fill: var(--s5); }
-"""
+from markupsafe import Markup
+
 SERIES = 6
+"""Colours of a scatter plot; further series start again with the first."""
 
 _WIDTH = 400
-_STRONG = 0.55  # from which on a heated cell is written on in the colour of the paper
+_STRONG = 0.55  # from this share on the text of a cell is white
 
 
 def heatmap(
@@ -41,8 +26,8 @@ def heatmap(
     texts: Sequence[Sequence[str]],
     tips: Sequence[Sequence[str]],
     axis: str = "",
-) -> str:
-    """A square of cells: a row and a column for each label, as strong as its share of 1."""
+) -> Markup:
+    """A matrix: a row and a column for each label, each cell as dark as its share."""
     left = _margin(labels)
     turned = len(labels) > 7 or max(map(len, labels)) > 9  # the names above the columns
     top, right = (84, 36) if turned else (34, 0)
@@ -75,8 +60,8 @@ def bars(
     rows: Sequence[tuple[str, int, int]],
     names: tuple[str, str],
     shown: Callable[[int], str] = str,
-) -> str:
-    """Two bars for each label, the one in pale above the other."""
+) -> Markup:
+    """Two bars for each label, a pale one above a coloured one."""
     left, right, row = _margin([label for label, _, _ in rows]), 46, 34
     most = max(1, *(max(one, other) for _, one, other in rows))
     parts = []
@@ -96,8 +81,8 @@ def bars(
 
 def calibration(
     title: str, bins: Sequence[tuple[float, float, int]], axes: tuple[str, str], tips: Sequence[str]
-) -> str:
-    """Accuracy by confidence, the counts of answers as bars beneath, and the ideal as a line."""
+) -> Markup:
+    """Accuracy by confidence, the ideal as a dashed line, and counts of predictions as bars."""
     box = _Box(56, 12, 324, 226)
     parts = [*box.frame(_SHARES, _SHARES, axes)]
     most = max(count for _, _, count in bins)
@@ -114,8 +99,8 @@ def calibration(
 
 def curve(
     title: str, points: Sequence[tuple[float, float]], axes: tuple[str, str], tips: Sequence[str]
-) -> str:
-    """A line over shares from 0 to 1, its lower edge where it needs to be."""
+) -> Markup:
+    """A line over shares from 0 to 1; the y axis starts near the lowest value."""
     lowest, _, _ = _ticks([*(y for _, y in points), 1.0])
     lowest = min(lowest, 0.9)
     _, _, ticks = _ticks([lowest, 1.0])
@@ -127,7 +112,7 @@ def curve(
 
 @dataclass(frozen=True)
 class Dot:
-    """A mark of a scatter plot; a name that is not empty is written beside it if it fits."""
+    """A mark of a scatter plot; its name is written beside it where there is room."""
 
     x: float
     y: float
@@ -143,8 +128,8 @@ def scatter(
     *,
     logarithmic: bool = False,
     line: Sequence[int] = (),
-) -> str:
-    """Dots over two axes, percentages upwards; `line` joins some of them."""
+) -> Markup:
+    """Dots over two axes, the y axis in percent; `line` joins some of them."""
     xs = [math.log10(dot.x) if logarithmic else dot.x for dot in dots]
     low_x, high_x, ticks_x = _log_ticks(xs) if logarithmic else _ticks(xs)
     low_y, high_y, steps = _ticks([dot.y for dot in dots])
@@ -159,22 +144,12 @@ def scatter(
     return _svg(title, _WIDTH, 284, [*parts, *_names(named, places)])
 
 
-def legend(names: Sequence[str]) -> str:
-    """What the colours of a scatter plot stand for, as HTML."""
-    dots = (
-        f'<span class="key"><svg viewBox="0 0 10 10"><circle class="s{i % SERIES}" cx="5" cy="5" '
-        f'r="4"/></svg>{escape(name)}</span>'
-        for i, name in enumerate(names)
-    )
-    return f'<p class="legend">{"".join(dots)}</p>'
-
-
 _SHARES = [(i / 5, f"{20 * i}%") for i in range(6)]
 
 
 @dataclass(frozen=True)
 class _Box:
-    """Where a chart's values lie in the picture."""
+    """The mapping of a chart's values to places in the picture."""
 
     left: float
     top: float
@@ -213,7 +188,7 @@ class _Box:
 
 
 def _ticks(values: Sequence[float]) -> tuple[float, float, list[tuple[float, str]]]:
-    """Round values around those given: the lowest, the highest, and some from one to the other."""
+    """The ends of an axis at round values, and the ticks between them."""
     low, high = min(values), max(values)
     span = max(high - low, 0.01)
     unit = 10.0 ** math.floor(math.log10(span / 4))
@@ -226,14 +201,14 @@ def _ticks(values: Sequence[float]) -> tuple[float, float, list[tuple[float, str
 
 
 def _as_shares(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """The same ticks, written as percentages."""
+    """The same ticks as percentages."""
     step = 100 * (ticks[1][0] - ticks[0][0])
     digits = max(0, math.ceil(-math.log10(step) - 1e-9))
     return [(value, f"{value:.{digits}%}") for value, _ in ticks]
 
 
 def _log_ticks(values: Sequence[float]) -> tuple[float, float, list[tuple[float, str]]]:
-    """The same for powers of ten, and 2 and 5 between them where there are few."""
+    """The ends and ticks of a logarithmic axis; a short one has ticks at 2 and 5, too."""
     low, high = min(values), max(values)
     factors = (1, 2, 5) if high - low < 2.5 else (1,)
     first, last = math.floor(low) - 1, math.ceil(high) + 1
@@ -258,7 +233,7 @@ def _marks(
 def _names(
     named: Sequence[tuple[str, float, float]], marks: Sequence[tuple[float, float]]
 ) -> list[str]:
-    """Names beside their marks, on whichever side is free; one that has no room is left out."""
+    """Names beside their marks, on a free side; a name without room is not written."""
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in marks]
     parts = []
     for name, x, y in named:
@@ -294,7 +269,7 @@ def _legend(names: tuple[str, str], x: float) -> list[str]:
 
 
 def _margin(labels: Sequence[str]) -> int:
-    """Room for the names left of their rows."""
+    """The width of the names left of the rows."""
     return min(118, max(72, 10 + 6 * max(map(len, labels))))
 
 
@@ -314,10 +289,10 @@ def _text(
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}"{style}{extra}>{escape(text)}</text>'
 
 
-def _svg(title: str, width: float, height: float, parts: Iterable[str]) -> str:
+def _svg(title: str, width: float, height: float, parts: Iterable[str]) -> Markup:
     name = escape(title, quote=True)
     inside = "".join(parts)
-    return (
+    return Markup(
         f'<svg role="img" aria-label="{name}" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'xmlns="http://www.w3.org/2000/svg">{inside}</svg>'
     )
