@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--training",
         metavar="DATA",
-        help="what the model was trained on (of splits train): scores without its duplicates, too, and "
+        help="what the model was trained on (of splits train): scores without duplicates, and "
         "the faces nearest to each mistake",
     )
     parser.add_argument("--exact-only", action="store_true", help="look for exact duplicates only")

@@ -182,7 +182,8 @@ def draw(frame: Frame, language: str = "en") -> Image:
     import PIL.Image
     import PIL.ImageDraw
 
-    picture = PIL.Image.fromarray(annotate(frame.image, frame.people, language))
+    drawn = annotate(frame.image, frame.people, language, widen=False)
+    picture = PIL.Image.fromarray(drawn)
     pen = PIL.ImageDraw.Draw(picture)
     letters = font(max(12, round(min(picture.size) / 24)))
     for person in frame.people:

@@ -45,7 +45,37 @@ def test_small_photos_and_faces_at_the_edge_are_drawn_too(size, place):
         "outside": (-30, -30, width + 30, height + 30),
     }[place]
     photo = np.full((*size, 3), 90, np.uint8)
-    assert (annotate(photo, [prediction(*box)], "es") != photo).any()
+    drawn = annotate(photo, [prediction(*box)], "es")
+    assert drawn.shape != photo.shape or (drawn != photo).any()
+    assert annotate(photo, [prediction(*box)], "es", widen=False).shape[0] >= photo.shape[0]
+
+
+def test_the_panel_of_a_face_that_fills_the_photo_is_beside_the_photo():
+    photo = np.full((400, 300, 3), 90, np.uint8)
+    drawn = annotate(photo, [prediction(10, 10, 290, 390)])
+    assert drawn.shape[0] == 400
+    assert drawn.shape[1] > 420
+    assert (drawn[20:380, 20:280] == photo[20:380, 20:280]).all()  # nothing covers the face
+    assert drawn[:, 300:].max() > 200
+
+
+def test_no_panel_covers_a_face_or_another_panel():
+    photo = np.full((500, 700, 3), 90, np.uint8)
+    boxes = [(40, 40, 240, 240), (260, 40, 460, 240), (40, 260, 240, 460), (470, 250, 690, 490)]
+    drawn = annotate(photo, [prediction(*box) for box in boxes])
+    for x1, y1, x2, y2 in boxes:
+        inside = drawn[y1 + 10 : y2 - 10, x1 + 10 : x2 - 10]
+        teal = (np.abs(inside.astype(int) - (0x35, 0xD0, 0xBA)).max(axis=2) < 30).sum()
+        lines = (inside != 90).any(axis=2).sum()
+        assert lines == teal < 400  # at most a line to a panel in the margin
+
+
+def test_a_frame_of_a_video_keeps_its_size():
+    photo = np.full((400, 300, 3), 90, np.uint8)
+    drawn = annotate(photo, [prediction(10, 10, 290, 390)], widen=False)
+    assert drawn.shape == photo.shape
+    beside = annotate(photo, [prediction(10, 10, 290, 200)], widen=False)
+    assert (beside[20:190, 20:280] == 90).all()
 
 
 def test_no_face_leaves_the_photo_as_it_is():
