@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         reasons = tuple(failure.reason for failure in failures)
     if options.output:
         facts["page"] = str(write_report(options.output, evaluation, options.lang))
-        text += f"\n\nWritten: {facts['page']}, and report.md and report.json beside it."
+        text += f"\n\nWritten: {facts['page']}, report.md and report.json."
     code = report_failures(reasons)
     emit(facts, text, as_json=options.json)
     return code
