@@ -46,7 +46,9 @@ def test_evaluate_tries_the_folder_before_the_work(run, tmp_path):
     (tmp_path / "taken").write_text("")
     code, out, err = run("evaluate", "default", "nowhere", "--output", tmp_path / "taken")
     assert (code, out) == (2, "")
-    assert err.startswith(f"ferembed: Nothing can be written to {tmp_path / 'taken'}: File exists.")
+    assert err.startswith(
+        f"ferembed: Cannot write to the folder {tmp_path / 'taken'}: File exists."
+    )
 
 
 def test_a_prior_changes_predictions_scores_and_their_calibration(run, faces, tmp_path):
