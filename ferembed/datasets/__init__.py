@@ -5,7 +5,7 @@
 >>> parts = datasets.split(faces, {"train": 60, "validation": 20, "test": 20})  # doctest: +SKIP
 
 `open` reads a folder or zip of class folders, a FER2013 CSV, a CSV of names and labels, and FER+
-votes. Every operation gives a new Dataset and adds a step to its `provenance`.
+votes on any of these. Every operation gives a new Dataset and adds a step to its `provenance`.
 """
 
 from ferembed._progress import Progress
@@ -15,6 +15,7 @@ from ferembed.datasets.description import Description, describe
 from ferembed.datasets.operations import balance, merge, mirror, only, split
 from ferembed.datasets.reading import open, pictures
 from ferembed.datasets.vectors import VectorSet, open_vectors
+from ferembed.datasets.votes import VoteRules
 from ferembed.datasets.writing import write
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Description",
     "Progress",
     "VectorSet",
+    "VoteRules",
     "balance",
     "crop",
     "describe",

@@ -82,6 +82,9 @@ class Found:
     steps: Sequence[Step] = ()
     votes: NDArray[np.float32] | None = None  # a column for each of words
     multi: bool = False  # several expressions may have their full share
+    rules: str = ""  # by which votes were counted
+    rows: array[int] | None = None  # of a CSV of pixels, each picture's
+    source: str = ""  # that CSV
 
     def __post_init__(self) -> None:
         self._numbers: dict[str, int] = {}

@@ -30,8 +30,8 @@ from ferembed.datasets.listing import (
 from ferembed.datasets.tables import (
     COLUMNS,
     FER2013_FILES,
+    FERPLUS,
     Table,
-    ferplus,
     kind_of,
     named_pictures,
     pixel_rows,
@@ -44,6 +44,7 @@ from ferembed.datasets.vocabulary import (
     plain,
     split_name,
 )
+from ferembed.datasets.votes import VOTE_FILES, VoteRules, with_votes
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
 from ferembed.images import EXTENSIONS
@@ -51,7 +52,6 @@ from ferembed.labels import CONTEMPT, EXPRESSIONS, expression_set, reading_order
 from ferembed.registry import unknown_name_message
 from ferembed.storage.files import is_special_file
 
-_VOTES = ("majority", "probability", "multi-target")
 _MOST_LISTED = 20
 
 
@@ -65,7 +65,8 @@ def open(
     on_bad: Literal["error", "skip"] = "error",
     table: str | None = None,
     columns: Mapping[str, str] | None = None,
-    votes: Literal["majority", "probability", "multi-target"] = "majority",
+    votes: VoteRules | str | None = None,
+    votes_file: str | os.PathLike[str] | None = None,
     expressions: int = 7,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -75,12 +76,17 @@ def open(
     a FER2013 CSV of pixels, a CSV of names and labels beside its pictures or in one folder or zip
     with them, or FER+ votes beside the FER2013 CSV. `print` what comes back to see what was found.
 
+    `votes` takes the labels from FER+ instead: "majority", "probability", "multi-target", or
+    `VoteRules`. The votes are in `votes_file`, or in ferplus.csv or fer2013new.csv within the
+    folder or zip or beside it, and are on pictures by file name, on a CSV of pixels by row. The
+    votes of a face are then its `targets`, and its label is the class that leads them.
+
     `split` and `classes` keep only those. `labels` adds names to those that are known
     ({"boredom": "neutral"}); a name mapped to None is dropped, one mapped to itself is kept as a
     class of its own. `on_unknown="drop"` leaves out pictures with any other name and "keep" takes
     it for a class, and `on_bad="skip"` leaves out what cannot be read; what is left out is counted.
-    `table` picks one of several CSVs in a folder or zip, `columns` says what its columns are called
-    ({"image": "img", "label": "y"}), and `votes` how FER+ votes become labels.
+    `table` picks one of several CSVs in a folder or zip, and `columns` says what its columns are
+    called ({"image": "img", "label": "y"}).
 
     `expressions` is 7, for which contempt is an unknown label, or 8, to which it belongs.
 
@@ -90,7 +96,7 @@ def open(
     where = Path(path)
     _check_choice("on_unknown", on_unknown, ("error", "drop", "keep"))
     _check_choice("on_bad", on_bad, ("error", "skip"))
-    _check_choice("votes", votes, _VOTES)
+    rules = VoteRules.parse(votes) if isinstance(votes, str) else votes
     known = expression_set(expressions)
     for name in columns or ():
         _check_choice("meaning of a column", name, tuple(COLUMNS))
@@ -102,7 +108,7 @@ def open(
         raise DataError(f"{where} is a pipe or a device: copy what it gives to a file.")
     tray = Tray(str(where), on_bad == "skip", progress)
     try:
-        found = _read(where, tray, table, columns or {}, votes)
+        found = _read(where, tray, table, columns or {}, rules, votes_file)
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error}.") from None
     return _named(found, tray, split, classes, labels or {}, on_unknown, known)
@@ -159,34 +165,70 @@ def _fer2013_split(file: str, split: str) -> str:
     return split if told is None or (told == "train" and split == "test") else told
 
 
-def _read(path: Path, tray: Tray, table: str | None, given: Mapping[str, str], mode: str) -> Found:
+def _read(
+    path: Path,
+    tray: Tray,
+    table: str | None,
+    given: Mapping[str, str],
+    rules: VoteRules | None,
+    votes_file: str | os.PathLike[str] | None,
+) -> Found:
+    inside: Mapping[str, Path | ZipMember] = {}
     if path.is_dir() or zip_members.is_zip(path):
         storage = Storage(path, tray)
-        name = _choose_table(storage, table, given)
+        name, inside = _choose_table(storage, table, given)
         if name is None:
-            return _class_folders(storage, tray)
-        folder = name.rpartition("/")[0]
-        beside = {
-            PurePosixPath(other).name: content
-            for other, content in storage.tables.items()
-            if other.rpartition("/")[0] == folder
-        }
-        return _from_table(
-            Table(storage.tables[name]), lambda: storage, folder, beside, tray, given, mode
+            found, chosen = _class_folders(storage, tray), None
+        else:
+            folder = name.rpartition("/")[0]
+            beside = {
+                PurePosixPath(other).name: content
+                for other, content in storage.tables.items()
+                if other.rpartition("/")[0] == folder
+            }
+            content = Table(storage.tables[name])
+            found, chosen = _from_table(content, lambda: storage, folder, beside, tray, given)
+    elif path.suffix.lower() in (*TABLES, ".txt"):
+        near = {name: path.parent / name for name in FER2013_FILES if (path.parent / name).exists()}
+        quiet = Tray(str(path.parent), True, tray.progress)  # what else lies there is no news
+        found, chosen = _from_table(
+            Table(path), lambda: Storage(path.parent, quiet), "", near, tray, given
         )
-    if path.suffix.lower() not in (*TABLES, ".txt"):
+        steps = read_steps(provenance_of(path)) if provenance_of(path).exists() else ()
+        found.steps = found.steps or steps
+    else:
         raise DataError(
             f"{path} is no folder, zip or CSV. Unpack another archive first; a single picture is "
             "no data set."
         )
-    steps = read_steps(provenance_of(path)) if provenance_of(path).exists() else ()
-    near = {name: path.parent / name for name in FER2013_FILES if (path.parent / name).exists()}
-    quiet = Tray(str(path.parent), True, tray.progress)  # what else lies there is no news
-    found = _from_table(
-        Table(path), lambda: Storage(path.parent, quiet), "", near, tray, given, mode
+    if rules is None and votes_file is None and chosen is None:
+        return found
+    if votes_file is not None:
+        chosen = Table(Path(votes_file))
+    chosen = chosen or _votes_of(path, inside)
+    if kind_of(chosen, {}) != "FER+":
+        raise DataError(
+            f"{chosen.name} holds no votes: it needs the columns {', '.join(FERPLUS)}, unknown "
+            "and NF."
+        )
+    return with_votes(found, chosen, rules or VoteRules(), tray)
+
+
+def _votes_of(path: Path, inside: Mapping[str, Path | ZipMember]) -> Table:
+    """The votes within a folder or zip, or else those beside it."""
+    if len(inside) > 1:
+        raise DataError(
+            f"{path} holds {len(inside)} files of votes: {', '.join(inside)}. Choose one: "
+            "votes_file=..., on the command line --votes-file."
+        )
+    names = (f"{path.stem}.{VOTE_FILES[0]}", *VOTE_FILES)
+    beside = [path.parent / name for name in names if (path.parent / name).exists()]
+    for place in (*inside.values(), *beside):
+        return Table(place)
+    raise DataError(
+        f"There are no votes for {path}: no {' or '.join(VOTE_FILES)} in it or beside it. Say "
+        "where they are with votes_file=..., on the command line --votes-file."
     )
-    found.steps = found.steps or steps
-    return found
 
 
 def _from_table(
@@ -196,36 +238,50 @@ def _from_table(
     beside: Mapping[str, Path | ZipMember],
     tray: Tray,
     given: Mapping[str, str],
-    mode: str,
-) -> Found:
+) -> tuple[Found, Table | None]:
+    """What a CSV describes, and the CSV itself if it holds votes on another one's pictures."""
     kind = kind_of(table, given)
     if kind == "FER+":
-        return ferplus(table, beside, tray, mode)
-    if kind == "pixels" or table.column("pixels", given) is not None:
-        return pixel_rows(table, tray, given)[0]
-    return named_pictures(table, storage(), base, tray, given)
-
-
-def _choose_table(storage: Storage, wanted: str | None, given: Mapping[str, str]) -> str | None:
-    if wanted is not None:
-        if wanted not in storage.tables:
+        name = next((name for name in FER2013_FILES if name in beside), None)
+        if name is None:
             raise DataError(
-                unknown_name_message(f"CSV in {storage.path}", wanted, list(storage.tables))
+                f"{table.name} holds FER+ votes and no pictures. Put {' or '.join(FER2013_FILES)} "
+                "beside it, or open the folder or zip of its pictures with votes=..., on the "
+                "command line --votes."
             )
-        return wanted
-    useful = []
+        return pixel_rows(Table(beside[name]), tray, {}), table
+    if kind == "pixels" or table.column("pixels", given) is not None:
+        return pixel_rows(table, tray, given), None
+    return named_pictures(table, storage(), base, tray, given), None
+
+
+def _choose_table(
+    storage: Storage, wanted: str | None, given: Mapping[str, str]
+) -> tuple[str | None, dict[str, Path | ZipMember]]:
+    """The CSV of labels in a folder or zip, if there is one, and its files of votes."""
+    useful: list[str] = []
+    votes = {}
     for name, content in storage.tables.items():
         try:
-            if kind_of(Table(content), given):
-                useful.append(name)
+            kind = kind_of(Table(content), given)
         except DataError as error:
-            storage.tray.bad("CSVs that cannot be read", str(error).removesuffix("."))
+            if wanted is None:
+                storage.tray.bad("CSVs that cannot be read", str(error).removesuffix("."))
+            continue
+        if kind == "FER+":
+            votes[name] = content
+        elif kind:
+            useful.append(name)
+    if wanted is not None:
+        if wanted not in storage.tables:
+            raise DataError(unknown_name_message(f"CSV in {storage.path}", wanted, list(storage.tables)))
+        return wanted, votes
     if len(useful) > 1:
         raise DataError(
             f"{storage.path} holds {len(useful)} label files: {', '.join(useful)}. "
             f"Choose one: table={useful[0]!r}, on the command line --table {useful[0]}."
         )
-    return useful[0] if useful else None
+    return (useful[0] if useful else None), votes
 
 
 def _named(
@@ -276,6 +332,8 @@ def _named(
         "format": found.format,
         "pictures": len(kept),
     }
+    if found.rules:
+        step["votes"] = found.rules
     renamed = {word: name for word, name in meanings.items() if name and word != name}
     if renamed:
         step["labels"] = renamed

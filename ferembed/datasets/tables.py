@@ -1,4 +1,4 @@
-"""CSVs: FER2013's pixels, names and labels beside pictures, and FER+ votes."""
+"""CSVs: FER2013's pixels, and names and labels beside pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ferembed.datasets.dataset import (
     Images,
@@ -19,7 +18,7 @@ from ferembed.datasets.dataset import (
     parse_pixels,
 )
 from ferembed.datasets.listing import Found, Storage, Tray, label_and_split
-from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT, plain, split_name
+from ferembed.datasets.vocabulary import UNSPLIT, plain, split_name
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
 from ferembed.registry import unknown_name_message
@@ -33,8 +32,8 @@ COLUMNS = {
     "split": "split usage set subset partition fold",
     "pixels": "pixels",
 }
-_FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-_FERPLUS_OTHER = ("unknown", "nf")
+FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+FERPLUS_OTHER = ("unknown", "nf")
 _MAX_LINE = 2**22
 _MOST_NAMED = 20  # columns that a message tells
 _MAX_ZIPPED_TABLE = 2**31  # its pixels are held in memory: a third of this
@@ -146,7 +145,7 @@ def _text(line: bytes) -> str:
 
 
 def kind_of(table: Table, given: Mapping[str, str]) -> str | None:
-    if {plain(head) for head in table.heads} >= {*_FERPLUS, *_FERPLUS_OTHER}:
+    if {plain(head) for head in table.heads} >= {*FERPLUS, *FERPLUS_OTHER}:
         return "FER+"
     labelled = table.column("label", given) is not None
     if labelled and table.column("pixels", given) is not None:
@@ -154,13 +153,18 @@ def kind_of(table: Table, given: Mapping[str, str]) -> str | None:
     return "names" if labelled and table.column("image", given) is not None else None
 
 
-def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> tuple[Found, array[int]]:
+def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> Found:
     pixels_at, label_at = table.need("pixels", given), table.need("label", given)
     split_at = table.column("split", given)
     zipped = isinstance(table.content, ZipMember)
     rows, offsets, lengths = array("Q"), array("Q"), array("L")
     packed = bytearray()
-    found = Found("FER2013 CSV of pixels" + " in a zip" * zipped, numbered=True)
+    found = Found(
+        "FER2013 CSV of pixels" + " in a zip" * zipped,
+        numbered=True,
+        rows=rows,
+        source=table.name,
+    )
     delimiter = table.delimiter.encode()
     side = 0
     for row, offset, line in table.lines():
@@ -174,7 +178,7 @@ def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> tuple[Foun
             side = side or len(pixels)
             if len(pixels) != side:
                 raise ValueError(f"{pixels.size:,} pixels, the rows above have {side * side:,}")
-            split = _split_of(fields[split_at].decode()) if split_at is not None else UNSPLIT
+            split = split_of(fields[split_at].decode()) if split_at is not None else UNSPLIT
         except ValueError as error:
             tray.bad("bad rows", f"{place}: {error}")
             continue
@@ -191,10 +195,10 @@ def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> tuple[Foun
         pictures = np.frombuffer(packed, np.uint8).reshape(-1, side or 1, side or 1)
         part = PackedRows(table.name, rows, pictures)
     found.images = Images([part])
-    return found, rows
+    return found
 
 
-def _split_of(word: str) -> str:
+def split_of(word: str) -> str:
     word = word.strip('" \r')
     split = split_name(word) if word else UNSPLIT
     if split is None:
@@ -221,7 +225,7 @@ def named_pictures(
                 raise ValueError("no label")
             index = lookup.find(fields[image_at])
             if split_at is not None:
-                split = _split_of(fields[split_at])
+                split = split_of(fields[split_at])
             else:
                 _, split = label_and_split(storage.part.name(index).rpartition("/")[0])
         except ValueError as error:
@@ -283,98 +287,3 @@ class _Lookup:
 
 def _stem(name: str) -> str:
     return os.path.splitext(name.rpartition("/")[2])[0].casefold()
-
-
-def ferplus(
-    table: Table,
-    beside: Mapping[str, Path | ZipMember],
-    tray: Tray,
-    mode: str,
-) -> Found:
-    name = next((name for name in FER2013_FILES if name in beside), None)
-    if name is None:
-        raise DataError(
-            f"{table.name} holds FER+ votes and no pictures. Put {' or '.join(FER2013_FILES)} "
-            "beside it."
-        )
-    pixels = Table(beside[name])
-    found, rows = pixel_rows(pixels, tray, {})
-    votes, splits = _votes(table)
-    bad = tray.skipped.get("bad rows", {"count": 0})["count"]
-    if len(votes) != len(rows) + bad or not votes.keys() >= set(rows):
-        raise DataError(
-            f"{table.name} has {len(votes):,} rows of votes and {pixels.name} "
-            f"{len(rows) + bad:,} of pixels. FER+ goes by row: both must be whole."
-        )
-    for index, row in enumerate(rows):
-        if splits[row] != ALL_SPLITS[found.splits[index]]:
-            raise DataError(
-                f"Row {row} is {splits[row]} in {table.name} and "
-                f"{ALL_SPLITS[found.splits[index]]} in {pixels.name}: the files do not belong "
-                "together."
-            )
-    shares, winners, reasons = _count_votes(np.array([votes[row] for row in rows]), mode)
-    for reason in sorted(set(reasons.values())):
-        rejected = [index for index, why in reasons.items() if why == reason]
-        tray.skip(reason, f"{table.name}, row {rows[rejected[0]]}", len(rejected))
-    result = Found(
-        f"FER+ votes ({mode}) beside a {found.format}",
-        found.images,
-        splits=found.splits,
-        codes=array("l", winners),
-        votes=shares if mode != "majority" else None,
-        multi=mode == "multi-target",
-    )
-    for code, word in enumerate(_FERPLUS):
-        first = next((row for row, won in zip(rows, winners, strict=True) if won == code), 0)
-        result.words[word] = f"{table.name}, row {first}"
-    return result
-
-
-def _votes(table: Table) -> tuple[dict[int, list[int]], dict[int, str]]:
-    heads = [plain(head) for head in table.heads]
-    places = [heads.index(column) for column in (*_FERPLUS, *_FERPLUS_OTHER)]
-    split_at = table.column("split", {})
-    votes, splits = {}, {}
-    for row, fields in table.rows():
-        try:
-            votes[row] = [int(fields[at]) for at in places]
-            splits[row] = UNSPLIT if split_at is None else _split_of(fields[split_at])
-        except (ValueError, IndexError) as error:
-            raise DataError(f"{table.name}, row {row}: {error}.") from None
-    return votes, splits
-
-
-def _count_votes(
-    votes: NDArray[np.int64], mode: str
-) -> tuple[NDArray[np.float32], list[int], dict[int, str]]:
-    """Shares per expression, the winner or -1, and why there is none.
-
-    A single vote is taken for a slip. A picture stays if neither "unknown" nor "not a face" leads
-    and if what the mode counts holds more than half of the votes: the leading expression
-    (majority), all expressions (probability), or those with at least 30% each (multi-target).
-    """
-    counted = np.where(votes > 1, votes, 0)
-    total = counted.sum(axis=1)
-    shares = counted[:, :-2] / np.maximum(total, 1)[:, None]
-    leader, lead = shares.argmax(axis=1), shares.max(axis=1)
-    unknown_share, no_face = (counted[:, -2:] / np.maximum(total, 1)[:, None]).T
-    if mode == "majority":
-        shares = np.where(np.arange(shares.shape[1]) == leader[:, None], shares, 0)
-    elif mode == "multi-target":
-        shares = np.where(shares >= 0.3, shares, 0)
-    held = shares.sum(axis=1)
-    reasons: dict[int, str] = {}
-    for index in np.flatnonzero((held <= 0.5) | (np.maximum(unknown_share, no_face) >= lead)):
-        if no_face[index] >= max(lead[index], unknown_share[index]) and total[index]:
-            reasons[int(index)] = "FER+ votes: not a face"
-        elif unknown_share[index] >= lead[index] and total[index]:
-            reasons[int(index)] = "FER+ votes: unknown"
-        else:
-            reasons[int(index)] = "FER+ votes: no agreement"
-    if mode == "multi-target":
-        shares = (shares > 0).astype(np.float32)
-    else:
-        shares = shares / np.maximum(held, 1e-9)[:, None]
-    winners = [-1 if index in reasons else int(one) for index, one in enumerate(leader)]
-    return shares.astype(np.float32), winners, reasons

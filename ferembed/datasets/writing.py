@@ -20,6 +20,7 @@ from ferembed.datasets.cropping import Crop
 from ferembed.datasets.dataset import ChangedImage, Dataset
 from ferembed.datasets.listing import PROVENANCE, provenance_of
 from ferembed.datasets.vocabulary import UNSPLIT
+from ferembed.datasets.votes import VOTE_FILES, votes_text
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError, ImageError
 from ferembed.images import EXTENSIONS, LazyPicture, Source, load_image, open_source
@@ -41,9 +42,11 @@ def write(
     """The data set at `out`: class folders, or the FER2013 format where `out` ends in .csv.
 
     Files are copied as they are, what was made from others is written as PNG; in a CSV every
-    picture is gray and `size` x `size`. The work goes on in `out`.part until it is whole: call
-    again with the same data set after an interruption, and what was done stays done. How the set
-    came about is written beside it, and `open` reads that too.
+    picture is gray and `size` x `size`. Votes go to ferplus.csv in the folder, or beside the CSV to
+    a file of its name that ends in .ferplus.csv; `open(out, votes="probability")` reads them. The
+    work goes on in `out`.part until it is whole: call again with the same data set after an
+    interruption, and what was done stays done. How the set came about is written beside it, and
+    `open` reads that too.
     """
     out = Path(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
@@ -83,6 +86,8 @@ def _write(dataset: Dataset, out: Path, part: Path, size: int, progress: Progres
         _write_rows(dataset, part / "rows.csv", size, progress)
     else:
         _write_folders(dataset, part, progress)
+    if dataset.votes is not None:
+        _write_votes(dataset, out, part)
     steps = json.dumps(list(dataset.provenance), indent=1, ensure_ascii=False)
     written = steps.encode("utf-8", "backslashreplace")  # names of files need not be UTF-8
     if as_csv:
@@ -106,6 +111,7 @@ def _plan(dataset: Dataset, size: int) -> str:
         name = dataset.images.name(index).encode("utf-8", "surrogateescape")
         plan.update(name + b"\n" + _mark(source))
     plan.update(dataset.label_codes.tobytes() + dataset.split_codes.tobytes())
+    plan.update(b"" if dataset.votes is None else dataset.votes.tobytes())
     return plan.hexdigest()
 
 
@@ -145,6 +151,19 @@ def _write_folders(dataset: Dataset, part: Path, progress: Progress | None) -> N
             target.parent.mkdir(parents=True, exist_ok=True)
             _write_whole(target, _encoded(source))
         report_progress(progress, index, len(dataset))
+
+
+def _write_votes(dataset: Dataset, out: Path, part: Path) -> None:
+    """The votes in the folder by file name, or beside the CSV by row."""
+    assert dataset.votes is not None
+    if out.suffix.lower() == ".csv":
+        place, names = out.with_suffix(f".{VOTE_FILES[0]}"), [""] * len(dataset)
+    else:
+        place = part / VOTE_FILES[0]
+        names = [target.relative_to(part).as_posix() for target, _ in _targets(dataset, part)]
+    usages = [_USAGE.get(split, "") for split in dataset.splits]
+    text = votes_text(dataset.classes, names, usages, dataset.votes)
+    _write_whole(place, text.encode("utf-8", "surrogateescape"))
 
 
 def _targets(dataset: Dataset, part: Path) -> Iterator[tuple[Path, Source]]:
