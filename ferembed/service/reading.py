@@ -121,13 +121,17 @@ class Reader:
         futures = [self.submit(upload, how) for upload in uploads]
         return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
 
-    def submit(self, upload: Upload, how: How) -> Future[Result]:
-        """The future result of one picture. Cancelled before its turn, it costs nothing."""
+    def submit(self, upload: Upload, how: How, *, is_queued: bool = True) -> Future[Result]:
+        """The future result of one picture. Cancelled before its turn, it costs nothing.
+
+        Frames of streams take no place in the queue: each stream has so many in work and no more.
+        """
         job = _Job(upload, how, Future())
-        with self._change:
-            self._open += 1
-            self._metrics.queue.set(self._open)
-        job.future.add_done_callback(self._answered)
+        if is_queued:
+            with self._change:
+                self._open += 1
+                self._metrics.queue.set(self._open)
+            job.future.add_done_callback(self._answered)
         self._threads.submit(self._find, job)
         return job.future
 

@@ -160,7 +160,8 @@ class _Stream:
                 (number, seconds, frame), self._newest = self._newest, None
                 self._arrived.clear()
                 upload = Upload(f"frame {number}", frame)
-                begun.put_nowait((number, seconds, self._reader.submit(upload, self._how)))
+                future = self._reader.submit(upload, self._how, is_queued=False)
+                begun.put_nowait((number, seconds, future))
 
         beginning = asyncio.create_task(begin())
         try:

@@ -48,26 +48,28 @@ class Server:
 
 
 @contextmanager
-def running(log: Path, *flags: str, largest_file: int | None = None) -> Iterator[Server]:
+def running(
+    log: Path, *flags: str, port: int = 0, largest_file: int | None = None
+) -> Iterator[Server]:
     """A server of these flags that is ready; `largest_file` limits what it may write."""
 
     def limit() -> None:
         if largest_file is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
-    command = [sys.executable, "-m", "ferembed.cli", "serve", "--port", "0", *flags]
+    command = [sys.executable, "-m", "ferembed.cli", "serve", "--port", str(port), *flags]
     with log.open("w") as out:
         process = subprocess.Popen(
             command, stdout=out, stderr=subprocess.PIPE, text=True, preexec_fn=limit
         )
         try:
-            port, said = 0, ""
-            while not port:
+            said, found = "", None
+            while not found:
                 line = process.stderr.readline()
                 said += line
                 assert line, said
-                if found := re.search(r"open http://\S+:(\d+)", line):
-                    port = int(found[1])
+                found = re.search(r"open http://\S+:(\d+)", line)
+            port = int(found[1])
             server = Server(process, port, log)
             wait_until(lambda: ready(server), process)
             yield server
