@@ -42,6 +42,22 @@ def training_prior(labels: ArrayLike, class_weight: Any = None) -> dict[str, flo
     return {str(label): share / total for label, share in shares.items()}
 
 
+def parse_prior(text: str) -> Prior:
+    """The prior that a text stands for.
+
+    >>> parse_prior("happy=0.6,sad=0.4")
+    {'happy': 0.6, 'sad': 0.4}
+    """
+    if text in ("uniform", "none"):
+        return text if text == "uniform" else None
+    try:
+        return {label: float(share) for label, share in (p.split("=") for p in text.split(","))}
+    except ValueError:
+        raise LabelError(
+            f"{text!r} is not uniform, none, or the share of each class: happy=0.5,sad=0.5"
+        ) from None
+
+
 def prior_factors(
     prior: Prior, strength: float, classes: Sequence[str], trained: Mapping[str, float] | None
 ) -> NDArray[np.float64] | None:

@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import Any
 
+from ferembed.errors import LabelError
+
 ENGINES = ("auto", "openvino", "openvino-bf16", "openvino-int8", "keras")
 _AS_JSON = {"True": "true", "False": "false", "None": "null"}  # as Python writes them
 
@@ -57,17 +59,14 @@ def share(text: str) -> float:
     return float(text)
 
 
-def class_shares(text: str) -> str | dict[str, float] | None:
+def class_shares(text: str) -> Any:
     """A class prior: uniform, none, or happy=0.5,sad=0.5."""
-    if text in ("uniform", "none"):
-        return text if text == "uniform" else None
+    from ferembed.priors import parse_prior  # which imports NumPy
+
     try:
-        pairs = (pair.split("=") for pair in text.split(","))
-        return {label: float(share) for label, share in pairs}
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not uniform, none, or the share of each class: happy=0.5,sad=0.5"
-        ) from None
+        return parse_prior(text)
+    except LabelError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def proportions(text: str) -> dict[str, float]:

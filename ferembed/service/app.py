@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -14,11 +15,10 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from ferembed import __version__
-from ferembed.errors import FerembedError, UnknownName
+from ferembed.errors import FerembedError
 from ferembed.faces import FaceRecipe
 from ferembed.labels import display_name, reading_order
 from ferembed.pipeline import Pipeline
-from ferembed.registry import unknown_name_message
 from ferembed.service import answers, openapi
 from ferembed.service.guard import Guard, Keys
 from ferembed.service.metrics import Metrics
@@ -107,29 +107,37 @@ class Readiness:
 def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
     api = APIRouter(prefix="/v1")
     models = list(reader.pipelines)
+    model_name = Annotated[str, Query(description=f"One of {', '.join(models)}")]
 
-    def chosen(
-        model: Annotated[str, Query(description=f"One of {', '.join(models)}.")] = "",
-    ) -> str:
-        """The name of the model that a request wants."""
-        if model and model not in models:
-            raise UnknownName(unknown_name_message("model of this server", model, models))
-        ready.check()
-        return model or models[0]
-
-    def faces(
-        model: Annotated[str, Depends(chosen)],
-        detector: Annotated[
+    def predicting(
+        model: model_name = "",
+        prior: Annotated[
             str,
-            Query(description="What finds the faces, see /v1/models; the model's own by default"),
+            Query(
+                description="The share of each class among these faces: uniform, none for that in "
+                "training, or happy=0.5,sad=0.5 with all classes; by default as the model was saved"
+            ),
+        ] = "",
+        prior_strength: Annotated[
+            float, Query(ge=0, le=1, description="How much of that is done")
+        ] = 1.0,
+    ) -> How:
+        """How a request wants faces to be read."""
+        ready.check()
+        return reader.how(model, prior=prior, prior_strength=prior_strength)
+
+    def finding(
+        how: Annotated[How, Depends(predicting)],
+        detector: Annotated[
+            str, Query(description="Of /v1/models; by default the model's own")
         ] = "",
         min_face: Annotated[
             int, Query(ge=0, le=10_000, description="Leave out smaller faces, in pixels")
         ] = 0,
     ) -> How:
-        return How(
-            model, FaceRecipe.resolve(detector or reader.pipelines[model].detector), min_face
-        )
+        """How it wants them to be found, too."""
+        recipe = FaceRecipe.resolve(detector or how.pipeline.detector)
+        return replace(how, recipe=recipe, min_face=min_face)
 
     def language(
         lang: Annotated[str, Query(description=f"Of the names: {', '.join(TEXTS)}")] = "en",
@@ -153,7 +161,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
     @api.post("/analyze", response_model=openapi.Analysis, **pictures)
     async def analyze(
         request: Request,
-        how: Annotated[How, Depends(faces)],
+        how: Annotated[How, Depends(finding)],
         lang: Annotated[str, Depends(language)],
     ) -> Response:
         """Find the faces in pictures and say what each of them shows."""
@@ -164,28 +172,30 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
     @api.post("/classify", response_model=openapi.Classification, **pictures)
     async def classify(
         request: Request,
-        model: Annotated[str, Depends(chosen)],
+        how: Annotated[How, Depends(predicting)],
         lang: Annotated[str, Depends(language)],
     ) -> Response:
         """Say what each picture shows, where the picture is a face already."""
-        results = await read(request, How(model))
+        results = await read(request, how)
         entries = [
             {"picture": result.name, "error": result.error}
             if result.error
             else {"picture": result.name, **answers.shown(result.predictions[0], lang)}
             for result in results
         ]
-        return JSONResponse({"model": model, "pictures": entries})
+        return JSONResponse({"model": how.model, "pictures": entries})
 
     @api.post("/embed", response_model=openapi.Vectors, **pictures)
-    async def embed(request: Request, model: Annotated[str, Depends(chosen)]) -> Response:
+    async def embed(request: Request, model: model_name = "") -> Response:
         """Give the vector of each picture, where the picture is a face already.
 
         With `Accept: application/octet-stream` the answer is rows of float32, little-endian, and
         the header Ferembed-Shape says how many of which length; then every picture must be
         readable.
         """
-        results = await read(request, How(model, kind="vectors"))
+        ready.check()
+        how = reader.how(model, kind="vectors")
+        results = await read(request, how)
         if request.headers.get("accept") != "application/octet-stream":
             entries = [
                 {"picture": result.name, "error": result.error}
@@ -193,7 +203,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
                 else {"picture": result.name, "vector": result.vector.tolist()}
                 for result in results
             ]
-            return JSONResponse({"model": model, "pictures": entries})
+            return JSONResponse({"model": how.model, "pictures": entries})
         vectors = [result.vector for result in results if result.vector is not None]
         if failed := [result for result in results if result.error]:
             raise Problem(
@@ -209,12 +219,11 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
     @api.post("/annotate", responses=refusals, openapi_extra=openapi.DRAWN)
     async def annotate(
         request: Request,
-        how: Annotated[How, Depends(faces)],
+        how: Annotated[How, Depends(finding)],
         lang: Annotated[str, Depends(language)],
     ) -> Response:
         """Give one picture back as a PNG, with what was read in it drawn on it."""
-        how = How(how.model, how.recipe, how.min_face, keep_image=True)
-        (result,) = await read(request, how, most=1)
+        (result,) = await read(request, replace(how, keep_image=True), most=1)
         return Response(
             await reader.run(lambda: answers.drawn(result, lang)), media_type="image/png"
         )
@@ -238,12 +247,13 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
 
     @api.get("/labels", response_model=openapi.Labels)
     async def list_labels(
-        model: Annotated[str, Depends(chosen)], lang: Annotated[str, Depends(language)]
+        lang: Annotated[str, Depends(language)], model: model_name = ""
     ) -> Response:
         """The labels of a model, and what people call them."""
-        labels = reading_order([str(label) for label in reader.pipelines[model].classes_])
+        how = reader.how(model)
+        labels = reading_order([str(label) for label in how.pipeline.classes_])
         names = [{"label": label, "name": display_name(label, lang)} for label in labels]
-        return JSONResponse({"model": model, "labels": names})
+        return JSONResponse({"model": how.model, "labels": names})
 
     return api
 

@@ -124,7 +124,7 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if not self._hosts.allows(host := headers.get("host", "")):
+        if not self._hosts.allows(host := ", ".join(headers.getlist("host"))):
             raise Problem(
                 400,
                 f"This server is not called {host[:100]!r}. Call it by its address, or start it "

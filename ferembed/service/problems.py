@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ferembed.errors import FerembedError
 
@@ -91,6 +92,9 @@ def add_problem_handlers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return Problem(error.status_code, _sentence(error, request), error.headers).response()
 
+    async def of_hanging_up(request: Request, error: Exception) -> Response:
+        return Problem(400, "The client went away before it had sent the body.").response()
+
     async def of_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         found = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
@@ -102,6 +106,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(FerembedError, of_library)
     app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(ClientDisconnect, of_hanging_up)
     app.add_exception_handler(RequestValidationError, of_validation)
     app.add_exception_handler(Exception, of_bugs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import threading
 import time
@@ -10,16 +11,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from math import ceil
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.errors import ImageError
+from ferembed.errors import ImageError, UnknownName
 from ferembed.faces import Face, FaceRecipe
 from ferembed.images import Image, load_image
 from ferembed.pipeline import Pipeline, Prediction
+from ferembed.priors import parse_prior, prior_factors
+from ferembed.registry import unknown_name_message
 from ferembed.service.guard import busy
 from ferembed.service.metrics import Metrics
 from ferembed.service.settings import Settings
@@ -51,6 +55,7 @@ class How:
     """
 
     model: str
+    pipeline: Pipeline = field(repr=False)
     recipe: FaceRecipe | None = None
     min_face: int = 0
     kind: str = "predictions"
@@ -82,9 +87,6 @@ class _Job:
     faces: list[Face] = field(default_factory=list)
 
 
-_Group: TypeAlias = "tuple[str, str]"  # model and kind: what can be run together
-
-
 class Reader:
     """Reads pictures for many clients at once.
 
@@ -97,6 +99,7 @@ class Reader:
         self, pipelines: Mapping[str, Pipeline], settings: Settings, metrics: Metrics
     ) -> None:
         self.pipelines = pipelines
+        self._with_prior = lru_cache(maxsize=64)(self._make_with_prior)
         self._settings = settings
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "ferembed-find")
@@ -110,6 +113,30 @@ class Reader:
         self._last_answer = 0.0
         self._reading = threading.Thread(target=self._read_all, name="ferembed-read", daemon=True)
         self._reading.start()
+
+    def how(
+        self, model: str = "", detector: str | None = None, prior: str = "", **more: Any
+    ) -> How:
+        """How to read as a client wants; what is "" is the first model, and as it was saved.
+
+        A detector of None takes each picture for a face.
+        """
+        model = model or next(iter(self.pipelines))
+        if model not in self.pipelines:
+            raise UnknownName(
+                unknown_name_message("model of this server", model, list(self.pipelines))
+            )
+        strength = more.pop("prior_strength", 1.0)
+        pipeline = self._with_prior(model, prior, strength) if prior else self.pipelines[model]
+        finding = None if detector is None else FaceRecipe.resolve(detector or pipeline.detector)
+        return How(model, pipeline, finding, **more)
+
+    def _make_with_prior(self, model: str, prior: str, strength: float) -> Pipeline:
+        pipeline = copy.copy(self.pipelines[model])
+        pipeline.prior, pipeline.prior_strength = parse_prior(prior), strength
+        labels = [str(label) for label in pipeline.classes_]
+        prior_factors(pipeline.prior, strength, labels, pipeline.training_prior_)  # or refuse
+        return pipeline
 
     def admit(self, count: int) -> None:
         """Refuse what the queue has no room for, with a Problem that says when to try again."""
@@ -211,12 +238,12 @@ class Reader:
     def _read_all(self) -> None:
         """Read faces as they come, in batches; runs in a thread of its own."""
         while jobs := self._next_jobs():
-            groups: dict[_Group, list[_Job]] = {}
+            groups: dict[tuple[int, str], list[_Job]] = {}
             for job in jobs:
-                groups.setdefault((job.how.model, job.how.kind), []).append(job)
-            for group, together in groups.items():
+                groups.setdefault((id(job.how.pipeline), job.how.kind), []).append(job)
+            for together in groups.values():
                 try:
-                    self._read_group(group, together)
+                    self._read_together(together)
                 except Exception as error:
                     for job in together:
                         if not job.future.done():
@@ -244,9 +271,9 @@ class Reader:
             self._change.notify_all()
             return jobs
 
-    def _read_group(self, group: _Group, jobs: Sequence[_Job]) -> None:
-        model, kind = group
-        pipeline = self.pipelines[model]
+    def _read_together(self, jobs: Sequence[_Job]) -> None:
+        """Read the faces of jobs that want the same of the same pipeline."""
+        pipeline, kind = jobs[0].how.pipeline, jobs[0].how.kind
         crops = [crop for job in jobs for crop in job.crops]
         answers: Any = ()
         if crops:

@@ -12,15 +12,13 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ferembed.errors import FerembedError, UnknownName
-from ferembed.faces import FaceRecipe
-from ferembed.labels import display_name
+from ferembed.errors import FerembedError
+from ferembed.labels import display_name, reading_order
 from ferembed.media.tracking import People
-from ferembed.registry import unknown_name_message
 from ferembed.service import answers
 from ferembed.service.guard import Keys
 from ferembed.service.metrics import Metrics
-from ferembed.service.reading import How, Reader, Result, Upload
+from ferembed.service.reading import Reader, Result, Upload
 from ferembed.service.settings import Settings
 
 WRONG_KEY, BAD_OPTIONS, TOO_MANY, TOO_QUIET = 4401, 4400, 4429, 4408  # closing codes
@@ -38,6 +36,8 @@ class Options(BaseModel):
     model: str = ""
     detector: str = ""
     min_face: int = Field(0, ge=0, le=10_000)
+    prior: str = ""
+    prior_strength: float = Field(1.0, ge=0, le=1)
     lang: str = "en"
     smoothing: float = Field(0.5, ge=0, le=60)
 
@@ -122,12 +122,7 @@ class _Stream:
             return False
         try:
             options = Options.model_validate_json(message.get("text") or "")
-            model = options.model or next(iter(self._reader.pipelines))
-            if model not in self._reader.pipelines:
-                known = list(self._reader.pipelines)
-                raise UnknownName(unknown_name_message("model of this server", model, known))
-            detector = options.detector or self._reader.pipelines[model].detector
-            how = How(model, FaceRecipe.resolve(detector), options.min_face)
+            how = self._reader.how(**options.model_dump(exclude={"key", "lang", "smoothing"}))
             display_name("", options.lang)
         except ValidationError as error:
             found = "; ".join(
@@ -143,8 +138,8 @@ class _Stream:
             return False
         self._how, self._lang = how, options.lang
         self._people = People(options.smoothing)
-        labels = [str(label) for label in self._reader.pipelines[model].classes_]
-        await self._socket.send_json({"ready": True, "model": model, "labels": labels})
+        labels = reading_order([str(label) for label in how.pipeline.classes_])
+        await self._socket.send_json({"ready": True, "model": how.model, "labels": labels})
         return True
 
     async def _answer(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
 import re
 
@@ -104,6 +105,8 @@ def test_options_choose_detector_language_and_size(client, jpeg, two_people):
         ({"detector": "mtcn"}, "No detector is called 'mtcn'. Did you mean 'mtcnn'?"),
         ({"lang": "fr"}, "No language is called 'fr'."),
         ({"model": "x"}, "No model of this server is called 'x'. Known: default."),
+        ({"prior": "happy"}, "'happy' is not uniform, none, or the share of each class"),
+        ({"prior": "happy=1"}, "The prior has or lacks angry, disgust"),
         ({"min_face": "-1"}, "min_face: Input should be greater than or equal to 0."),
     ],
 )
@@ -111,6 +114,39 @@ def test_a_wrong_option_is_told_as_the_library_tells_it(client, jpeg, options, d
     answer = client.post("/v1/analyze", params=options, files={"a": jpeg})
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(detail)
+
+
+def test_a_prior_is_taken_as_the_library_takes_it(pipeline, jpeg):
+    knowing = copy.copy(pipeline)
+    knowing.training_prior_ = dict(zip(EXPRESSIONS, (4, 1, 4, 7, 5, 3, 5), strict=True))
+    shares = dict.fromkeys(EXPRESSIONS, 1.0) | {"sad": 5.0}
+    given = ("uniform", ",".join(f"{label}={share}" for label, share in shares.items()))
+
+    async def ask(client: httpx.AsyncClient) -> list[dict]:
+        answers = []
+        for prior in (*given, ""):
+            options = {"prior": prior, "prior_strength": "0.5"}
+            answers.append(await client.post("/v1/analyze", params=options, files={"a": jpeg}))
+        return [answer.json()["pictures"][0]["faces"][0] for answer in answers]
+
+    faces = asyncio.run(with_app(knowing, ask))
+    for face, prior in zip(faces, ("uniform", shares, None), strict=True):
+        expected = copy.copy(knowing).set_params(prior=prior, prior_strength=0.5)
+        assert_equal(face, expected.analyze(jpeg)[0])
+    assert len({face["probabilities"]["sad"] for face in faces}) == 3
+
+
+async def with_app(pipeline, ask):
+    """What a function of a client gives that talks to an app of this pipeline."""
+    app = create_app(pipeline, Settings(model=("mine",)))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
+    ):
+        while (await client.get("/readyz")).status_code == 503:
+            await asyncio.sleep(0.01)
+        return await ask(client)
 
 
 def test_classify_takes_pictures_for_faces(client, pipeline, jpeg, two_people):
@@ -221,18 +257,10 @@ def test_several_models_are_served_and_chosen(tmp_path, jpeg):
 
 def test_an_app_can_be_made_of_any_pipeline(pipeline, jpeg):
     """As those who embed it do."""
-    app = create_app(pipeline, Settings(model=("mine",)))
 
-    async def ask() -> dict:
-        transport = httpx.ASGITransport(app)
-        async with (
-            app.router.lifespan_context(app),
-            httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
-        ):
-            while (await client.get("/readyz")).status_code == 503:
-                await asyncio.sleep(0.01)
-            return (await client.post("/v1/analyze", files={"a": jpeg})).json()
+    async def ask(client: httpx.AsyncClient) -> dict:
+        return (await client.post("/v1/analyze", files={"a": jpeg})).json()
 
-    answer = asyncio.run(ask())
+    answer = asyncio.run(with_app(pipeline, ask))
     assert answer["model"] == "mine"
     assert_equal(answer["pictures"][0]["faces"][0], pipeline.analyze(jpeg)[0])
