@@ -46,10 +46,11 @@ class Keys:
             found |= hmac.compare_digest(digest, given)
         return found or not self._digests
 
-    def fits_header(self, headers: Headers) -> bool:
-        """Whether `Authorization: Bearer KEY` or `X-API-Key: KEY` is right."""
-        kind, _, key = headers.get("authorization", "").partition(" ")
-        return self.fits(key.strip() if kind.lower() == "bearer" else headers.get("x-api-key", ""))
+
+def key_of(headers: Headers) -> str:
+    """The key that a request sends: `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+    kind, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
 
 
 class Hosts:
@@ -132,7 +133,7 @@ class Guard:
             )
         path = scope["path"]
         is_open = path in _OPEN_PATHS or path.startswith("/page/")
-        if not (is_open or scope["method"] == "OPTIONS" or self._keys.fits_header(headers)):
+        if not (is_open or scope["method"] == "OPTIONS" or self._keys.fits(key_of(headers))):
             raise Problem(
                 401,
                 "The key is wrong or missing. Send it as: Authorization: Bearer KEY",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from concurrent.futures import Future
@@ -16,7 +17,7 @@ from ferembed.errors import FerembedError
 from ferembed.labels import display_name, reading_order
 from ferembed.media.tracking import People
 from ferembed.service import answers
-from ferembed.service.guard import Keys
+from ferembed.service.guard import Keys, key_of
 from ferembed.service.metrics import Metrics
 from ferembed.service.reading import Reader, Result, Upload
 from ferembed.service.settings import Settings
@@ -40,6 +41,7 @@ class Options(BaseModel):
     prior_strength: float = Field(1.0, ge=0, le=1)
     lang: str = "en"
     smoothing: float = Field(0.5, ge=0, le=60)
+    every: int = Field(1, ge=1, le=30)  # search each so manyeth frame; carry people on in between
 
 
 def add_stream(
@@ -75,6 +77,7 @@ class _Stream:
         self._newest: tuple[int, float, bytes] | None = None
         self._arrived = asyncio.Event()
         self._frames = self._dropped = 0
+        self._size = (0, 0)  # of the frames
         self._started = time.perf_counter()
 
     async def serve(self) -> None:
@@ -122,7 +125,11 @@ class _Stream:
             return False
         try:
             options = Options.model_validate_json(message.get("text") or "")
-            how = self._reader.how(**options.model_dump(exclude={"key", "lang", "smoothing"}))
+            if not self._keys.fits(options.key or key_of(self._socket.headers)):
+                await _close(self._socket, WRONG_KEY, "The key is wrong or missing.")
+                return False
+            reading = options.model_dump(exclude={"key", "lang", "smoothing", "every"})
+            how = self._reader.how(**reading)
             display_name("", options.lang)
         except ValidationError as error:
             found = "; ".join(
@@ -133,10 +140,7 @@ class _Stream:
         except FerembedError as error:
             await _close(self._socket, BAD_OPTIONS, str(error))
             return False
-        if not self._keys.fits(options.key) and not self._keys.fits_header(self._socket.headers):
-            await _close(self._socket, WRONG_KEY, "The key is wrong or missing.")
-            return False
-        self._how, self._lang = how, options.lang
+        self._how, self._lang, self._every = how, options.lang, options.every
         self._people = People(options.smoothing)
         labels = reading_order([str(label) for label in how.pipeline.classes_])
         await self._socket.send_json({"ready": True, "model": how.model, "labels": labels})
@@ -145,30 +149,37 @@ class _Stream:
     async def _answer(self) -> None:
         """Read the newest frame, again and again; answers leave in the order of the frames."""
         free = asyncio.Semaphore(_AT_ONCE)
-        begun: asyncio.Queue[tuple[int, float, Future[Result]]] = asyncio.Queue()
+        begun: asyncio.Queue[tuple[int, float, Future[Result] | None]] = asyncio.Queue()
 
         async def begin() -> None:
-            while True:
-                await free.acquire()
+            for step in itertools.count():
+                is_searched = step % self._every == 0
+                if is_searched:
+                    await free.acquire()
                 await self._arrived.wait()
                 assert self._newest is not None
                 (number, seconds, frame), self._newest = self._newest, None
                 self._arrived.clear()
-                upload = Upload(f"frame {number}", frame)
-                future = self._reader.submit(upload, self._how, is_queued=False)
+                future = None
+                if is_searched:
+                    upload = Upload(f"frame {number}", frame)
+                    future = self._reader.submit(upload, self._how, is_queued=False)
                 begun.put_nowait((number, seconds, future))
 
         beginning = asyncio.create_task(begin())
         try:
             while True:
                 number, seconds, future = await begun.get()
-                result = await asyncio.wrap_future(future)
-                free.release()
+                result = None
+                if future is not None:
+                    result = await asyncio.wrap_future(future)
+                    free.release()
                 await self._socket.send_text(json.dumps(self._told(number, seconds, result)))
         finally:
             beginning.cancel()
 
-    def _told(self, number: int, seconds: float, result: Result) -> dict[str, Any]:
+    def _told(self, number: int, seconds: float, result: Result | None) -> dict[str, Any]:
+        """The answer to a frame that was searched, or to one between two of these."""
         waited = time.perf_counter() - self._started - seconds
         told = {
             "frame": number,
@@ -176,17 +187,22 @@ class _Stream:
             "seconds": round(seconds, 3),
             "milliseconds": round(1000 * waited, 1),
         }
-        if result.error:
+        if result is not None and result.error:
             self._metrics.frames.labels("failed").inc()
             return {**told, "error": result.error}
         self._metrics.frames.labels("answered").inc()
-        people = self._people.seen(result.predictions, seconds)
-        width, height = result.size
+        if result is not None:
+            self._size = result.size
+            people = self._people.seen(result.predictions, seconds)
+        else:
+            people = self._people.carried(seconds, self._size)
         faces = [
             {"number": person.number, **answers.face(person, self._lang), "raw": dict(person.raw)}
             for person in people
         ]
-        return {**told, "width": width, "height": height, "faces": faces}
+        width, height = self._size
+        searched = result is not None
+        return {**told, "searched": searched, "width": width, "height": height, "faces": faces}
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:

@@ -68,6 +68,24 @@ def test_people_are_followed_and_smoothed_as_the_library_does(server, pipeline):
     assert (answers[0]["width"], answers[0]["height"]) == (320, 240)
 
 
+def test_people_are_carried_on_between_frames_that_are_searched(server, pipeline):
+    contents = [frame(20 + 6 * i) for i in range(5)]
+    with open_stream(server, every=2) as socket:
+        socket.recv(timeout=60)
+        answers = [ask(socket, content) for content in contents]
+    assert [answer["searched"] for answer in answers] == [True, False, True, False, True]
+    people = People()
+    for answer, content in zip(answers, contents, strict=True):
+        if answer["searched"]:
+            expected = people.seen(pipeline.analyze(content), answer["seconds"])
+        else:
+            expected = people.carried(answer["seconds"], (320, 240))
+            assert answer["faces"][0]["raw"] == {}
+        for face, person in zip(answer["faces"], expected, strict=True):
+            assert face["number"] == person.number
+            assert np.abs(np.subtract(face["box"], person.box)).max() <= 1
+
+
 def test_the_newest_frame_is_answered_and_the_others_are_counted(server):
     count = 40
     with open_stream(server, smoothing=0) as socket:

@@ -3,7 +3,8 @@ import { askForKey, key } from "/page/api.js";
 import { drawBars, drawFaces, drawTimeline, largest } from "/page/drawing.js";
 import { language, nameOf, onLanguage, percent, say } from "/page/text.js";
 
-const AT_ONCE = 2; // frames on their way
+const AT_ONCE = 3; // frames on their way
+const EVERY = 2; // the server searches each second frame, and moves boxes on in between
 const MINUTE = 60;
 const element = (id) => document.getElementById(id);
 const video = element("video"), overlay = element("overlay"), timeline = element("timeline");
@@ -135,7 +136,7 @@ function connect() {
 
 function sendOptions() {
   if (socket?.readyState !== WebSocket.OPEN) return;
-  socket.send(JSON.stringify({ key: key(), lang: language, ...chosen() }));
+  socket.send(JSON.stringify({ key: key(), lang: language, every: EVERY, ...chosen() }));
 }
 
 function nextFrame() {
