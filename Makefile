@@ -23,11 +23,11 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python benchmarks/readme.py --check
+	$(BIN)/python -m benchmarks.readme --check
 
 bench: $(VENV)/.test
 	@test -n "$(DATA)" || { echo "Say where FER2013 is: make bench DATA=fer2013.zip"; exit 1; }
-	$(BIN)/python benchmarks/speed.py $(ROWS) --data $(DATA)
+	$(BIN)/python -m benchmarks.speed $(ROWS) --data $(DATA)
 
 clean:
 	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
 """Count what the audit finds in FER2013, and how many faces have the same file contents.
 
-python benchmarks/audit_fer2013.py fer2013.zip
+python -m benchmarks.audit_fer2013 fer2013.zip
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Search the best pipeline for a data set: the command `ferembed benchmark`, as a script.
 
-    python benchmarks/benchmark.py quick faces --output out
+    python -m benchmarks.benchmark quick faces --output out
 
 Grids are named in ferembed/benchmark/grids, or are TOML files of one's own.
 """

@@ -1,6 +1,6 @@
 """What each detector finds in photographs, and what the model that ships makes of its faces.
 
-    python benchmarks/faces.py photos.zip [--fer2013 fer2013.zip] [--model default]
+    python -m benchmarks.faces photos.zip [--fer2013 fer2013.zip] [--model default]
 
 The photos are a labelled CSV with one face each, mostly in the middle; no model has learned from
 them. Half of them, by a hash of the name, choose margin and alignment of each detector, by the log
@@ -13,26 +13,26 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import platform
 import statistics
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks.machine import machine_text
 from ferembed import Pipeline, datasets
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.faces import DETECTORS, Face, FaceRecipe
 from ferembed.faces.haar import find_eyes
 from ferembed.images import load_image
+from ferembed.report import markdown_table
 from ferembed.storage.files import atomic_write
 
 RESULTS = Path(__file__).parent / "results" / "faces.json"
 MARGINS = (0.0, 0.1, 0.2, 0.3, 0.4)
-ALIGNS = ("none", "eyes")
+ALIGNS: tuple[Literal["none", "eyes"], ...] = ("none", "eyes")
 TILT = 20  # degrees
 FRAMES = 600  # faces of FER2013
 
@@ -56,8 +56,7 @@ def main() -> None:
         print(f"{name} is measured", flush=True)
     result = {
         "made_by": "benchmarks/faces.py",
-        "machine": f"{os.cpu_count()} cores of {platform.machine()}, "
-        f"Python {platform.python_version()}",
+        "machine": machine_text(),
         "model": options.model,
         "photos": len(photos.pixels),
         "choosing": int(photos.choosing.sum()),
@@ -93,7 +92,7 @@ def measure(name: str, photos: Photos, pipeline: Pipeline, fer2013: str | None) 
     detect(photos.pixels[0])  # what is loaded at first use is not timed
     faces, seconds = found(detect, photos.pixels)
     wide = mosaics(photos.pixels)
-    row = {
+    row: dict[str, Any] = {
         "detector": name,
         "found": share(len(each) > 0 for each in faces),
         "several": share(len(each) > 1 for each in faces),
@@ -107,7 +106,7 @@ def measure(name: str, photos: Photos, pipeline: Pipeline, fer2013: str | None) 
         "milliseconds_1280x720": round(1000 * statistics.median(found(detect, wide * 2)[1]), 1),
     }
     print(f"  {name} finds {row['found']:.2%}", flush=True)
-    cells = []
+    cells: list[dict[str, Any]] = []
     for align in ALIGNS:
         if align == "eyes":
             faces = [with_eyes(*pair) for pair in zip(photos.pixels, faces, strict=True)]
@@ -184,7 +183,7 @@ def tilted(name: str, margin: float, photos: Photos, pipeline: Pipeline) -> dict
         turned.append(cv2.warpAffine(photo, matrix, (width, height), borderMode=1))
     kept = replace(photos, pixels=turned)
     faces = found(DETECTORS[name](), turned)[0]
-    scores = {
+    scores: dict[str, Any] = {
         align: score(pipeline, FaceRecipe(name, margin, align=align), kept, faces, ~photos.choosing)
         for align in ALIGNS
     }
@@ -238,7 +237,7 @@ def landscapes() -> list[Any]:
 
 
 def tables(result: dict[str, Any]) -> str:
-    first = table(
+    first = markdown_table(
         ["detector", "found", "in the middle", "several", "of six", "false", "ms", "ms 1280x720"],
         [
             [
@@ -251,7 +250,7 @@ def tables(result: dict[str, Any]) -> str:
             if row["detector"] != "none"
         ],
     )
-    second = table(
+    second = markdown_table(
         ["detector", "margin", "align", "accuracy", "of found", "log loss", "tilted", "levelled"],
         [
             [
@@ -265,7 +264,7 @@ def tables(result: dict[str, Any]) -> str:
             for row in result["detectors"]
         ],
     )
-    third = table(
+    third = markdown_table(
         ["detector", "align", *(f"margin {margin:.1f}" for margin in MARGINS)],
         [
             [row["detector"], align, *(f"{cell['log_loss']:.3f}" for cell in cells)]
@@ -279,11 +278,6 @@ def tables(result: dict[str, Any]) -> str:
         f"The {result['reporting']} that report:\n\n{second}\n\n"
         f"Log loss on the {result['choosing']} that choose:\n\n{third}"
     )
-
-
-def table(columns: list[str], rows: list[list[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Make the vectors that tests/test_accuracy.py fits every head on, and measure what each reaches.
 
-    python benchmarks/make_fixture.py fer2013.zip
+    python -m benchmarks.make_fixture fer2013.zip
 
 Vectors of real faces, of the training split to learn from and of PublicTest to score on, drawn at
 random in the proportions of the classes, none of them a copy of another; half precision.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def main() -> None:
     _, first = np.unique(audit(data).copies, return_index=True)
     data = data.select(np.sort(first))  # one of each group of copies
     embedder = Embedder(store="none", verbose=True)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, size in SIZES.items():
         part = data.split(split)
         part = part.select(drawn(part.labels, size))

@@ -1,7 +1,7 @@
 """Make the models that ship from the trained networks, choose their priors, and score them.
 
-    python benchmarks/make_models.py fer2013.zip ferplus.csv photos.zip WORK [MODEL ...]
-    python benchmarks/make_models.py fer2013.zip ferplus.csv photos.zip WORK MODEL --heads HEAD ...
+    python -m benchmarks.make_models fer2013.zip ferplus.csv photos.zip WORK [MODEL ...]
+    python -m benchmarks.make_models fer2013.zip ferplus.csv photos.zip WORK MODEL --heads HEAD ...
 
 A model is the last layer of one network or the mean of several, in one of the label sets that they
 were trained on. Class priors are divided out of the probabilities with a strength that PublicTest
@@ -23,18 +23,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faces import Photos, table
-from make_network import LABEL_SETS, RECIPES, faces_and_targets, in_order
 from sklearn.metrics import f1_score
-from speed import machine
 
+from benchmarks.faces import Photos
+from benchmarks.machine import machine
+from benchmarks.make_network import LABEL_SETS, RECIPES, faces_and_targets, in_order
 from ferembed import EXPRESSIONS, Embedder, Pipeline, datasets
 from ferembed.backbones import BACKBONES
 from ferembed.datasets.audit import audit
 from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.labels import EIGHT_EXPRESSIONS
-from ferembed.report import Report
+from ferembed.report import Report, markdown_table
 from ferembed.storage.folders import models_folder
 
 RESULTS = Path(__file__).parent / "results"
@@ -120,7 +120,7 @@ class Sets:
         """The vectors of a split, or of the faces found in the photos."""
         parts = []
         for name in networks:
-            kept = self.work / f"{name}-{BACKBONES[name].weights.sha256[:8]}-{of}.npy"
+            kept = self.work / f"{name}-{_digest(name)}-{of}.npy"
             if not kept.exists():
                 faces = self.crops if of == "photos" else self.splits[of][0]
                 np.save(kept, Embedder(name, store="none").transform(faces))
@@ -128,11 +128,21 @@ class Sets:
         return np.concatenate(parts, axis=1)
 
 
+def _digest(name: str) -> str:
+    weights = BACKBONES[name].weights
+    assert weights is not None
+    return weights.sha256[:8]
+
+
 def make(name: str, sets: Sets) -> None:
     """Choose the prior of a model, save it, and write its results and card."""
     model = MODELS[name]
     prior = sets.training_prior(model.label_set)
-    settings = {"label_set": model.label_set, "training_prior": prior, "expressions": 7}
+    settings: dict[str, Any] = {
+        "label_set": model.label_set,
+        "training_prior": prior,
+        "expressions": 7,
+    }
     cells = []
     for strength in STRENGTHS if model.label_set == "ferplus" else (0.0,):
         pipeline = Pipeline.from_networks(
@@ -288,11 +298,11 @@ def card(name: str, result: dict[str, Any]) -> str:
         labels="the votes of FER+ (ten people a face)" if ferplus else "FER2013's own labels",
         training=" ".join(TRAINING[one] for one in networks),
         prior=prior,
-        scores=table(head, rows),
+        scores=markdown_table(head, rows),
         plain=f"Without the change of priors, {plain:.2%} on FER+.\n" if strength else "",
         duplicates=result["duplicates"],
-        classes=table(["expression", "precision", "recall", "faces"], classes),
-        confusion=table(["", *labels], confusion),
+        classes=markdown_table(["expression", "precision", "recall", "faces"], classes),
+        confusion=markdown_table(["", *labels], confusion),
     )
 
 

@@ -1,7 +1,7 @@
 """Train the networks that ship, mini-vgg and fer-mobilenet, and write their weights.
 
-    python benchmarks/make_network.py fer2013.zip ferplus.csv WORK --network NAME
-    python benchmarks/make_network.py fer2013.zip ferplus.csv WORK --ship NAME [NAME ...]
+    python -m benchmarks.make_network fer2013.zip ferplus.csv WORK --network NAME
+    python -m benchmarks.make_network fer2013.zip ferplus.csv WORK --ship NAME [NAME ...]
 
 Both are trained on the training split of FER2013 with two label sets at once: the vote
 distributions of FER+ over eight expressions, and FER2013's own seven classes. A face counts in the
@@ -237,7 +237,7 @@ def with_norms(arrays: dict[str, np.ndarray], faces: np.ndarray) -> Any:
 
 def built(name: str, work: Path) -> Any:
     """A trained network."""
-    build = {"mini-vgg": mini_vgg.build, "fer-mobilenet": fer_mobilenet.build}[name]
+    build: Any = {"mini-vgg": mini_vgg.build, "fer-mobilenet": fer_mobilenet.build}[name]
     model, arrays = build(sum(LABEL_SETS)), read_weights(work / f"{name}.npz")
     for variable in model.weights:
         variable.assign(arrays[variable.path])

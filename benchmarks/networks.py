@@ -1,6 +1,6 @@
 """Train the reference networks at their authors' recipes and write the table of them all.
 
-    python benchmarks/networks.py fer2013.zip WORK [NAME ...] [--runs 1]
+    python -m benchmarks.networks fer2013.zip WORK [NAME ...] [--runs 1]
 
 Each run learns from FER2013's training split and is scored on PublicTest, which early stopping, in
 recipes that have it, has seen. WORK keeps checkpoints: run again, a run goes on where it stopped,
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from dataclasses import asdict, replace
@@ -19,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from make_network import FROZEN
-from speed import machine
 
+from benchmarks.machine import machine_text
 from ferembed import Pipeline, datasets
 from ferembed.backbones import BACKBONES
 from ferembed.training import RECIPES, train_backbone
@@ -34,6 +32,7 @@ REPORTED = {
     "cnn-5": "79 % (their own merged set)",
     "vgg11 (four classes)": "60 to 62 % (validation, four classes)",
 }
+TUNED = "tuned", "retuned", "shortened", "strengthened"  # stages of fer-mobilenet
 SHIPPED = {  # made by make_network.py, scored here; the model whose results tell how
     "mini-vgg": "fast",
     "twin-vgg": "accurate",
@@ -77,7 +76,7 @@ def train_and_score(
         pipeline = Pipeline.from_networks(name)
         stages = json.loads((RESULTS.parent / f"{SHIPPED[name]}.json").read_text())["stages"]
         tuned = name == "fer-mobilenet"  # whose teachers the other stages are
-        stages = {stage: facts for stage, facts in stages.items() if (stage in FROZEN) == tuned}
+        stages = {stage: facts for stage, facts in stages.items() if (stage in TUNED) == tuned}
         recipe = {stage: facts["recipe"] for stage, facts in stages.items()}
         runs = [facts["epochs"] for facts in stages.values()]
     else:
@@ -109,7 +108,7 @@ def train_and_score(
         "recipe": recipe,
         "trained_on": f"FER2013 training split, {len(data.split('train')):,} faces",
         "scored_on": f"FER2013 PublicTest, {len(unseen):,} faces, no test-time augmentation",
-        "machine": f"{os.cpu_count()} cores of {machine()['cpu']}",
+        "machine": machine_text(),
     }
     run = {
         "seed": seed,

@@ -1,6 +1,6 @@
 """Compare the models that ship with the package `fer`, on the same faces in one run.
 
-    python benchmarks/peers.py fer2013.zip ferplus.csv photos.zip --fer-python /venv/bin/python
+    python -m benchmarks.peers fer2013.zip ferplus.csv photos.zip --fer-python /venv/bin/python
 
 Scored on PublicTest, under FER2013's own labels and under the majority of FER+ (eight classes; a
 label that a model cannot predict counts as an error), and on the half of the photos that chose no
@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faces import Photos
-from make_models import MODELS
-from make_network import LABEL_SETS, faces_and_targets
 from sklearn.metrics import f1_score
-from speed import machine
 
+from benchmarks.faces import Photos
+from benchmarks.machine import machine
+from benchmarks.make_models import MODELS
+from benchmarks.make_network import LABEL_SETS, faces_and_targets
 from ferembed import EXPRESSIONS, Pipeline, datasets
 from ferembed.backbones import BACKBONES
 from ferembed.faces import FaceRecipe
@@ -49,10 +49,10 @@ def main() -> None:
     parser.add_argument("photos", help="a zip of labelled photos, as faces.py takes it")
     parser.add_argument("--fer-python", required=True, help="an interpreter that imports fer")
     options = parser.parse_args()
-    faces, targets = faces_and_targets(
+    pixels, targets = faces_and_targets(
         datasets.open(options.data).split("validation"), options.votes, training=False
     )
-    faces = [np.repeat(face[:, :, None], 3, axis=2) for face in faces]
+    faces = [np.repeat(face[:, :, None], 3, axis=2) for face in pixels]
     photos = Photos.read(options.photos)
     found = [FaceRecipe.resolve("mtcnn")(photos.pixels[i]) for i in reporting(photos)]
     crops = [each[0][1] for each in found if each]
@@ -147,7 +147,8 @@ class Fer:
 
     def _ask(self, faces: list[np.ndarray]) -> tuple[np.ndarray, float]:
         path = Path(self.folder.name) / "faces.npz"
-        np.savez(path, **{f"face{i:06}": face for i, face in enumerate(faces)})
+        arrays: dict[str, Any] = {f"face{i:06}": face for i, face in enumerate(faces)}
+        np.savez(path, **arrays)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{path}\n")

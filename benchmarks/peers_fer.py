@@ -28,7 +28,7 @@ def main() -> None:
             found = model.detect_emotions(face, face_rectangles=[inner])
             seconds.append(time.perf_counter() - started)
             shares = found[0]["emotions"] if found else {"none": 1.0}
-            labels.append(max(shares, key=shares.get))
+            labels.append(max(shares, key=lambda label: shares[label]))
         np.save(path + ".labels.npy", np.array(labels))
         print(float(np.median(seconds)), flush=True)
 

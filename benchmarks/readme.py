@@ -1,6 +1,6 @@
 """Write the results into the README, between the marks that name them; --check only compares.
 
-python benchmarks/readme.py [--check]
+python -m benchmarks.readme [--check]
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+
+from ferembed.report import markdown_table
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -29,17 +31,24 @@ def models() -> str:
         "default": milliseconds["seconds_of_the_default_model"],
         "accurate": milliseconds["seconds_of_the_accurate_model"],
     }
-    columns = "model", "networks", "parameters", "PublicTest", "without copies", "macro F1"
+    columns: tuple[str, ...] = (
+        "model",
+        "networks",
+        "parameters",
+        "PublicTest",
+        "without copies",
+        "macro F1",
+    )
     columns = *columns, "calibration error", "ms a face"
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    rows = []
     for name in seconds:
         result = results(name)
-        rows = {row["head"]: row for row in result["heads"]}
-        ships = rows.get("symmetric network", rows["network"])
+        heads = {row["head"]: row for row in result["heads"]}
+        ships = heads.get("symmetric network", heads["network"])
         networks = " and ".join(f"`{one}`" for one in result["backbone"].split(" and "))
         cells = [
             f"[`{name}`](models/{name}.md)",
-            networks + (", and the mirror image" if ships is not rows["network"] else ""),
+            networks + (", and the mirror image" if ships is not heads["network"] else ""),
             f"{result['parameters']:,}",
             f"{ships['accuracy']:.2%}",
             f"{ships['accuracy_without_copies']:.2%}",
@@ -47,8 +56,8 @@ def models() -> str:
             f"{ships['calibration_error']:.3f}",
             f"{1000 * seconds[name]:.1f}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(columns, rows)
 
 
 def backbones() -> str:
@@ -58,27 +67,26 @@ def backbones() -> str:
 
     specs = [BACKBONES[name] for name in BACKBONES if BACKBONES[name].weights]
     specs.sort(key=lambda spec: type(spec.weights) is not Weights)  # what ships comes first
-    lines = [
-        "| backbone | face | vector | parameters | licence of the weights |",
-        "|---|---|---|---|---|",
-    ]
+    columns = "backbone", "face", "vector", "parameters", "licence of the weights"
+    rows = []
     for spec in specs:
         side = spec.preprocess.size
         vectors = " or ".join(
             f"{dim:,} (`{layer}`)" for layer, dim in spec.layers if layer != spec.classifier
         )
         face = f"{side}x{side} {'gray' if spec.preprocess.channels == 1 else 'colour'}"
+        assert spec.weights is not None
         cells = f"`{spec.name}`", face, vectors, f"{spec.parameters:,}", spec.weights.licence
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(columns, rows)
 
 
 def faces() -> str:
     """What each detector finds, and how the default model reads what it cuts out."""
     result = results("faces")
-    columns = "detector", "margin", "finds", "of six in a photo", "false", "agrees"
+    columns: tuple[str, ...] = "detector", "margin", "finds", "of six in a photo", "false", "agrees"
     columns = *columns, "agrees, tilted by 20°", "ms", "ms, 1280x720"
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    rows = []
     for row in sorted(result["detectors"], key=lambda row: -row["reporting"]["accuracy"]):
         if row["detector"] == "none":
             continue
@@ -93,14 +101,14 @@ def faces() -> str:
             f"{row['milliseconds']:.1f}",
             f"{row['milliseconds_1280x720']:.0f}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
     whole = next(row for row in result["detectors"] if row["detector"] == "none")
     note = (
         f"*{result['photos']:,} photos of one face each, {result['reporting']} of them for the "
         f"labels; 200 parts of landscapes for false faces. The whole picture taken for the face: "
         f"{whole['reporting']['accuracy']:.1%}. On {result['machine']}.*"
     )
-    return "\n".join([*lines, "", f"{note[:-1]} {_gained(result)}*"])
+    return f"{markdown_table(columns, rows)}\n\n{note[:-1]} {_gained(result)}*"
 
 
 def _gained(result: dict[str, Any]) -> str:
@@ -120,17 +128,16 @@ def _gained(result: dict[str, Any]) -> str:
 def start() -> str:
     """How long the command line takes, cold."""
     result = results("start")
-    lines = ["| a process of its own | median |", "|---|---|"]
-    lines += [f"| `{name}` | {s:.2f} s |" for name, s in result["median_seconds"].items()]
+    rows = [[f"`{name}`", f"{s:.2f} s"] for name, s in result["median_seconds"].items()]
     note = f"*{result['rounds']} rounds on {result['machine']}.*"
-    return "\n".join([*lines, "", note])
+    return f"{markdown_table(['a process of its own', 'median'], rows)}\n\n{note}"
 
 
 def speed() -> str:
     """What was timed side by side with what it replaces, and what it was to reach."""
     result = results("speed")
     columns = "what", "against", "seconds", "times as fast", "as its best round", "aims"
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    rows = []
     for row in result["rows"].values():
         if not row["goals"]:
             continue
@@ -149,7 +156,7 @@ def speed() -> str:
             best = f"{min(row['seconds_theirs']) / row['seconds']:.3g}"
         seconds = f"{row['seconds']:.2g}"
         cells = row["what"], row["against"], seconds, ratio, best, "; ".join(aims)
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
     here, limits = result["machine"], result["limits"]
     note = (
         "*Medians of five rounds or more (of the largest fit three), each of which times both "
@@ -159,15 +166,15 @@ def speed() -> str:
         f"bfloat16, files were read at {limits['disk_read_mb_per_s']:,.0f} MB/s, from memory at "
         f"{limits['page_cache_read_mb_per_s']:,.0f}.*"
     )
-    return "\n".join([*lines, "", note])
+    return f"{markdown_table(columns, rows)}\n\n{note}"
 
 
 def growth() -> str:
     """How the cost of each part grows, and what it comes to in an hour."""
-    rows = results("speed")["rows"]
+    measured = results("speed")["rows"]
     parts = {
         (what if name == "growth-embed" else f"{what} {name.removeprefix('growth-')}"): row[what]
-        for name, row in rows.items()
+        for name, row in measured.items()
         if name.startswith("growth-")
         for what in ("embed", "embed again", "fit")
         if what in row
@@ -179,7 +186,7 @@ def growth() -> str:
         "grows in the end as rows to the",
         "in an hour",
     )
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    rows = []
     for name, part in parts.items():
         seconds = {int(size): taken for size, taken in part["seconds"].items()}
         (less, sooner), (most, last) = sorted(seconds.items())[-2:]
@@ -187,8 +194,8 @@ def growth() -> str:
         in_an_hour = most * (3600 / last) ** (1 / slope)
         cells = [name, *("" if size not in seconds else in_short(seconds[size]) for size in sizes)]
         cells += [f"{slope:.2f}", f"about {float(f'{in_an_hour:.1g}'):,.0f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(columns, rows)
 
 
 def in_short(seconds: float) -> str:
@@ -198,17 +205,15 @@ def in_short(seconds: float) -> str:
 def audit() -> str:
     """What is wrong with FER2013."""
     result = results("audit_fer2013")
-    lines = [
-        "| | groups or pictures | of contradictory labels | across splits |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for kind in ("blank", "exact copies", "near copies"):
         found = result["summary"][kind]
         cells = [found["findings"]]
         cells += [found.get(t, {}).get("findings", "") for t in TRAITS]
-        lines.append(f"| {kind} | " + " | ".join(f"{c:,}" if c else "" for c in cells) + " |")
+        rows.append([kind, *(f"{count:,}" if count else "" for count in cells)])
     faces = sum(result["data"].values())
-    return "\n".join([*lines, "", f"*{faces:,} faces.*"])
+    columns = "", "groups or pictures", "of contradictory labels", "across splits"
+    return f"{markdown_table(columns, rows)}\n\n*{faces:,} faces.*"
 
 
 def main() -> int:
@@ -225,13 +230,15 @@ def main() -> int:
     for name, make in tables.items():
         table = make()
         marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        if not marks.search(text):
+        found = marks.search(text)
+        if not found:
             print(f"README.md has no mark for {name}")
             return 1
-        text = marks.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)
+        before, rest = text[: found.start()], text[found.end() :]
+        text = f"{before}{found[1]}{table}\n{found[2]}{rest}"
     if "--check" in sys.argv:
         if text != README.read_text():
-            print("README.md does not hold the latest results: run python benchmarks/readme.py")
+            print("README.md does not hold the latest results: run python -m benchmarks.readme")
             return 1
         return 0
     README.write_text(text)

@@ -1,6 +1,6 @@
 """Train `regions` and heads on `distances`, and score both: benchmarks/results/regions.json.
 
-    python benchmarks/regions.py fer2013.zip WORK
+    python -m benchmarks.regions fer2013.zip WORK
 
 They learn from FER2013's training split and are scored on PublicTest. WORK keeps the checkpoint and
 the vectors: run again, it goes on where it stopped.
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +20,7 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.machine import machine_text
 from ferembed import Pipeline, datasets
 from ferembed.backbones.landmarks import MESH
 from ferembed.backbones.regions import DISTANCES
@@ -48,8 +47,7 @@ def main() -> None:
     seconds = time.process_time() - started
     result: dict[str, Any] = {
         "made_by": "benchmarks/regions.py",
-        "machine": f"{os.cpu_count()} cores of {platform.machine()}, Python "
-        f"{platform.python_version()}",
+        "machine": machine_text(),
         "trained_on": f"FER2013 training split, {len(training):,} faces",
         "scored_on": f"FER2013 PublicTest, {len(unseen):,} faces, one run",
         "landmarks": {

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
-from speed import Bench, Row, row
 
+from benchmarks.rows import Bench, Row, row
 from ferembed import Embedder
 from ferembed.heads import HEADS
 from ferembed.heads.pairwise_svm import Kernel, PairwiseSVM, fit_pairwise_svms
@@ -105,7 +105,11 @@ def svm_fit(dim: int) -> Callable[[Bench], Row]:
             fitted["theirs"] = kind(cache_size=1000).fit(X, y)
 
         intel = _intelex()
-        actions = [by_us, *([partial(by, intel)] if intel else []), partial(by, SVC)]
+        actions: list[Callable[[], object]] = [
+            by_us,
+            *([partial(by, intel)] if intel else []),
+            partial(by, SVC),
+        ]
         ours, *others, theirs = bench.rounds(*actions, warm=0)
         classes = fitted["theirs"].classes_
         decisions = fitted["ours"].decisions(vectors.unseen)

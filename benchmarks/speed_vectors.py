@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from networks import multiplications
-from speed import Bench, Row, gigaflops, matrix_products, row
-from speed_heads import growth
 
+from benchmarks.machine import gigaflops, matrix_products
+from benchmarks.networks import multiplications
+from benchmarks.rows import Bench, Row, row
+from benchmarks.speed_heads import growth
 from ferembed import Embedder, Pipeline, load_image
 from ferembed.backbones import BACKBONES, LoadRequest, load_backbone
 from ferembed.embedder import BATCH
@@ -246,6 +247,7 @@ def stages(bench: Bench) -> Row:
 def warm_store(bench: Bench) -> Row:
     data = bench.faces.split("train")
     numbers = count()
+    number = 0
 
     def embedder() -> Embedder:
         return Embedder("twin-vgg", store=bench.scratch / f"{number}.sqlite")
@@ -258,7 +260,6 @@ def warm_store(bench: Bench) -> Row:
     def second() -> None:
         assert embedder().embed(data.images).computed == 0
 
-    number = 0
     theirs, ours = bench.rounds(first, second, warm=0)
     pictures = sum(open_source(image).nbytes for image in data.images)
     seconds = statistics.median(ours)
@@ -366,7 +367,15 @@ def cold_predict(bench: Bench) -> Row:
     """
     reference: Any = load_backbone(LoadRequest("cnn-f", weights="random", engine="keras"))
     reference.model.save(bench.scratch / "model.keras")
-    predict = ["-m", "ferembed.cli", "predict", photo(), "--store", "none", "--detector"]
+    predict: list[str | Path] = [
+        "-m",
+        "ferembed.cli",
+        "predict",
+        photo(),
+        "--store",
+        "none",
+        "--detector",
+    ]
     actions = [
         lambda: run(*predict, "haar"),
         lambda: run("-c", SCRIPT, photo(), bench.scratch / "model.keras", TF_CPP_MIN_LOG_LEVEL="3"),
@@ -400,7 +409,7 @@ def mtcnn(bench: Bench) -> Row:
 
     portrait = cv2.resize(load_image(photo()), (615, 720), interpolation=cv2.INTER_AREA)
     both = np.concatenate([portrait, portrait[:, ::-1]], axis=1)
-    wide = cv2.copyMakeBorder(both, 0, 0, 25, 25, cv2.BORDER_REPLICATE)
+    wide: Any = cv2.copyMakeBorder(both, 0, 0, 25, 25, cv2.BORDER_REPLICATE)
     ours, theirs = Cascade(), MTCNN()
     found: dict[str, Any] = {}
 

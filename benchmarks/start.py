@@ -1,6 +1,6 @@
 """How long a user waits for the command line, cold: medians of whole processes.
 
-    python benchmarks/start.py
+    python -m benchmarks.start
 
 Beside `ferembed predict` runs the same answer by way of Keras, in the same round: a script that
 has Keras run the network, which imports TensorFlow.
@@ -9,14 +9,14 @@ has Keras run the network, which imports TensorFlow.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from benchmarks.machine import machine_text
 from ferembed.media.demo import photo
 
 ROUNDS = 7
@@ -42,10 +42,9 @@ def main() -> None:
             started = time.perf_counter()
             subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
             seconds[name].append(time.perf_counter() - started)
-    result = {
+    result: dict[str, Any] = {
         "made_by": "benchmarks/start.py",
-        "machine": f"{os.cpu_count()} cores of {platform.machine()}, "
-        f"Python {platform.python_version()}",
+        "machine": machine_text(),
         "rounds": ROUNDS,
         "median_seconds": {name: round(statistics.median(s), 3) for name, s in seconds.items()},
         "range_seconds": {

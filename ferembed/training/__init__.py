@@ -1,5 +1,5 @@
 """Train a backbone."""
 
-from ferembed.training.loop import RECIPES, Recipe, train, train_backbone
+from ferembed.training.loop import RECIPES, Augmentation, Recipe, train, train_backbone
 
-__all__ = ["RECIPES", "Recipe", "train", "train_backbone"]
+__all__ = ["RECIPES", "Augmentation", "Recipe", "train", "train_backbone"]

@@ -1,0 +1,1 @@
+"""What measures ferembed and makes the models that ship: `python -m benchmarks.NAME`."""
