@@ -26,6 +26,7 @@ from ferembed.embedder import (
 from ferembed.errors import LabelError, ModelError, UnknownName
 from ferembed.faces import Face, FaceRecipe
 from ferembed.heads.softmax import Softmax
+from ferembed.heads.votes import fit_on_votes, weighted_rows
 from ferembed.images import MAX_PIXELS, Source, load_image
 from ferembed.labels import CONTEMPT, expression_set, reading_order
 from ferembed.persistence import bundle, export
@@ -131,36 +132,52 @@ class Pipeline(Classifier):
         return Embedder(**{name: getattr(self, name) for name in Embedder().get_params()})
 
     def fit(
-        self, images: Iterable[Source], labels: Any, *, skip_unreadable: bool = False
+        self,
+        images: Iterable[Source],
+        labels: Any,
+        *,
+        classes: Sequence[str] | None = None,
+        skip_unreadable: bool = False,
     ) -> Pipeline:
         """Embed the faces, or find their vectors in the store, and fit the head on them.
+
+        `labels` are one per image, or the votes on it: a row per image and a column for each of
+        `classes`, as `Dataset.targets`. A face then counts for each class with its share of votes.
 
         `computed_` and `from_store_` then say how many vectors were which. An unreadable image is
         an error, once all others are in the store, or with `skip_unreadable` stands in `failures_`.
         """
         self._check_settings()
-        labels = _checked_labels(labels)
+        given = np.asarray(labels) if classes is not None else _checked_labels(labels)
+        labels = given if classes is None else weighted_rows(given, classes)[1]
         self._prior_factors(np.unique(labels), training_prior(labels))
         embedder = self.embedder
-        embedded = _embed_labelled(embedder, images, labels)
+        embedded = _embed_labelled(embedder, images, given)
         if not skip_unreadable:
             raise_failures(embedded)
-        labels = labels[embedded.positions]
+        given, weights = given[embedded.positions], None
+        labels = given
+        if classes is not None:
+            _, labels, weights = weighted_rows(given, classes)
         if len(found := np.unique(labels)) < 2:
             raise LabelError(
-                f"{len(labels)} images have {len(found)} different labels {found.tolist()}. "
+                f"{len(given)} images have {len(found)} different labels {found.tolist()}. "
                 "Give images of two expressions or more."
             )
-        head = _new_head(self.head).fit(embedded.vectors, labels)
+        head = _new_head(self.head)
+        if classes is None:
+            head.fit(embedded.vectors, labels)
+        else:
+            fit_on_votes(head, embedded.vectors, given, classes)
         neighbors = getattr(head, "n_neighbors", 1)
-        if isinstance(neighbors, int) and neighbors > len(labels):
+        if isinstance(neighbors, int) and neighbors > len(given):
             raise LabelError(
-                f"The head asks {neighbors} neighbours and has {len(labels)} faces. "
+                f"The head asks {neighbors} neighbours and has {len(given)} faces. "
                 "Give more faces, or set head__n_neighbors to fewer."
             )
         self.head_ = head
         self.training_prior_: dict[str, float] | None
-        self.training_prior_ = training_prior(labels, _class_weight(head))
+        self.training_prior_ = training_prior(labels, _class_weight(head), weights)
         self.recipe_ = embedder.recipe
         self.computed_, self.from_store_ = embedded.computed, embedded.hits
         self.failures_ = embedded.failures
@@ -431,7 +448,10 @@ def _checked_labels(labels: Any) -> NDArray[Any]:
     """One label per image, all words or all whole numbers."""
     array = np.asarray(labels)
     if array.ndim != 1:
-        raise LabelError(f"Labels come as one list, a label per image, not as {array.shape}.")
+        raise LabelError(
+            f"Labels come as one list, a label per image, not as {array.shape}. Votes, a row per "
+            "image, come with the name of each column: classes=[...]."
+        )
     kinds = {"word" if isinstance(label, str) else type(label).__name__ for label in labels}
     if array.dtype.kind not in "UOiub" or ("word" in kinds and len(kinds) > 1):
         raise LabelError(f"Labels are all words or all whole numbers, not {sorted(kinds)}.")

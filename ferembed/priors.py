@@ -9,7 +9,6 @@ probabilities are changed by Bayes' rule, with a strength s from 0 to 1:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -22,18 +21,21 @@ Prior: TypeAlias = "str | Mapping[str, float] | None"
 """None: that of the training data. "uniform", or the share of each class."""
 
 
-def training_prior(labels: ArrayLike, class_weight: Any = None) -> dict[str, float]:
+def training_prior(
+    labels: ArrayLike, class_weight: Any = None, sample_weight: ArrayLike | None = None
+) -> dict[str, float]:
     """The share of each class that a classifier fitted on these labels expects.
 
-    With a `class_weight`, as scikit-learn means it, a face counts that often.
+    With a `class_weight` and a `sample_weight`, as scikit-learn means them, a face counts that
+    often.
 
     >>> training_prior(["happy", "happy", "happy", "sad"])
     {'happy': 0.75, 'sad': 0.25}
     >>> training_prior(["happy", "happy", "happy", "sad"], {"sad": 3.0})
     {'happy': 0.5, 'sad': 0.5}
     """
-    counts = Counter(np.asarray(labels).tolist())
-    shares = {label: float(counts[label]) for label in sorted(counts)}
+    classes, codes = np.unique(np.asarray(labels), return_inverse=True)
+    shares = dict(zip(classes.tolist(), np.bincount(codes, sample_weight).tolist(), strict=True))
     if isinstance(class_weight, Mapping):
         shares = {label: n * class_weight.get(label, 1.0) for label, n in shares.items()}
     elif class_weight is not None:  # "balanced": each class weighs the same

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ferembed.heads._jobs import threads_of
 from ferembed.heads.pairwise_svm import Matrix, map_row_blocks, squared_lengths
+from ferembed.heads.votes import face_numbers
 from ferembed.inference.matmul import matmul_transposed
 
 _GROUP = 32  # neighbours of which the nearest is found first
@@ -24,6 +25,8 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """k nearest neighbours, found by one matrix product, that answer as scikit-learn's do.
 
     The rows are kept as float16 where `compact`, and so are those asked about: half the size.
+    With sample weights, equal rows that follow each other are one neighbour, which counts for each
+    of their classes with its weight: a face as `fit_on_votes` gives it.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     >>> Neighbors(1).fit(X, ["sad", "sad", "happy", "happy"]).predict([[1.5]]).item()
@@ -45,7 +48,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.compact = compact
         self.n_jobs = n_jobs
 
-    def fit(self, X: Any, y: Any) -> Neighbors:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Neighbors:
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
         if self.weights not in ("uniform", "distance"):
@@ -57,6 +60,17 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             search.fit(X[:2]).kneighbors(X[:1])
         self.classes_, codes = np.unique(y, return_inverse=True)
         self.codes_ = codes.astype(np.min_scalar_type(len(self.classes_)))
+        self.__dict__.pop("shares_", None)  # of an earlier fit
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            faces = face_numbers(X)
+            self.shares_ = np.zeros((faces[-1] + 1, len(self.classes_)), np.float32)
+            np.add.at(self.shares_, (faces, codes), weights)
+            first = np.searchsorted(faces, np.arange(faces[-1] + 1))
+            voted = self.shares_.any(axis=1)
+            self.shares_ = self.shares_[voted]
+            self.codes_ = self.shares_.argmax(axis=1).astype(self.codes_.dtype)
+            X = X[first[voted]]
         self.scale_ = float(2 ** np.ceil(np.log2(np.abs(X).max() or 1)))
         self.rows_ = self._scaled(X).astype(np.float16 if self.compact else np.float32)
         self._ready = self._prepared()
@@ -75,6 +89,8 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n, d = self.rows_.shape
         if n != len(self.codes_) or self.codes_.max() >= len(self.classes_):
             raise ValueError("the neighbours and their classes do not belong together")
+        if hasattr(self, "shares_") and self.shares_.shape != (n, len(self.classes_)):
+            raise ValueError("the neighbours and their votes do not belong together")
         extended = np.zeros((-(-n // _GROUP) * _GROUP, d + 1), np.float32)
         extended[:n, :d] = self.rows_
         center = extended[:n, :d].mean(axis=0)
@@ -134,6 +150,9 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             with np.errstate(divide="ignore"):
                 weights = np.where(met.any(axis=1, keepdims=True), met, 1 / distances)
         classes = len(self.classes_)
+        if hasattr(self, "shares_"):
+            shares = np.einsum("nk,nkc->nc", weights, self.shares_[nearest], optimize=True)
+            return np.asarray(shares / shares.sum(axis=1, keepdims=True))
         places = np.arange(len(nearest))[:, None] * classes + self.codes_[nearest]
         shares = np.bincount(places.ravel(), weights.ravel(), len(nearest) * classes)
         shares = shares.reshape(len(nearest), classes)

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from ferembed.heads._jobs import threads_of
 from ferembed.heads.pairwise_svm import KERNELS, Kernel, Matrix, PairwiseSVM, fit_pairwise_svms
 from ferembed.heads.softmax import Softmax
+from ferembed.heads.votes import face_numbers
 
 
 class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -27,7 +28,8 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     The machine is fitted on all rows. A logistic regression turns its decisions between each two
     classes into probabilities; it is fitted on the decisions of machines of `folds` folds on the
-    rows that they have not seen. `predict` is the most probable class. With a class of a single row
+    rows that they have not seen. Equal rows that follow each other are one face, as `fit_on_votes`
+    gives it, and go to one fold. `predict` is the most probable class. With a class of a single row
     there is nothing to calibrate on: its probabilities are then a softmax of the decisions.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
@@ -70,11 +72,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(self.classes_) < 2:  # as a bag of few rows may be
             self.machine_ = DummyClassifier().fit(X, y)
             return self
-        folds = min(self.folds, int(counts.min()))
-        splits = []
-        if folds > 1:
-            splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
-            splits = list(splitter.split(X, y))
+        splits = self._splits(X, codes, counts)
         classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         jobs = threads_of(self.n_jobs)
         self.machine_, *machines = fit_pairwise_svms(
@@ -95,6 +93,28 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             with threadpool_limits(1):  # so small products lose more to threads than they win
                 self.calibration_.fit(unseen, y, weights)
         return self
+
+    def _splits(
+        self, X: Matrix, codes: NDArray[np.intp], counts: NDArray[np.intp]
+    ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """The rows to learn from and those to calibrate on, of each fold; [] if there are none."""
+        folds = min(self.folds, int(counts.min()))
+        if folds < 2:
+            return []
+        faces = face_numbers(X)
+        if faces[-1] == len(X) - 1:
+            splitter = StratifiedKFold(folds, shuffle=True, random_state=self.random_state)
+            return list(splitter.split(X, codes))
+        first = np.searchsorted(faces, np.arange(faces[-1] + 1))
+        rarest = np.lexsort((counts[codes], faces))[first]  # of each face's classes
+        order = np.random.RandomState(self.random_state).permutation(len(rarest))
+        order = order[np.argsort(codes[rarest][order], kind="stable")]
+        fold = np.empty(len(order), np.intp)
+        fold[order] = np.arange(len(order)) % folds
+        inside = [fold[faces] == number for number in range(folds)]
+        if any(len(np.unique(codes[~one])) < len(counts) for one in inside):
+            return []  # a class whose few faces are all in one fold
+        return [(np.flatnonzero(~one), np.flatnonzero(one)) for one in inside]
 
     def _gamma(self, X: Matrix) -> float:
         """As scikit-learn's SVC means it."""

@@ -37,9 +37,11 @@ SMALL = {
 }
 _DRAWN = "rows are drawn at random, so a weight of 2 is not the same as two copies"
 _FOLDS = "the calibration deals rows to folds, and copies of a row to several"
+_NEIGHBOURS = "a row of weight 2 is one neighbour, and its copy would be another"
 EXPECTED = {
     "CalibratedSVC": {"check_sample_weight_equivalence_on_dense_data": _FOLDS},
     "Forest": {"check_sample_weight_equivalence_on_dense_data": _DRAWN},
+    "Neighbors": {"check_sample_weight_equivalence_on_dense_data": _NEIGHBOURS},
     "BaggingClassifier": {"check_sample_weight_equivalence_on_dense_data": _DRAWN},
 }
 if tuple(map(int, version("scikit-learn").split(".")[:2])) < (1, 9):
