@@ -39,9 +39,12 @@ def add_dataset(parser: argparse.ArgumentParser, **argument: Any) -> None:
     )
     parser.add_argument(
         "--votes",
-        choices=("majority", "probability", "multi-target"),
-        default="majority",
-        help="how FER+ votes become labels",
+        metavar="MODE",
+        help="take the labels from FER+ votes: majority, probability or multi-target, other rules "
+        "after commas (single=keep,unknown=ignore,not_face=ignore)",
+    )
+    parser.add_argument(
+        "--votes-file", metavar="CSV", help="where they are, if not in ferplus.csv in or beside"
     )
     add_expressions(parser, "the expressions of the data: 7, or 8 with contempt")
 
@@ -56,6 +59,7 @@ def dataset_settings(options: argparse.Namespace) -> dict[str, Any]:
         "table": options.table,
         "columns": dict(options.column),
         "votes": options.votes,
+        "votes_file": options.votes_file,
         "expressions": getattr(options, "expressions", 7),
     }
 

@@ -43,7 +43,12 @@ def run(options: argparse.Namespace) -> int:
         training = crop_photos(training, options.crop, quiet=options.quiet)
     try:
         pipeline.set_params(**dict(options.set))
-        pipeline.fit(training.images, training.labels, skip_unreadable=True)
+        pipeline.fit(
+            training.images,
+            training.labels if training.votes is None else training.votes,
+            classes=None if training.votes is None else training.classes,
+            skip_unreadable=True,
+        )
     except ValueError as error:  # of parameters that do not fit; other types are bugs
         raise FerembedError(str(error)) from error
     pipeline.save(options.output)

@@ -274,7 +274,9 @@ def _choose_table(
             useful.append(name)
     if wanted is not None:
         if wanted not in storage.tables:
-            raise DataError(unknown_name_message(f"CSV in {storage.path}", wanted, list(storage.tables)))
+            raise DataError(
+                unknown_name_message(f"CSV in {storage.path}", wanted, list(storage.tables))
+            )
         return wanted, votes
     if len(useful) > 1:
         raise DataError(

@@ -56,7 +56,9 @@ class VoteRules:
         }
         for name, known in allowed.items():
             if getattr(self, name) not in known:
-                raise DataError(unknown_name_message(f"rule for votes ({name})", getattr(self, name), known))
+                raise DataError(
+                    unknown_name_message(f"rule for votes ({name})", getattr(self, name), known)
+                )
 
     @classmethod
     def parse(cls, text: str) -> VoteRules:
