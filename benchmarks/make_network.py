@@ -36,7 +36,7 @@ from ferembed.backbones.network import export_onnx, save_weights
 from ferembed.images import load_image
 from ferembed.storage.folders import models_folder
 from ferembed.storage.weights import read_weights, sha256_of
-from ferembed.training import Augmentation, Recipe, train
+from ferembed.training import Augmentation, TrainingRecipe, train
 
 START = "afbd050"  # the commit whose weights training continues from
 VOTES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt")
@@ -46,7 +46,7 @@ FROZEN = 2  # blocks of fer-mobilenet that stay as they are
 SEEN = 256  # faces that set the norms given back to it
 STRONG = Augmentation(rotation=12, scale=0.2, shift=0.1, erasing=0.4)
 RECIPES = {
-    "mini-vgg": Recipe(
+    "mini-vgg": TrainingRecipe(
         epochs=10,
         rate=0.06,
         steady=0.3,
@@ -56,7 +56,7 @@ RECIPES = {
         augmentation=STRONG,
         seed=11,
     ),
-    "fer-mobilenet": Recipe(
+    "fer-mobilenet": TrainingRecipe(
         epochs=16,
         rate=0.03,
         steady=0.6,

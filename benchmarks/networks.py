@@ -85,7 +85,7 @@ def train_and_score(
         pipeline = train_backbone(
             data, backbone, folder, chosen,
             report=lambda row: print(name, {k: round(v, 4) for k, v in row.items()}, flush=True),
-        )  # fmt: skip
+        ).pipeline  # fmt: skip
         recipe = {**asdict(chosen), "seed": "as each run says"}
         runs = [json.loads((folder / "history.json").read_text())["epochs"]]
     unseen = data.split("validation")

@@ -77,7 +77,7 @@ def main() -> None:
     pipeline = train_backbone(
         data, "regions", options.work / "regions",
         report=lambda row: print({k: round(v, 4) for k, v in row.items()}, flush=True),
-    )  # fmt: skip
+    ).pipeline  # fmt: skip
     pipeline.set_params(store=store)
     report, _ = pipeline.evaluate(unseen.images, unseen.labels)
     history = json.loads((options.work / "regions" / "history.json").read_text())["epochs"]

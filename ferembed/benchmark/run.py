@@ -49,7 +49,7 @@ from ferembed.images import Source
 from ferembed.pipeline import Pipeline
 from ferembed.report import Report, markdown_table
 from ferembed.storage.files import atomic_write, exclusive_folder
-from ferembed.training import RECIPES, Recipe, train_backbone
+from ferembed.training import RECIPES, TrainingRecipe, train_backbone
 from ferembed.translations import Translator
 
 FOLDS = 5  # where there is no validation split
@@ -450,10 +450,11 @@ class _Run:
             folder = self.folder / "networks" / f"{cell.backbone}-{cell.seed}-{mark[:12]}"
             if not self.has_unseen:
                 raise DataError("Training a network needs a validation split: datasets.split.")
-            recipe = replace(RECIPES.get(cell.backbone, Recipe()), seed=cell.seed)
-            self._networks[key] = train_backbone(
+            recipe = replace(RECIPES.get(cell.backbone, TrainingRecipe()), seed=cell.seed)
+            trained = train_backbone(
                 self._data_of(cell), cell.backbone, folder, recipe, verbose=self.verbose
             )
+            self._networks[key] = trained.pipeline
         return self._networks[key]
 
     def _vector_settings(self, cell: Cell) -> _Record:

@@ -32,20 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    import json
     from dataclasses import asdict, replace
     from pathlib import Path
 
     from ferembed import datasets
-    from ferembed.training import RECIPES, Recipe, train_backbone
+    from ferembed.training import RECIPES, TrainingRecipe, train_backbone
 
     folder = Path(options.output)
-    recipe = RECIPES.get(options.backbone, Recipe())
+    recipe = RECIPES.get(options.backbone, TrainingRecipe())
     if foreign := sorted(dict(options.set).keys() - asdict(recipe)):
         raise UnknownName(
             unknown_name_message("setting of a recipe", foreign[0], list(asdict(recipe)))
         )
-    pipeline = train_backbone(
+    result = train_backbone(
         datasets.open(options.data, **dataset_settings(options)),
         options.backbone,
         folder,
@@ -55,18 +54,18 @@ def run(options: argparse.Namespace) -> int:
         validation=options.validation,
         verbose=not options.quiet,
     )
-    pipeline.save(folder / "model")
-    code = report_failures(failure.reason for failure in pipeline.failures_)
-    epochs = json.loads((folder / "history.json").read_text("utf-8"))["epochs"]
+    result.pipeline.save(folder / "model")
+    failures = result.pipeline.failures_
+    code = report_failures(failure.reason for failure in failures)
     facts = {
         "model": str(folder / "model"),
-        "weights": pipeline.weights,
-        "epochs": len(epochs),
-        "minutes": sum(row["seconds"] for row in epochs) / 60,
-        "validation_accuracy": epochs[-1]["validation_accuracy"],
-        "best_validation_accuracy": max(row["validation_accuracy"] for row in epochs),
-        "curves": str(folder / "curves.png"),
-        "failed": len(pipeline.failures_),
+        "weights": str(result.weights),
+        "epochs": len(result.history),
+        "minutes": result.seconds / 60,
+        "validation_accuracy": result.validation_accuracy,
+        "best_validation_accuracy": result.best_validation_accuracy,
+        "curves": str(result.curves),
+        "failed": len(failures),
     }
     text = (
         "{model}: {epochs} epochs in {minutes:.0f} minutes, validation accuracy "

@@ -1,5 +1,15 @@
-"""Train a backbone."""
+"""Training of backbones."""
 
-from ferembed.training.loop import RECIPES, Augmentation, Recipe, train, train_backbone
+from ferembed.training.augmentation import Augmentation
+from ferembed.training.loop import train
+from ferembed.training.recipe import RECIPES, TrainingRecipe
+from ferembed.training.transfer import TrainingResult, train_backbone
 
-__all__ = ["RECIPES", "Augmentation", "Recipe", "train", "train_backbone"]
+__all__ = [
+    "RECIPES",
+    "Augmentation",
+    "TrainingRecipe",
+    "TrainingResult",
+    "train",
+    "train_backbone",
+]

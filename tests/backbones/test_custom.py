@@ -6,7 +6,7 @@ from ferembed.backbones import BACKBONES, register_keras_model
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.datasets import Dataset
 from ferembed.errors import WeightsError
-from ferembed.training import Recipe, train_backbone
+from ferembed.training import TrainingRecipe, train_backbone
 
 GRAY = Preprocess("gray", 24)
 
@@ -52,8 +52,8 @@ def test_a_model_trained_further_makes_other_vectors_once_it_is_added_again(mode
 def test_its_classifier_learns_the_classes_of_the_data(model, faces, tmp_path):
     register_keras_model("mine", model, "hidden", GRAY)
     data = Dataset.of(faces, ["sad", "happy", "bored"] * 8, ["train"] * 18 + ["validation"] * 6)
-    recipe = Recipe(epochs=1, rate=0.0, weight_decay=0.0, dtype="float32")
-    pipeline = train_backbone(data, "mine", tmp_path, recipe, weights="pretrained")
+    recipe = TrainingRecipe(epochs=1, rate=0.0, weight_decay=0.0, dtype="float32")
+    pipeline = train_backbone(data, "mine", tmp_path, recipe, weights="pretrained").pipeline
     assert pipeline.classes_.tolist() == ["bored", "happy", "sad"]
     plain = Embedder("mine", store="none").transform(faces)
     assert pipeline.embedder.transform(faces) == pytest.approx(plain, abs=1e-3)

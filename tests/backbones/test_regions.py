@@ -16,7 +16,7 @@ from ferembed.embedder import Embedder
 from ferembed.errors import TrainingError, WeightsError
 from ferembed.images import load_image
 from ferembed.pipeline import Pipeline
-from ferembed.training import Recipe, train_backbone
+from ferembed.training import TrainingRecipe, train_backbone
 
 NAMES = list(DISTANCES)
 OF_THE_PORTRAIT = {
@@ -245,8 +245,8 @@ def test_distances_join_other_vectors_and_fit_any_head(face, tmp_path):
 def test_regions_is_trained_like_any_other_backbone(face, faces, tmp_path):
     pictures = [face, *rgb(faces[:7])] * 2
     data = Dataset.of(pictures, ["happy", "sad"] * 8, ["train"] * 8 + ["validation"] * 8)
-    recipe = Recipe(epochs=2, batch_size=4, optimizer="adam", rate=1e-3, weight_decay=0.0)
-    pipeline = train_backbone(data, "regions", tmp_path / "run", recipe)
+    recipe = TrainingRecipe(epochs=2, batch_size=4, optimizer="adam", rate=1e-3, weight_decay=0.0)
+    pipeline = train_backbone(data, "regions", tmp_path / "run", recipe).pipeline
     assert (pipeline.layer, pipeline.embedder.recipe.dim) == ("joined", 224)
     pipeline.save(tmp_path / "model")
     loaded = Pipeline.load(tmp_path / "model", store="none")

@@ -16,7 +16,7 @@ def test_a_network_is_trained_goes_on_and_predicts(run, class_folders, tmp_path)
     code, out, _ = run(*command, *settings(2), "--json")
     assert json.loads(out) == facts  # it was done
     code, _, error = run(*command, *settings(3))
-    assert (code, "a run of another recipe" in error) == (2, True)
+    assert (code, "a run with a different setting: recipe" in error) == (2, True)
     code, _, error = run(*command, *settings(2), "--classes", "happy", "sad")
     assert (code, "a run of other classes" in error) == (2, True)
     code, _, error = run(*command, *settings(2), "--set", "dtype=foo")

@@ -15,20 +15,18 @@ from ferembed.datasets import Dataset
 from ferembed.errors import TrainingError, UnknownName
 from ferembed.pipeline import Pipeline
 from ferembed.storage.weights import read_weights
-from ferembed.training.loop import (
-    Augmentation,
-    Recipe,
-    _Batches,
+from ferembed.training import Augmentation, TrainingRecipe, train, train_backbone
+from ferembed.training.checkpoint import Checkpoint
+from ferembed.training.loop import _Batches, _inputs
+from ferembed.training.losses import (
     _crossentropy_of_sets,
-    _faces_and_targets,
-    _inputs,
-    _validation_accuracies,
-    train,
-    train_backbone,
+    make_optimizer,
+    validation_accuracies,
 )
+from ferembed.training.transfer import _faces_and_targets
 from tests.conftest import ROOT
 
-QUICK = Recipe(epochs=3, rate=0.05, batch_size=16, warmup_epochs=1, dtype="float32")
+QUICK = TrainingRecipe(epochs=3, rate=0.05, batch_size=16, warmup_epochs=1, dtype="float32")
 
 
 def test_augmented_faces_are_the_same_for_the_same_seed_and_others_for_another(faces):
@@ -66,7 +64,7 @@ def rates(recipe, epochs):
 
 
 def test_a_cosine_warms_up_stays_and_falls_to_almost_nothing():
-    recipe = Recipe(epochs=20, rate=0.1, warmup_epochs=2, steady=0.5)
+    recipe = TrainingRecipe(epochs=20, rate=0.1, warmup_epochs=2, steady=0.5)
     found = rates(recipe, 20)
     assert found[0] == pytest.approx(0.1 / 3)
     assert found[2:11] == pytest.approx([0.1] * 9, abs=1e-4)
@@ -75,7 +73,7 @@ def test_a_cosine_warms_up_stays_and_falls_to_almost_nothing():
 
 
 def test_a_plateau_halves_the_rate_when_no_epoch_gets_better():
-    recipe = Recipe(rate=0.1, warmup_epochs=0, schedule="plateau", patience=2)
+    recipe = TrainingRecipe(rate=0.1, warmup_epochs=0, schedule="plateau", patience=2)
     assert recipe.rate_after([0.3, 0.4, 0.4]) == pytest.approx(0.1)
     assert recipe.rate_after([0.3, 0.4, 0.4, 0.39]) == pytest.approx(0.05)
     assert recipe.rate_after([0.3, 0.4, 0.4, 0.39, 0.41]) == pytest.approx(0.05)
@@ -83,7 +81,7 @@ def test_a_plateau_halves_the_rate_when_no_epoch_gets_better():
 
 
 def test_training_stops_when_no_epoch_gets_better():
-    recipe = Recipe(epochs=10, stop_after=2)
+    recipe = TrainingRecipe(epochs=10, stop_after=2)
     assert not recipe.ends_after([])
     assert not recipe.ends_after([0.1, 0.3, 0.2])
     assert recipe.ends_after([0.1, 0.3, 0.2, 0.2])
@@ -173,9 +171,9 @@ run(faces, Path({str(tmp_path / "killed")!r}), {recipe!r})
 
 def test_a_run_of_another_recipe_is_not_continued(faces, tmp_path):
     run(faces, tmp_path)
-    with pytest.raises(TrainingError, match="a run of another recipe"):
+    with pytest.raises(TrainingError, match="a run with a different setting: recipe"):
         run(faces, tmp_path, replace(QUICK, rate=0.01))
-    with pytest.raises(TrainingError, match="a run of other faces"):
+    with pytest.raises(TrainingError, match="a run with a different setting: faces"):
         run(faces[::-1], tmp_path)
     (tmp_path / "state.npz").write_bytes(b"PK")
     with pytest.raises(TrainingError, match="is damaged"):
@@ -191,7 +189,7 @@ def test_a_run_of_another_recipe_is_not_continued(faces, tmp_path):
 )  # fmt: skip
 def test_a_recipe_says_what_its_numbers_may_be(name, value):
     with pytest.raises(TrainingError, match=f"{name} is "):
-        Recipe(**{name: value})
+        TrainingRecipe(**{name: value})
 
 
 def test_the_best_epoch_is_restored(faces, tmp_path):
@@ -238,7 +236,7 @@ def test_balanced_class_weights_make_each_class_count_the_same():
     shares = np.eye(2, dtype=np.float32)[[0] * 9 + [1]]
     faces = np.zeros((10, 48, 48), np.uint8)
     recipe = replace(QUICK, class_weight="balanced", augmentation=None, batch_size=10)
-    ((_, targets, weights),) = _Batches(GRAY, faces, shares, recipe).of(0)
+    ((_, targets, weights),) = _Batches(GRAY, faces, shares, recipe).of_epoch(0)
     assert (weights[:, None] * targets).sum(axis=0) == pytest.approx([5, 5])
 
 
@@ -247,7 +245,7 @@ def test_mixup_mixes_faces_and_targets_alike():
     faces[4:] = 255
     shares = np.eye(2, dtype=np.float32)[[0] * 4 + [1] * 4]
     recipe = replace(QUICK, mixup=1.0, augmentation=None, batch_size=8)
-    ((inputs, targets),) = _Batches(Preprocess("gray", 48), faces, shares, recipe).of(0)
+    ((inputs, targets),) = _Batches(Preprocess("gray", 48), faces, shares, recipe).of_epoch(0)
     assert inputs[:, 0, 0, 0] == pytest.approx(targets[:, 1], abs=1e-6)
     assert ((targets > 0.01) & (targets < 0.99)).any()
 
@@ -310,7 +308,7 @@ def data(faces):
 
 def test_a_trained_backbone_answers_as_its_own_last_layer_does(data, tmp_path, faces):
     recipe = replace(QUICK, epochs=2, rate=0.01, keep="best", averaging=0.9)
-    pipeline = train_backbone(data, "cnn-a", tmp_path / "run", recipe)
+    pipeline = train_backbone(data, "cnn-a", tmp_path / "run", recipe).pipeline
     assert pipeline.classes_.tolist() == ["angry", "happy", "sad"]
     own = pipeline.set_params(engine="keras", store="none")
     network = load_backbone(pipeline.embedder.request).model
@@ -323,7 +321,7 @@ def test_a_trained_backbone_answers_as_its_own_last_layer_does(data, tmp_path, f
 
 
 def test_a_trained_pipeline_is_saved_with_its_weights(data, tmp_path):
-    pipeline = train_backbone(data, "cnn-a", tmp_path / "run", replace(QUICK, epochs=1))
+    pipeline = train_backbone(data, "cnn-a", tmp_path / "run", replace(QUICK, epochs=1)).pipeline
     pipeline.save(tmp_path / "model")
     (tmp_path / "run" / "cnn-a.npz").unlink()
     loaded = Pipeline.load(tmp_path / "model", store="none")
@@ -332,12 +330,12 @@ def test_a_trained_pipeline_is_saved_with_its_weights(data, tmp_path):
 
 def test_fine_tuning_starts_from_the_weights_given(data, tmp_path):
     still = replace(QUICK, epochs=1, rate=0.0, weight_decay=0.0)
-    first = train_backbone(data, "cnn-a", tmp_path / "a", replace(QUICK, epochs=1))
-    again = train_backbone(data, "cnn-a", tmp_path / "b", still, weights=first.weights)
+    first = train_backbone(data, "cnn-a", tmp_path / "a", replace(QUICK, epochs=1)).pipeline
+    again = train_backbone(data, "cnn-a", tmp_path / "b", still, weights=first.weights).pipeline
     found, given = (read_weights(Path(p.weights)) for p in (again, first))
     assert all((found[name] == given[name]).all() for name in given)
     fewer = Dataset.of(list(data.images), ["happy", "sad"] * 12, data.splits)
-    other = train_backbone(fewer, "cnn-a", tmp_path / "c", still, weights=first.weights)
+    other = train_backbone(fewer, "cnn-a", tmp_path / "c", still, weights=first.weights).pipeline
     found = read_weights(Path(other.weights))
     assert (found["dense1/kernel"] == given["dense1/kernel"]).all()
     assert found["output/kernel"].shape == (64, 2)
@@ -346,16 +344,16 @@ def test_fine_tuning_starts_from_the_weights_given(data, tmp_path):
 def test_pictures_that_cannot_be_read_are_left_out_and_named(data, tmp_path, faces):
     images = [*faces[:23], b"no picture"]
     broken = Dataset.of(images, data.labels, data.splits)
-    pipeline = train_backbone(broken, "cnn-a", tmp_path, replace(QUICK, epochs=1))
+    pipeline = train_backbone(broken, "cnn-a", tmp_path, replace(QUICK, epochs=1)).pipeline
     assert [failure.position for failure in pipeline.failures_] == [5]  # of the validation split
 
 
 def test_a_setting_that_is_none_is_refused_with_the_known_ones():
     with pytest.raises(UnknownName, match="No schedule is called 'cosin'. Did you mean 'cosine'"):
-        Recipe(schedule="cosin")
+        TrainingRecipe(schedule="cosin")
     with pytest.raises(TrainingError, match="epochs is 0"):
-        Recipe(epochs=0)
-    assert Recipe(augmentation={"rotation": 3}).augmentation == Augmentation(rotation=3)
+        TrainingRecipe(epochs=0)
+    assert TrainingRecipe(augmentation={"rotation": 3}).augmentation == Augmentation(rotation=3)
 
 
 def test_pictures_of_several_sizes_are_seen_as_the_pipeline_sees_them(tmp_path):
@@ -401,9 +399,9 @@ def test_the_loss_of_several_label_sets_is_the_sum_of_their_crossentropies():
 def test_the_accuracy_of_a_label_set_counts_only_faces_that_have_a_label_there():
     outputs = np.array([[2, 1, 0, 1], [1, 2, 1, 0], [2, 1, 0, 1]], np.float32)
     targets = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], np.float32)
-    found = _validation_accuracies(outputs, targets, (2, 2))
+    found = validation_accuracies(outputs, targets, (2, 2))
     assert found == {"validation_accuracy": 0.5, "validation_accuracy_2": 0.5}
-    assert _validation_accuracies(outputs, targets[:, :2] + 1e-9, ()).keys() == {
+    assert validation_accuracies(outputs, targets[:, :2] + 1e-9, ()).keys() == {
         "validation_accuracy"
     }
 
@@ -425,3 +423,45 @@ def test_one_network_learns_two_label_sets_at_once(faces, tmp_path):
     first, *_, last = history(tmp_path)
     assert last["validation_accuracy"] > 0.9 > first["validation_accuracy"]
     assert last["validation_accuracy_2"] > 0.9
+
+
+def test_paths_may_be_strings(data, faces, tmp_path):
+    result = train_backbone(data, "cnn-a", str(tmp_path / "run"), replace(QUICK, epochs=1))
+    assert result.weights == tmp_path / "run" / "cnn-a.npz"
+    assert len(result.history) == 1
+    assert result.validation_accuracy == result.best_validation_accuracy
+    assert result.curves.exists()
+    run(faces, str(tmp_path / "loop"), replace(QUICK, epochs=1))
+    assert len(history(tmp_path / "loop")) == 1
+
+
+def test_the_dtype_policy_of_keras_is_the_users_again_after_training(faces, tmp_path):
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        run(faces, tmp_path, replace(QUICK, epochs=1))
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def test_an_error_with_averaged_weights_leaves_the_model_its_own(faces, tmp_path):
+    recipe = replace(QUICK, averaging=0.9)
+    model = small_network()
+    checkpoint = Checkpoint(tmp_path, recipe, {}, model, make_optimizer(model, recipe))
+    checkpoint.averages = [0 * average for average in checkpoint.averages]
+    own = model.get_weights()
+    inside = []
+
+    def interrupted():
+        with checkpoint.averaged():
+            inside.extend(model.get_weights())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not any(weight.any() for weight in inside)
+    for weight, other in zip(model.get_weights(), own, strict=True):
+        assert (weight == other).all()

@@ -1,0 +1,192 @@
+"""Transfer: a backbone trained or fine-tuned on a data set, as a pipeline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ferembed.backbones import BACKBONES, BackboneSpec, LoadRequest, load_backbone
+from ferembed.backbones.network import Network, save_weights
+from ferembed.backbones.preprocess import Preprocess
+from ferembed.datasets import Dataset
+from ferembed.embedder import Failure
+from ferembed.errors import ImageError, TrainingError
+from ferembed.heads.softmax import Softmax
+from ferembed.images import load_image
+from ferembed.pipeline import Pipeline
+from ferembed.storage.files import exclusive_folder
+from ferembed.training.augmentation import Faces
+from ferembed.training.checkpoint import digest_of, read_history
+from ferembed.training.curves import draw_curves
+from ferembed.training.loop import train
+from ferembed.training.losses import Shares
+from ferembed.training.recipe import DEFAULT, RECIPES, TrainingRecipe
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained backbone: its pipeline, its files, and a row of numbers for each epoch."""
+
+    pipeline: Pipeline
+    weights: Path
+    curves: Path
+    history: tuple[dict[str, Any], ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(float(row["seconds"]) for row in self.history)
+
+    @property
+    def validation_accuracy(self) -> float:
+        """The accuracy on the validation faces after the last epoch."""
+        return float(self.history[-1]["validation_accuracy"])
+
+    @property
+    def best_validation_accuracy(self) -> float:
+        return max(float(row["validation_accuracy"]) for row in self.history)
+
+
+def train_backbone(
+    data: Dataset,
+    backbone: str,
+    folder: str | os.PathLike[str],
+    recipe: TrainingRecipe | None = None,
+    *,
+    weights: str | None = None,
+    training: str = "train",
+    validation: str = "validation",
+    verbose: bool = False,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> TrainingResult:
+    """Train a backbone on a data set; the pipeline has the network's own last layer as its head.
+
+    The folder gets the weights (BACKBONE.npz), the history as JSON and as a picture, and the
+    checkpoint: called again, an unfinished run is resumed. `weights` to start from are a file, or
+    "pretrained" for those of the backbone; a backbone that ends in vectors gets a last layer. The
+    default recipe is the one in RECIPES, or TrainingRecipe(). Pictures that cannot be read are
+    skipped and listed in the pipeline's `failures_`.
+    """
+    folder = Path(folder)
+    spec = BACKBONES[backbone]
+    if spec.build is None:
+        raise TrainingError(f"{backbone} has no network that can be trained.")
+    source = None if weights is None else _source_network(backbone, weights)
+    failures: list[Failure] = []
+    parts = [
+        _faces_and_targets(data.split(split), spec.preprocess, failures, verbose)
+        for split in (training, validation)
+    ]
+    classes = list(data.classes)
+    with exclusive_folder(folder, TrainingError):
+        model = train(
+            partial(_network, spec, len(classes), source),
+            spec.preprocess,
+            parts[0],
+            parts[1],
+            folder,
+            recipe or RECIPES.get(backbone, DEFAULT),
+            report,
+            verbose,
+            {
+                "backbone": backbone,
+                "classes": classes,
+                "weights": None if source is None else digest_of(source.get_weights()),
+            },
+        )
+        history = read_history(folder)
+        draw_curves(history, folder / "curves.png")
+        path = folder / f"{backbone}.npz"
+        whole = spec.build(len(classes)) if spec.classifier else spec.build()
+        copy_weights(model, whole)
+        save_weights(whole, path)
+    if spec.classifier:
+        copy_weights(whole, model)  # the saved weights are rounded
+    layer, last = _embedding_layer(model, spec)
+    kernel, bias = (weight.numpy() for weight in last.weights)
+    pipeline = Pipeline.from_head(
+        Softmax.from_layer(kernel, bias, classes), backbone=backbone, layer=layer, weights=str(path)
+    )
+    pipeline.failures_ = tuple(failures)
+    return TrainingResult(pipeline, path, folder / "curves.png", history)
+
+
+def _source_network(backbone: str, weights: str) -> Any:
+    """The Keras network that fine-tuning starts from."""
+    named = None if weights == "pretrained" else weights
+    loaded = load_backbone(LoadRequest(backbone, weights=named, engine="keras"))
+    assert isinstance(loaded, Network)
+    return loaded.model
+
+
+def _faces_and_targets(
+    data: Dataset, preprocess: Preprocess, failures: list[Failure], verbose: bool
+) -> tuple[Faces, Shares]:
+    """The pictures, no larger than the input of the network, and the targets of each."""
+    from tqdm import tqdm
+
+    gray = preprocess.color == "gray"
+    faces, kept, earlier = [], [], len(failures)
+    sources = enumerate(data.images)
+    for i, source in tqdm(sources, "reading", len(data), disable=None if verbose else True):
+        try:
+            face = load_image(source)
+        except ImageError as error:
+            failures.append(Failure(i, data.images.name(i), str(error)))
+            continue
+        if gray:
+            face = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), np.uint8)
+        faces.append(preprocess.resized(face) if max(face.shape[:2]) > preprocess.size else face)
+        kept.append(i)
+    if len({face.shape for face in faces}) > 1:
+        faces = [preprocess.resized(face) for face in faces]
+    if not faces:
+        raise TrainingError("None of the pictures can be read: " + failures[earlier].reason)
+    return np.stack(faces), data.targets[kept]
+
+
+def _network(spec: BackboneSpec, classes: int, source: Any) -> Any:
+    """The network to train: from a face to a value per class."""
+    import keras
+
+    assert spec.build is not None
+    model = spec.build(classes) if spec.classifier else spec.build()
+    if not spec.classifier:
+        x = model.get_layer(spec.layers[0][0]).output
+        x = keras.layers.Dropout(0.3, name="drop_logits")(x)
+        x = keras.layers.Dense(classes, name="logits", dtype="float32")(x)
+        model = keras.Model(model.inputs[0], x)
+    if source is not None:
+        copy_weights(source, model)
+    return model
+
+
+def copy_weights(source: Any, target: Any) -> None:
+    """Copy each weight of the source to the weight of the target with its name and shape."""
+    values = {weight.path: weight for weight in source.weights}
+    for weight in target.weights:
+        value = values.get(weight.path)
+        if value is not None and tuple(value.shape) == tuple(weight.shape):
+            weight.assign(value.numpy())
+
+
+def _embedding_layer(model: Any, spec: BackboneSpec) -> tuple[str, Any]:
+    """The layer whose vectors the last layer classifies, and the last layer."""
+    import keras
+
+    *body, last = model.layers
+    taken = last.input
+    for layer in reversed(body):
+        if layer.output is taken:
+            if layer.name in dict(spec.layers):
+                return layer.name, last
+            if not isinstance(layer, keras.layers.Dropout):
+                break
+            taken = layer.input
+    raise TrainingError(f"No embedding layer of {spec.name} is the input of its last layer.")
