@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ferembed import datasets
-from ferembed.datasets.audit import audit, clean
+from ferembed.datasets.audit import audit
+from ferembed.datasets.cleaning import clean
 
 RESULTS = Path(__file__).parent / "results" / "audit_fer2013.json"
 
@@ -26,8 +27,8 @@ def main() -> None:
     duplicated = {
         name: int(np.isin(groups[validation], groups[training]).sum())
         for name, groups in (
-            ("exact", audit(data, near_duplicates=False).copies),
-            ("exact or near", found.copies),
+            ("exact", audit(data, near_duplicates=False).groups),
+            ("exact or near", found.groups),
         )
     }
     result = {

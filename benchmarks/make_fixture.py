@@ -27,7 +27,7 @@ SIZES = {"train": 700, "validation": 400}
 
 def main() -> None:
     data = datasets.open(sys.argv[1])
-    _, first = np.unique(audit(data).copies, return_index=True)
+    _, first = np.unique(audit(data).groups, return_index=True)
     data = data.select(np.sort(first))  # one of each group of copies
     embedder = Embedder(store="none", verbose=True)
     arrays: dict[str, Any] = {}

@@ -95,7 +95,7 @@ class Sets:
         """Which validation faces have no exact or near-duplicate in the training split."""
         kept = self.work / "without_duplicates.npy"
         if not kept.exists():
-            groups = audit(self.data).copies
+            groups = audit(self.data).groups
             trained = groups[self.data.mask("train")]
             alone = ~np.isin(groups[self.data.mask("validation")], trained)
             np.save(kept, alone[in_order(self.data.split("validation"))])

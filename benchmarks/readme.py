@@ -206,7 +206,7 @@ def audit() -> str:
     """What is wrong with FER2013."""
     result = results("audit_fer2013")
     rows = []
-    for kind in ("blank", "exact copies", "near copies"):
+    for kind in ("blank", "exact duplicates", "near-duplicates"):
         found = result["summary"][kind]
         cells = [found["findings"]]
         cells += [found.get(t, {}).get("findings", "") for t in TRAITS]

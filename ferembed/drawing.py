@@ -1,14 +1,24 @@
-"""The font of every picture: DejaVu Sans, which matplotlib carries and which has every accent."""
+"""The font and the colours of pictures. The font is DejaVu Sans, which matplotlib carries."""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import PIL.Image
     import PIL.ImageFont
+    from matplotlib.figure import Figure
+
+INK, PALE, PAPER, EMPTY = "#1c2430", "#5b6675", "#ffffff", "#eef0f3"
+SPLIT_COLOURS = {
+    "train": "#4267ac",
+    "validation": "#ed983c",
+    "test": "#66a35c",
+    "unsplit": "#787882",
+}
 
 
 @cache
@@ -25,3 +35,14 @@ def matplotlib_data() -> Path:
     assert package is not None, "matplotlib is a dependency"
     assert package.origin is not None
     return Path(package.origin).parent / "mpl-data"
+
+
+def rendered(figure: Figure) -> PIL.Image.Image:
+    """A matplotlib figure as a picture."""
+    import numpy as np
+    import PIL.Image
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    return PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

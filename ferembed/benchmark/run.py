@@ -369,7 +369,9 @@ class _Run:
         """Know the data by its content, and number the copies of each face."""
         used = self.data.select(self.data.mask(self.learned_from, "validation"))
         if self.learned_from == UNSPLIT:
-            used = used.put_in(["train"], np.zeros(len(used), np.intp), {"step": "learn from all"})
+            used = used.with_splits(
+                ["train"], np.zeros(len(used), np.intp), {"step": "learn from all"}
+            )
         self.used, names = used, [used.images.name(index) for index in range(len(used))]
         if len(set(names)) < len(names):  # of sets that were merged
             twice = next(name for name, count in Counter(names).items() if count > 1)
@@ -394,7 +396,7 @@ class _Run:
                     bar.update(done - bar.n)
 
                 found = audit(used, near_duplicates=len(used) <= _MOST_PICTURES, progress=progress)
-            numbers = found.copies.tolist()
+            numbers = found.groups.tolist()
             _write(kept, numbers)
         self.groups = dict(zip(names, numbers, strict=True))
         # Whatever share of it a cell learns from, a network may have learned from all of it.
@@ -404,7 +406,7 @@ class _Run:
         """Of the cell's classes, its training split cut down, balanced or mirrored."""
         data = self.used
         if cell.classes != "all":
-            data = datasets.only(data, cell.classes.split("+"))
+            data = datasets.select_classes(data, cell.classes.split("+"))
         if cell.faces:
             data = _fewer(data, cell.faces)
         if cell.balance:
@@ -555,7 +557,7 @@ class _Run:
         kept = _read(file)
         test = self.data.split("test")
         if cell.classes != "all":
-            test = datasets.only(test, cell.classes.split("+"))
+            test = datasets.select_classes(test, cell.classes.split("+"))
         asked = [_digest(test.images[index]) for index in range(len(test))]
         content = hashlib.sha256("\n".join([*asked, *test.labels.tolist()]).encode()).hexdigest()
         facts = _decisive(self._facts(cell, self._recipe(cell)))

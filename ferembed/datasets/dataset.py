@@ -423,7 +423,7 @@ class Dataset:
             provenance=(*self.provenance, step),
         )
 
-    def put_in(self, splits: Sequence[str], codes: NDArray[np.integer], step: Step) -> Dataset:
+    def with_splits(self, splits: Sequence[str], codes: NDArray[np.integer], step: Step) -> Dataset:
         """The same pictures, each put in the split that its code points at."""
         numbers = np.array([ALL_SPLITS.index(name) for name in splits], np.uint8)
         return replace(self, split_codes=numbers[codes], provenance=(*self.provenance, step))
@@ -433,7 +433,7 @@ class Dataset:
         return "\n".join(
             [
                 f"{len(self):,} pictures, {len(self.classes)} classes, {', '.join(splits)}",
-                *story(self.provenance),
+                *provenance_lines(self.provenance),
             ]
         )
 
@@ -441,8 +441,8 @@ class Dataset:
         return f"<Dataset of {len(self):,} pictures: {', '.join(self.classes)}>"
 
 
-def story(steps: Sequence[Step], indent: str = "") -> list[str]:
-    """A provenance as lines that a person reads."""
+def provenance_lines(steps: Sequence[Step], indent: str = "") -> list[str]:
+    """A provenance as lines of text."""
     lines = []
     for step in steps:
         apart = ("skipped", "noted")
@@ -455,7 +455,7 @@ def story(steps: Sequence[Step], indent: str = "") -> list[str]:
                 lines.append(f"{indent}  {key} {found['count']:,}: {reason}{first}")
         for number, steps_of_one in enumerate(step.get("sets", ()), 1):
             lines.append(f"{indent}  set {number}")
-            lines += story(steps_of_one, indent + "    ")
+            lines += provenance_lines(steps_of_one, indent + "    ")
     return lines
 
 

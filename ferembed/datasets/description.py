@@ -1,4 +1,4 @@
-"""describe: what is in a data set, as a table and as a picture."""
+"""describe: the classes, splits and sizes of a data set, as a table and as a picture."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ferembed._progress import Progress, report_progress
-from ferembed.datasets.dataset import Dataset, story
-from ferembed.drawing import font
+from ferembed.datasets.dataset import Dataset, provenance_lines
+from ferembed.drawing import INK, PALE, SPLIT_COLOURS, rendered
 from ferembed.errors import ImageError
 from ferembed.images import save_picture, size_of
 from ferembed.labels import reading_order
 
-SPLIT_COLOURS = {
-    "train": (66, 103, 172),
-    "validation": (237, 152, 60),
-    "test": (102, 163, 92),
-    "unsplit": (120, 120, 130),
-}
-INK, PALE = (35, 38, 45), (120, 124, 134)
-
 
 @dataclass(frozen=True)
 class Description:
-    """How many pictures of each class and size a data set has.
+    """The numbers of pictures of each class, split and size.
 
     >>> import numpy as np
     >>> gray = np.zeros((2, 48, 48), np.uint8)
@@ -43,14 +35,14 @@ class Description:
     counts: Mapping[str, Mapping[str, int]]
     sizes: Mapping[str, int]
     unreadable: int
-    story: tuple[str, ...]
+    provenance: tuple[str, ...]
 
     @property
     def classes(self) -> list[str]:
         return reading_order([label for of in self.counts.values() for label in of])
 
     def total(self, label: str | None = None) -> int:
-        """How many pictures of a class, or of all."""
+        """The number of pictures of a class, or of all."""
         return sum(
             sum(of.values()) if label is None else of.get(label, 0) for of in self.counts.values()
         )
@@ -81,50 +73,40 @@ class Description:
             others = f" and {more:,} other sizes" if more > 0 else ""
             lines.append(f"{'sizes'.ljust(wide)} {sizes}{others}")
         if self.unreadable:
-            lines.append(f"{'unreadable'.ljust(wide)} {self.unreadable:,} (audit tells which)")
-        return "\n".join([*lines, *self.story])
+            lines.append(f"{'unreadable'.ljust(wide)} {self.unreadable:,} (audit lists them)")
+        return "\n".join([*lines, *self.provenance])
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
     def picture(self, path: str | os.PathLike[str]) -> Path:
-        """A bar for each class and split, in the format of the ending of `path`, or as PNG."""
-        import PIL.Image
-        import PIL.ImageDraw
+        """Write a bar chart of classes and splits, in the format of the path's ending or as PNG."""
+        from matplotlib.figure import Figure
 
-        splits = list(self.counts)
-        bar, gap, left, right, top = 22, 14, 140, 110, 84
-        group = bar * len(splits) + gap
-        width, height = 900, top + group * len(self.classes) + 24
-        most = max(count for of in self.counts.values() for count in of.values())
-        canvas = PIL.Image.new("RGB", (width, height), "white")
-        draw = PIL.ImageDraw.Draw(canvas)
-        small, large = font(14), font(20)
-        draw.text((24, 14), f"{self.total():,} pictures", INK, large)
-        x = 24
-        for split in splits:
-            draw.rectangle((x, 54, x + 12, 66), SPLIT_COLOURS[split])
-            text = f"{split} {sum(self.counts[split].values()):,}"
-            draw.text((x + 19, 60), text, INK, small, anchor="lm")
-            x += 48 + int(draw.textlength(text, small))
-        for number, label in enumerate(self.classes):
-            y = top + number * group
-            middle = y + bar * len(splits) / 2
-            draw.text((left - 14, middle), label, INK, small, anchor="rm")
-            for place, split in enumerate(splits):
-                count = self.counts[split].get(label, 0)
-                end = left + (width - left - right) * count / most
-                low = y + place * bar
-                draw.rectangle(
-                    (left, low + 1, max(end, left + 1), low + bar - 2), SPLIT_COLOURS[split]
-                )
-                draw.text((end + 8, low + bar / 2), f"{count:,}", PALE, small, anchor="lm")
-        save_picture(canvas, Path(path))
+        splits, classes = list(self.counts), self.classes
+        high = 0.8 / len(splits)
+        inches = 9, 1.2 + len(classes) * (0.3 + 0.22 * len(splits))
+        figure = Figure(figsize=inches, dpi=100, layout="constrained")
+        axes = figure.add_subplot()
+        for place, split in enumerate(splits):
+            counts = [self.counts[split].get(label, 0) for label in classes]
+            middles = [row + (place - (len(splits) - 1) / 2) * high for row in range(len(classes))]
+            name = f"{split} {sum(counts):,}"
+            bars = axes.barh(middles, counts, high * 0.9, label=name, color=SPLIT_COLOURS[split])
+            axes.bar_label(bars, [f"{n:,}" for n in counts], padding=4, color=PALE, fontsize=9)
+        axes.set_yticks(range(len(classes)), classes)
+        axes.invert_yaxis()
+        axes.margins(x=0.1)
+        axes.set_title(f"{self.total():,} pictures", loc="left", color=INK)
+        axes.xaxis.set_visible(False)
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+        axes.legend(ncols=len(splits), loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
+        save_picture(rendered(figure), Path(path))
         return Path(path)
 
 
 def describe(dataset: Dataset, progress: Progress | None = None) -> Description:
-    """Counts by class and split, and the sizes; of files only the heads are read."""
+    """Count classes, splits and sizes; only the header of each file is read."""
     sizes: Counter[str] = Counter()
     unreadable = 0
     for index, source in enumerate(dataset.images):
@@ -134,5 +116,8 @@ def describe(dataset: Dataset, progress: Progress | None = None) -> Description:
             unreadable += 1
         report_progress(progress, index, len(dataset))
     return Description(
-        dataset.counts(), dict(sizes.most_common()), unreadable, tuple(story(dataset.provenance))
+        dataset.counts(),
+        dict(sizes.most_common()),
+        unreadable,
+        tuple(provenance_lines(dataset.provenance)),
     )

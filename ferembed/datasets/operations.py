@@ -1,4 +1,4 @@
-"""merge, split, balance, mirror: each gives a new data set, the same for the same seed."""
+"""merge, split, select_classes, balance, mirror: each returns a new data set."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _ROTATION = (-12.0, 12.0)
 
 
 def merge(*sets: Dataset) -> Dataset:
-    """The pictures of all the sets, one set after the other.
+    """The pictures of all sets, one set after the other.
 
-    Copies that two sets share stay; `audit` finds them.
+    Duplicates that sets share are kept; `audit` finds them.
     """
     if not sets:
         raise DataError("There is nothing to merge: pass at least one data set.")
@@ -60,37 +60,37 @@ def split(
     proportions: Mapping[str, float],
     seed: int = 0,
     *,
-    pool: bool = False,
-    copies: NDArray[np.int64] | None = None,
+    resplit: bool = False,
+    groups: NDArray[np.int64] | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """The same pictures dealt to splits, each class in these proportions.
+    """The same pictures divided into splits, each class in these proportions.
 
-    They sum to 1 or to 100: `{"train": 60, "validation": 20, "test": 20}`.
+    The proportions sum to 1 or to 100: `{"train": 60, "validation": 20, "test": 20}`.
 
-
-    Copies of one picture, told by their pixels, go to one split together; `copies` gives each
-    picture the number of its group instead, as `Audit.copies` does for near copies as well. With
-    enough other pictures to make up for that, each split gets its share of each class to within
-    one picture. A set that holds validation or test pictures is split anew only with `pool=True`.
+    Exact duplicates go to the same split. `groups` has a group number for each picture instead,
+    such as `Audit.groups`, which includes near-duplicates. Each split gets its share of each class
+    to within one picture, if there are enough pictures without duplicates. A set with validation
+    or test pictures is split again only with `resplit=True`; the same seed gives the same splits.
     """
     shares = _shares(proportions)
     if _is_augmented(dataset.provenance):
         raise DataError(
-            "The data set holds augmented pictures: split now, versions of one face would fall on "
-            "both sides. Split first, then balance or mirror."
+            "The data set has augmented pictures, so versions of one face could end up in several "
+            "splits. Split first, then balance or mirror."
         )
     held = dataset.mask("validation", "test")
-    if held.any() and not pool:
+    if held.any() and not resplit:
         raise DataError(
-            f"{int(held.sum()):,} of the pictures are set apart for validation or test already. "
-            'Split the rest, dataset.split("train"), or pass pool=True to deal all of them anew.'
+            f"{int(held.sum()):,} pictures are already in the validation or test split. Split the "
+            'others, dataset.split("train"), or pass resplit=True to split all of them again.'
         )
-    groups = copy_groups(dataset.images, progress) if copies is None else copies
+    if groups is None:
+        groups = duplicate_groups(dataset.images, progress)
     if len(groups) != len(dataset):
-        raise DataError(f"copies has {len(groups)} numbers for {len(dataset)} pictures.")
+        raise DataError(f"groups has {len(groups)} numbers for {len(dataset)} pictures.")
     rng = np.random.default_rng(seed)
-    sides = _deal(dataset.label_codes, groups, np.array(list(shares.values())), rng)
+    sides = _assign(dataset.label_codes, groups, np.array(list(shares.values())), rng)
     step = {
         "step": "split",
         "proportions": {name: round(share, 6) for name, share in shares.items()},
@@ -98,18 +98,18 @@ def split(
         "pictures": {name: int((sides == i).sum()) for i, name in enumerate(shares)},
         "different pictures": len(np.unique(groups)),
     }
-    return dataset.put_in(list(shares), sides, step)
+    return dataset.with_splits(list(shares), sides, step)
 
 
-def only(dataset: Dataset, classes: Sequence[str]) -> Dataset:
-    """The pictures of these classes, which are then all there are."""
+def select_classes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """The pictures of these classes; the data set then has no others."""
     wanted = reading_order(list(classes))
     for name in wanted:
         if name not in dataset.classes:
             raise DataError(unknown_name_message("class here", name, list(dataset.classes)))
     columns = [dataset.classes.index(name) for name in wanted]
     rows = np.flatnonzero(np.isin(dataset.label_codes, columns))
-    kept = dataset.take(rows, {"step": "only", "classes": wanted, "kept": len(rows)})
+    kept = dataset.take(rows, {"step": "select classes", "classes": wanted, "kept": len(rows)})
     codes = np.full(len(dataset.classes), -1, np.int16)
     codes[columns] = np.arange(len(wanted), dtype=np.int16)
     votes = None if kept.votes is None else kept.votes[:, columns]
@@ -121,9 +121,8 @@ def only(dataset: Dataset, classes: Sequence[str]) -> Dataset:
 def balance(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
     """The data set with `per_class` training pictures of each class.
 
-    Of a class with more, some are dropped at random; to a class with fewer, versions of its
-    pictures are added, a little brighter or darker, nearer or farther, turned to one side. What is
-    not in the training split stays as it is.
+    Random pictures of a class with more are dropped. A class with fewer gets changed versions of
+    its pictures, with random brightness, zoom and rotation. Other splits stay unchanged.
     """
     if per_class < 1:
         raise DataError(f"per_class is {per_class}; it is at least 1.")
@@ -138,8 +137,8 @@ def balance(dataset: Dataset, per_class: int, seed: int = 0) -> Dataset:
         missing = per_class - len(rows)
         if not len(rows):
             raise DataError(
-                f"The training split has no {label} picture to make {per_class:,} of. Leave the "
-                "class out with classes=, or merge a set that has it."
+                f"The training split has no {label} picture to make {per_class:,} from. Exclude "
+                "the class with classes=, or merge a set that has it."
             )
         if missing < 0:
             rows = np.sort(rng.choice(rows, per_class, replace=False))
@@ -179,7 +178,7 @@ def _with_changed(
     rows: NDArray[np.int64],
     changes: NDArray[np.float32] | None,
 ) -> Dataset:
-    """`base` with versions of some pictures of `dataset` at its end."""
+    """`base` followed by changed versions of some pictures of `dataset`."""
     images = Images([Changed(dataset.images.take(rows), changes)])
     votes = None
     if base.votes is not None and dataset.votes is not None:
@@ -193,22 +192,24 @@ def _with_changed(
     )
 
 
-def copy_groups(images: Sequence[object], progress: Progress | None = None) -> NDArray[np.int64]:
-    """A number for each picture, the same for those with the same pixels."""
+def duplicate_groups(
+    images: Sequence[object], progress: Progress | None = None
+) -> NDArray[np.int64]:
+    """A group number for each picture, the same for pictures with the same pixels."""
     numbers: dict[bytes, int] = {}
     groups = np.empty(len(images), np.int64)
     for index in range(len(images)):
         try:
             key = pixel_digest(load_image(images[index]))  # type: ignore[arg-type]
         except ImageError:
-            key = b"unreadable %d" % index  # like no other; the audit is who tells about it
+            key = b"unreadable %d" % index  # a group of its own; audit reports it
         groups[index] = numbers.setdefault(key, len(numbers))
         report_progress(progress, index, len(images))
     return groups
 
 
 def pixel_digest(image: Image) -> bytes:
-    """16 bytes that are the same for the same pixels."""
+    """A digest of the size and pixels of a picture, 16 bytes."""
     shape = b"%d %d " % image.shape[:2]
     return hashlib.blake2b(shape + image.tobytes(), digest_size=16).digest()
 
@@ -238,25 +239,25 @@ def _is_augmented(steps: Sequence[Step]) -> bool:
 def _training_rows(dataset: Dataset, doing: str) -> NDArray[np.int64]:
     if dataset.mask(UNSPLIT).any():
         raise DataError(
-            f"{doing} comes after splitting: versions of one face would fall on both sides. Split "
-            "the data set first; {'train': 100} makes all of it the training split."
+            f"{doing} needs a split data set: versions of one face could end up in several splits. "
+            "Split it first; {'train': 100} makes all of it the training split."
         )
     rows = np.flatnonzero(dataset.mask("train"))
     if not len(rows):
         raise DataError(
-            f"{doing} is for a training split, and this set has none. Validation and test pictures "
-            "stay as the world gives them, or scores say nothing about it."
+            f"{doing} changes the training split, and this data set has none. Validation and test "
+            "pictures are never changed."
         )
     return rows
 
 
-def _deal(
+def _assign(
     labels: NDArray[np.int16],
     groups: NDArray[np.int64],
     shares: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> NDArray[np.intp]:
-    """Which split each picture goes to: groups of copies first, single pictures fill up."""
+    """The split of each picture: groups of duplicates first, then single pictures."""
     classes = int(labels.max()) + 1 if len(labels) else 0
     totals = np.bincount(labels, minlength=classes)
     missing = np.array([_whole_parts(int(total), shares) for total in totals])
@@ -283,7 +284,7 @@ def _deal(
 
 
 def _whole_parts(total: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-    """`total` in whole numbers as near to the shares as can be."""
+    """`total` divided into whole numbers, as close to the shares as possible."""
     parts = np.floor(shares * total + 1e-9).astype(np.int64)
     rest = shares * total - parts
     parts[np.argsort(-rest, kind="stable")[: total - int(parts.sum())]] += 1

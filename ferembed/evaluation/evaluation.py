@@ -23,7 +23,7 @@ from ferembed._progress import Progress
 from ferembed.backbones import BACKBONES
 from ferembed.datasets import Dataset, merge
 from ferembed.datasets.audit import audit
-from ferembed.datasets.dataset import story
+from ferembed.datasets.dataset import provenance_lines
 from ferembed.embedder import Embedded
 from ferembed.errors import DataError, FerembedError, ModelError, UnknownName
 from ferembed.evaluation.action_units import Confusability
@@ -295,7 +295,7 @@ def _predict(pipeline: Pipeline, data: Dataset, embedded: Embedded, model: str) 
         predicted=np.array([labels.index(classes[code]) for code in best], np.int64),
         probabilities=probabilities[:, [classes.index(label) for label in labels]],
         failures=tuple(failure.reason for failure in embedded.failures),
-        data=tuple(story(data.provenance)),
+        data=tuple(provenance_lines(data.provenance)),
     )
 
 
@@ -305,7 +305,7 @@ def _duplicates(
     """The faces with a duplicate in the training data."""
     if training is None:
         return None
-    groups = audit(merge(training, data), near_duplicates=near, progress=progress).copies
+    groups = audit(merge(training, data), near_duplicates=near, progress=progress).groups
     return np.isin(groups[len(training) :], groups[: len(training)])
 
 

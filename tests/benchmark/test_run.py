@@ -250,7 +250,7 @@ def test_another_test_split_or_network_is_scored_anew(data, tmp_path):
 
 def test_rounded_vectors_are_cells_of_their_own(data, grid, tmp_path, monkeypatch):
     assert benchmark(grid, data, tmp_path, store="memory").fitted == 3
-    monkeypatch.setattr(LoadRequest, "rounding", "bf16")
+    monkeypatch.setattr(LoadRequest, "precision_tag", "bf16")
     assert benchmark(grid, data, tmp_path, store="memory").fitted == 3
 
 

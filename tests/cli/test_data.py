@@ -22,7 +22,7 @@ def test_a_data_set_is_described_audited_and_built(run, class_folders, tmp_path)
     assert re.search(r"unreadable +1 +1 +1", out)
     assert json.loads((tmp_path / "a.json").read_text())["pictures"] == 25
     assert len(load_image(tmp_path / "a.png")) > 50
-    build = ("data", "build", *source, "--clean", "--pool", "--split", "50/25/25")
+    build = ("data", "build", *source, "--clean", "--resplit", "--split", "50/25/25")
     options = ("--balance", 6, "--classes", "happy", "sad", "--output", tmp_path / "built")
     assert run(*build, *options)[0] == 0
     facts = json.loads(run("data", "describe", tmp_path / "built", "--json", "--quiet")[1])

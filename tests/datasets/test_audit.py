@@ -7,6 +7,7 @@ import io
 import json
 import os
 import time
+import tracemalloc
 from collections import defaultdict
 from pathlib import Path
 
@@ -16,8 +17,9 @@ import PIL.Image
 import pytest
 
 from ferembed import datasets
-from ferembed.datasets import Dataset
-from ferembed.datasets.audit import Audit, audit, build, clean
+from ferembed.datasets import Dataset, near_duplicates
+from ferembed.datasets.audit import Audit, audit
+from ferembed.datasets.cleaning import build, clean
 from ferembed.errors import DataError
 from ferembed.images import Image, load_image
 from tests.conftest import ROOT
@@ -85,17 +87,17 @@ def test_each_fault_is_found_and_nothing_else(faulty: Path) -> None:
     assert sorted(names(found, "unreadable")) == [["empty"], ["text"], ["truncated"]]
     assert names(found, "blank") == [["blank"], ["nearly-blank"]]
     assert names(found, "odd size") == [["large"]]
-    assert [sorted(one) for one in names(found, "exact copies")] == [
+    assert [sorted(one) for one in names(found, "exact duplicates")] == [
         ["contradiction", "good02"],
         ["copy", "good00"],
         ["good01", "leak"],
     ]
-    assert sorted(sorted(one) for one in names(found, "near copies")) == [
+    assert sorted(sorted(one) for one in names(found, "near-duplicates")) == [
         ["good03", "near-jpeg"],
         ["good04", "near-bright"],
         ["good05", "near-moved"],
     ]
-    assert [one.traits for one in found.findings if one.kind == "exact copies"] == [
+    assert [one.traits for one in found.findings if one.kind == "exact duplicates"] == [
         ("contradictory labels",),
         (),
         ("across splits",),
@@ -114,10 +116,10 @@ def test_the_table_counts_them(faulty: Path) -> None:
         "unreadable                           3           3             3",
         "blank                                2           2             2",
         "odd size                             1           1             0",
-        "exact copies                         3           6             4",
+        "exact duplicates                         3           6             4",
         "  contradictory labels               1           2             2",
         "  across splits                      1           2             1",
-        "near copies                          3           6             4",
+        "near-duplicates                          3           6             4",
         "  contradictory labels               1           2             2",
         "  across splits                      1           2             1",
         "no face                 not looked for",
@@ -206,7 +208,7 @@ def test_no_face_is_asked_of_whoever_finds_faces(faulty: Path) -> None:
     assert len(asked) == len(faces) - 3
     assert ["blank"] in names(found, "no face")
     assert found.count("no face") < len(faces) / 2
-    assert "near copies             not looked for" in found.table()
+    assert "near-duplicates             not looked for" in found.table()
 
 
 def test_near_copies_of_each_other_keep_one(tmp_path: Path) -> None:
@@ -214,9 +216,9 @@ def test_near_copies_of_each_other_keep_one(tmp_path: Path) -> None:
     pixels = [smooth(1), smooth(1), np.roll(smooth(1), 1, axis=0)]
     faces = Dataset.of(np.stack(pixels), ["sad"] * 3, ["train"] * 3)
     assert len(clean(faces, audit(faces))) == 1
-    groups = audit(faces).copies
+    groups = audit(faces).groups
     assert len(set(groups)) == 1
-    parts = datasets.split(faces, {"train": 50, "test": 50}, pool=True, copies=groups)
+    parts = datasets.split(faces, {"train": 50, "test": 50}, resplit=True, groups=groups)
     assert len(set(parts.splits)) == 1
 
 
@@ -292,11 +294,11 @@ def test_build_merges_cleans_splits_balances_and_writes(faulty: Path, tmp_path: 
             datasets.open(tmp_path / "more", on_unknown="drop"),
         ],
         tmp_path / "out",
-        cleaned=True,
+        clean=True,
         proportions={"train": 60, "validation": 20, "test": 20},
-        pool=True,
+        resplit=True,
         per_class=30,
-        mirrored=True,
+        mirror=True,
         seed=3,
     )
     back = datasets.open(tmp_path / "out")
@@ -336,11 +338,24 @@ def test_fer2013_is_audited_in_time_and_at_least_as_well_as_by_file_hashes() -> 
     for index, source in enumerate(faces.images):
         hashed[hashlib.sha256(source.read_bytes()).digest()].append(index)  # type: ignore[union-attr]
     naive = {tuple(members) for members in hashed.values() if len(members) > 1}
-    exact = [one for one in found.findings if one.kind == "exact copies"]
+    exact = [one for one in found.findings if one.kind == "exact duplicates"]
     assert naive <= {tuple(picture.index for picture in one.pictures) for one in exact}
     told = json.loads((ROOT / RESULTS).read_text())["summary"]
     seen = found.summary()
     # Near copies are decided by floating-point numbers, which differ by a hair.
-    near, near_told = seen.pop("near copies"), told.pop("near copies")
+    near, near_told = seen.pop("near-duplicates"), told.pop("near-duplicates")
     assert near["findings"] == pytest.approx(near_told["findings"], rel=0.02)
     assert seen == told
+
+
+def test_comparing_many_pictures_takes_little_memory() -> None:
+    """A block of pairs is held at a time, not a row of the whole matrix."""
+    signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), (40_000, 63))
+    tracemalloc.start()
+    try:
+        found = next(iter(near_duplicates._similar(signs)), None)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert peak < 100_000_000  # a row of blocks of 1,024 x 40,000 numbers takes 164 MB

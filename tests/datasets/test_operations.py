@@ -145,7 +145,7 @@ def test_copies_are_told_by_pixels_whatever_the_file(tmp_path: Path) -> None:
 def test_groups_that_the_caller_knows_stay_together() -> None:
     faces = dataset([(n, "sad") for n in range(20)])
     people = np.repeat(np.arange(5), 4)
-    parts = datasets.split(faces, {"train": 60, "test": 40}, copies=people)
+    parts = datasets.split(faces, {"train": 60, "test": 40}, groups=people)
     for person in range(5):
         assert len(set(parts.splits[people == person])) == 1
     assert Counter(parts.splits.tolist()) == {"train": 12, "test": 8}
@@ -163,13 +163,13 @@ def test_a_set_that_is_split_is_split_again_only_on_purpose() -> None:
         datasets.split(faces, {"train": 50, "validation": 50})
     assert str(error.value) == (
         "2 of the pictures are set apart for validation or test already. Split the rest, "
-        'dataset.split("train"), or pass pool=True to deal all of them anew.'
+        'dataset.split("train"), or pass resplit=True to split all of them again.'
     )
     again = datasets.merge(
         datasets.split(faces.split("train"), {"train": 75, "validation": 25}), faces.split("test")
     )
     assert Counter(again.splits.tolist()) == {"train": 6, "validation": 2, "test": 2}
-    pooled = datasets.split(faces, {"train": 50, "test": 50}, pool=True)
+    pooled = datasets.split(faces, {"train": 50, "test": 50}, resplit=True)
     assert Counter(pooled.splits.tolist()) == {"train": 5, "test": 5}
 
 
@@ -351,7 +351,7 @@ def test_shares_of_chosen_classes_are_of_those_alone() -> None:
     faces = dataset([(1, "happy"), (2, "angry"), (3, "sad")])
     shares = replace(faces, classes=("angry", "happy", "sad"), votes=votes[:, [0, 1, 2]])
     shares = replace(shares, label_codes=np.array([1, 0, 2], np.int16))
-    two = datasets.only(shares, ["happy", "angry"])
+    two = datasets.select_classes(shares, ["happy", "angry"])
     assert two.targets == pytest.approx(np.array([[0.1, 0.6], [0.8, 0.1]]) / [[0.7], [0.9]])
     several = replace(shares, votes=np.array([[1, 1, 0], [1, 0, 1], [0, 0, 1]], np.float32))
-    assert datasets.only(several, ["happy", "angry"]).targets.tolist() == [[1, 1], [1, 0]]
+    assert datasets.select_classes(several, ["happy", "angry"]).targets.tolist() == [[1, 1], [1, 0]]

@@ -10,7 +10,8 @@ import pytest
 
 from ferembed import datasets
 from ferembed.datasets import VoteRules
-from ferembed.datasets.audit import audit, clean
+from ferembed.datasets.audit import audit
+from ferembed.datasets.cleaning import clean
 from ferembed.errors import DataError
 from ferembed.images import load_image
 
@@ -190,7 +191,7 @@ def test_operations_keep_the_class_and_the_votes(folder):
     assert named(halves) == named(train)
     mirrored = named(datasets.mirror(train))
     assert mirrored["b.png (mirrored)"] == {"neutral": 0.5, "happy": 0.5}
-    balanced = datasets.balance(datasets.only(train, ["neutral", "contempt"]), 4)
+    balanced = datasets.balance(datasets.select_classes(train, ["neutral", "contempt"]), 4)
     made = [of for name, of in named(balanced).items() if name.startswith("e.png (bright")]
     assert made == [{"contempt": 1.0}] * 3
 

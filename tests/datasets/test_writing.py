@@ -37,7 +37,7 @@ def test_class_folders_read_back_as_they_were(parts: Dataset, tmp_path: Path) ->
     assert back.provenance[:-1] == augmented.provenance
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
     with pytest.raises(DataError, match="holds augmented pictures"):  # it remembers
-        datasets.split(back, {"train": 50, "test": 50}, pool=True)
+        datasets.split(back, {"train": 50, "test": 50}, resplit=True)
 
 
 def test_a_csv_reads_back_as_it_was(parts: Dataset, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_csv_reads_back_as_it_was(parts: Dataset, tmp_path: Path) -> None:
 
 def test_files_are_copied_byte_for_byte_under_their_names(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "in", ["train/happy/a.png", "test/happy/PublicTest_1.png"])
-    faces = datasets.split(datasets.open(tree), {"test": 100}, pool=True)
+    faces = datasets.split(datasets.open(tree), {"test": 100}, resplit=True)
     out = datasets.write(faces, tmp_path / "out")
     assert (out / "test/happy/a.png").read_bytes() == png(0)
     # FER2013's file names tell a split, but not against what was written.

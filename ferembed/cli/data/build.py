@@ -16,12 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser, nargs="+")
     parser.add_argument("--output", "-o", required=True, help="a folder, or a file ending in .csv")
     add_crop(parser)
-    parser.add_argument("--clean", action="store_true", help="leave out what the audit drops")
+    parser.add_argument("--clean", action="store_true", help="drop the faults that the audit finds")
     parser.add_argument(
         "--split", type=proportions, help="train/validation/test, such as 60/20/20 or 90/10"
     )
     parser.add_argument(
-        "--pool", action="store_true", help="ignore existing splits and split again"
+        "--resplit", action="store_true", help="ignore existing splits and split again"
     )
     parser.add_argument("--balance", type=int, metavar="N", help="training pictures of each class")
     parser.add_argument("--mirror", action="store_true", help="add mirror images in training")
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
     from ferembed._progress import progress_bar
-    from ferembed.datasets.audit import build
+    from ferembed.datasets.cleaning import build
     from ferembed.storage.files import check_output_outside
 
     check_output_outside(options.data, options.output)
@@ -43,12 +43,12 @@ def run(options: argparse.Namespace) -> int:
         data = build(
             [datasets.open(path, progress=progress, **settings) for path in options.data],
             options.output,
-            cropped=options.crop,
-            cleaned=options.clean,
+            crop=options.crop,
+            clean=options.clean,
             proportions=options.split,
-            pool=options.pool,
+            resplit=options.resplit,
             per_class=options.balance,
-            mirrored=options.mirror,
+            mirror=options.mirror,
             size=options.size,
             seed=options.seed,
             progress=progress,
