@@ -116,10 +116,10 @@ def test_the_table_counts_them(faulty: Path) -> None:
         "unreadable                           3           3             3",
         "blank                                2           2             2",
         "odd size                             1           1             0",
-        "exact duplicates                         3           6             4",
+        "exact duplicates                     3           6             4",
         "  contradictory labels               1           2             2",
         "  across splits                      1           2             1",
-        "near-duplicates                          3           6             4",
+        "near-duplicates                      3           6             4",
         "  contradictory labels               1           2             2",
         "  across splits                      1           2             1",
         "no face                 not looked for",
@@ -208,7 +208,7 @@ def test_no_face_is_asked_of_whoever_finds_faces(faulty: Path) -> None:
     assert len(asked) == len(faces) - 3
     assert ["blank"] in names(found, "no face")
     assert found.count("no face") < len(faces) / 2
-    assert "near-duplicates             not looked for" in found.table()
+    assert "near-duplicates         not looked for" in found.table()
 
 
 def test_near_copies_of_each_other_keep_one(tmp_path: Path) -> None:
