@@ -1,6 +1,8 @@
-"""Write the results into the README, between the marks that name them; --check only compares.
+"""Write the generated tables into the Markdown files, between the marks that name them.
 
-python -m benchmarks.readme [--check]
+python -m benchmarks.readme             write the tables
+python -m benchmarks.readme --check     only compare; exit code 1 if a file is out of date
+python -m benchmarks.readme --example   run README's first example again, and draw its picture
 """
 
 from __future__ import annotations
@@ -8,23 +10,92 @@ from __future__ import annotations
 import json
 import math
 import re
+import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import PIL.Image
 
 from ferembed.report import markdown_table
 
 ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+MODELS = "fast", "default", "accurate", "fer2013"
 TRAITS = ("contradictory labels", "across splits")
+SCORED = {
+    "ferplus": "FER+ majority, PublicTest",
+    "fer2013": "FER2013's own labels, PublicTest",
+    "photos_reporting": "photos that chose no setting",
+}
 
 
 def results(name: str) -> dict[str, Any]:
-    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def compared() -> str:
+    """The models that ship beside the package `fer`, on the same faces in one run."""
+    if not (RESULTS / "peers.json").exists():
+        return earlier_models("models/")
+    result = results("peers")
+    rows = [
+        [
+            f"[`{name}`](models/{name}.md)" if name in MODELS else f"the package `{name}`",
+            f"{row['parameters']:,}",
+            f"{row['megabytes']:.1f}",
+            *(f"{row[key]:.1%}" for key in ("fer2013", "ferplus", "photos")),
+            f"{row['photos_macro_f1']:.3f}",
+            f"{row['milliseconds']:.1f}",
+        ]
+        for name, row in result["rows"].items()
+    ]
+    columns = ["model", "parameters", "MB", "FER2013", "FER+", "photos", "photos, macro F1"]
+    machine = result["machine"]
+    note = (
+        f"*Accuracy on PublicTest under FER2013's own labels and under the majority of FER+ (eight "
+        f"classes), and on photos. {result['scored_on']}. Latency: one face at a time, without "
+        f"face detection, on {machine['cores']} cores of {machine['cpu']}.*"
+    )
+    return f"{markdown_table([*columns, 'latency (ms)'], rows)}\n\n{note}"
 
 
 def models() -> str:
-    """The models that ship, side by side."""
+    """The models that ship, under both sets of labels and on photos."""
+    files = [name for name in MODELS if (RESULTS / f"{name}.json").exists()]
+    found = {name: results(name) for name in files if "scores" in results(name)}
+    if not found:
+        return earlier_models()
+    rows = []
+    for name, result in found.items():
+        facts = [
+            f"[`{name}`]({name}.md)",
+            " and ".join(f"`{network}`" for network in result["networks"]),
+            f"{result['parameters']:,}",
+            "FER+" if result["label_set"] == "ferplus" else "FER2013",
+            f"{result['prior_strength']}",
+        ]
+        for key, title in SCORED.items():
+            scores = result["scores"][key]
+            alone = scores.get("accuracy_without_duplicates")
+            cells = [
+                title,
+                f"{scores['accuracy']:.1%}",
+                "" if alone is None else f"{alone:.1%}",
+                f"{scores['macro_f1']:.3f}",
+                f"{scores['calibration_error']:.3f}",
+            ]
+            rows.append([*facts, *cells])
+            facts = [""] * len(facts)
+    columns = ["model", "networks", "parameters", "predicts", "prior strength", "scored on"]
+    columns += ["accuracy", "without duplicates", "macro F1", "calibration error"]
+    return markdown_table(columns, rows)
+
+
+def earlier_models(folder: str = "") -> str:
+    """The models that ship, by the results of their earlier version."""
     milliseconds = results("speed")["rows"]["one-face"]
     seconds = {
         "fast": milliseconds["seconds"],
@@ -36,10 +107,10 @@ def models() -> str:
         "networks",
         "parameters",
         "PublicTest",
-        "without copies",
+        "without duplicates",
         "macro F1",
     )
-    columns = *columns, "calibration error", "ms a face"
+    columns = *columns, "calibration error", "latency (ms)"
     rows = []
     for name in seconds:
         result = results(name)
@@ -47,7 +118,7 @@ def models() -> str:
         ships = heads.get("symmetric network", heads["network"])
         networks = " and ".join(f"`{one}`" for one in result["backbone"].split(" and "))
         cells = [
-            f"[`{name}`](models/{name}.md)",
+            f"[`{name}`]({folder}{name}.md)",
             networks + (", and the mirror image" if ships is not heads["network"] else ""),
             f"{result['parameters']:,}",
             f"{ships['accuracy']:.2%}",
@@ -82,17 +153,17 @@ def backbones() -> str:
 
 
 def faces() -> str:
-    """What each detector finds, and how the default model reads what it cuts out."""
+    """How many faces each detector finds, and how the default model does on its crops."""
     result = results("faces")
-    columns: tuple[str, ...] = "detector", "margin", "finds", "of six in a photo", "false", "agrees"
-    columns = *columns, "agrees, tilted by 20°", "ms", "ms, 1280x720"
+    columns = ["detector", "margin", "found", "found of six in a photo", "false", "accuracy"]
+    columns += ["accuracy, tilted by 20°", "latency (ms)", "at 1280x720"]
     rows = []
     for row in sorted(result["detectors"], key=lambda row: -row["reporting"]["accuracy"]):
         if row["detector"] == "none":
             continue
         cells = [
             f"`{row['detector']}`",
-            f"{row['margin']:.1f}, {'eyes levelled' if row['align'] == 'eyes' else 'as it is'}",
+            f"{row['margin']:.1f}, {'eyes level' if row['align'] == 'eyes' else 'not aligned'}",
             f"{row['found']:.1%}",
             f"{row['of_six_in_a_photo']:.1%}",
             f"{row['false_in_landscapes']:.1%}",
@@ -105,8 +176,9 @@ def faces() -> str:
     whole = next(row for row in result["detectors"] if row["detector"] == "none")
     note = (
         f"*{result['photos']:,} photos of one face each, {result['reporting']} of them for the "
-        f"labels; 200 parts of landscapes for false faces. The whole picture taken for the face: "
-        f"{whole['reporting']['accuracy']:.1%}. On {result['machine']}.*"
+        "accuracy of the expressions; 200 cut-outs of landscapes for false detections. Accuracy on "
+        f"whole photos without a detector: {whole['reporting']['accuracy']:.1%}. On "
+        f"{result['machine']}.*"
     )
     return f"{markdown_table(columns, rows)}\n\n{note[:-1]} {_gained(result)}*"
 
@@ -122,7 +194,7 @@ def _gained(result: dict[str, Any]) -> str:
                 f"`{row['detector']}` {100 * (best['accuracy'] - bare['accuracy']):+.1f} points, "
                 f"log loss {bare['log_loss']:.2f} to {best['log_loss']:.2f}"
             )
-    return f"Margin and levelled eyes gain, on the half that chose them: {'; '.join(gains)}."
+    return f"Gain of margin and alignment, on the half that chose them: {'; '.join(gains)}."
 
 
 def start() -> str:
@@ -130,13 +202,13 @@ def start() -> str:
     result = results("start")
     rows = [[f"`{name}`", f"{s:.2f} s"] for name, s in result["median_seconds"].items()]
     note = f"*{result['rounds']} rounds on {result['machine']}.*"
-    return f"{markdown_table(['a process of its own', 'median'], rows)}\n\n{note}"
+    return f"{markdown_table(['process', 'median time'], rows)}\n\n{note}"
 
 
 def speed() -> str:
     """What was timed side by side with what it replaces, and what it was to reach."""
     result = results("speed")
-    columns = "what", "against", "seconds", "times as fast", "as its best round", "aims"
+    columns = "what", "compared with", "seconds", "speed-up", "against its best round", "goals"
     rows = []
     for row in result["rows"].values():
         if not row["goals"]:
@@ -147,7 +219,7 @@ def speed() -> str:
             found = f"{row[name]:.6f}" if name == "cosine" else f"{row[name]:.3g}"
             missed = "" if reached else ", missed"
             if name == "share_of_matrix_rate" and row[name] > 1:
-                missed = "; its convolutions beat the product of two matrices of 2,048"
+                missed = "; convolutions exceed the rate of a product of two matrices of 2,048"
             bound = "least" if sign == ">=" else "most"
             aims.append(f"{name.replace('_', ' ')} {found} (at {bound} {number}{missed})")
         ratio = best = ""
@@ -159,18 +231,18 @@ def speed() -> str:
         rows.append(cells)
     here, limits = result["machine"], result["limits"]
     note = (
-        "*Medians of five rounds or more (of the largest fit three), each of which times both "
+        "*Medians of at least five rounds (three for the largest fit); each round times both "
         f"sides. {here['cores']} cores of {here['cpu']} with "
-        f"{', '.join(here['instruction_sets'])}; its matrix products ran at "
+        f"{', '.join(here['instruction_sets'])}; matrix products ran at "
         f"{limits['float32_gflops']:.0f} GFLOP/s in float32 and {limits['bfloat16_gflops']:.0f} in "
-        f"bfloat16, files were read at {limits['disk_read_mb_per_s']:,.0f} MB/s, from memory at "
-        f"{limits['page_cache_read_mb_per_s']:,.0f}.*"
+        f"bfloat16, files were read at {limits['disk_read_mb_per_s']:,.0f} MB/s, and "
+        f"from memory at {limits['page_cache_read_mb_per_s']:,.0f}.*"
     )
     return f"{markdown_table(columns, rows)}\n\n{note}"
 
 
 def growth() -> str:
-    """How the cost of each part grows, and what it comes to in an hour."""
+    """How the time of each part grows with the rows, and how many rows an hour allows."""
     measured = results("speed")["rows"]
     parts = {
         (what if name == "growth-embed" else f"{what} {name.removeprefix('growth-')}"): row[what]
@@ -183,8 +255,8 @@ def growth() -> str:
     columns = (
         "seconds to",
         *(f"{size:,}" for size in sizes),
-        "grows in the end as rows to the",
-        "in an hour",
+        "scaling exponent (largest sizes)",
+        "rows in an hour",
     )
     rows = []
     for name, part in parts.items():
@@ -210,38 +282,78 @@ def audit() -> str:
         found = result["summary"][kind]
         cells = [found["findings"]]
         cells += [found.get(t, {}).get("findings", "") for t in TRAITS]
-        rows.append([kind, *(f"{count:,}" if count else "" for count in cells)])
+        rows.append(
+            [
+                kind,
+                *(f"{count:,}" if count else "" for count in cells),
+            ]
+        )
     faces = sum(result["data"].values())
-    columns = "", "groups or pictures", "of contradictory labels", "across splits"
+    columns = "", "groups or pictures", "with contradictory labels", "across splits"
     return f"{markdown_table(columns, rows)}\n\n*{faces:,} faces.*"
 
 
+def example() -> None:
+    """Run README's first example on the portrait: its output into README, its picture beside it."""
+    from ferembed import Pipeline, load_image
+    from ferembed.media.annotate import annotate
+    from ferembed.media.demo import photo
+
+    text = (ROOT / "README.md").read_text()
+    blocks = re.compile(r"```python\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
+    block = blocks.search(text)
+    assert block is not None
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "portrait.jpg").write_bytes(photo().read_bytes())
+        command = [sys.executable, "-c", block[1]]
+        printed = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+    start, end = block.span(2)
+    (ROOT / "README.md").write_text(text[:start] + printed.stdout + text[end:])
+    portrait = load_image(photo())
+    drawn = annotate(portrait, Pipeline.load("default", store="none").analyze(portrait))
+    PIL.Image.fromarray(drawn).save(ROOT / "examples" / "portrait.jpg", quality=85)
+
+
+TABLES: list[tuple[str, str, Callable[[], str]]] = [
+    ("results", "README.md", compared),
+    ("models", "models/README.md", models),
+    ("backbones", "models/README.md", backbones),
+    ("faces", "benchmarks/README.md", faces),
+    ("start", "benchmarks/README.md", start),
+    ("speed", "benchmarks/README.md", speed),
+    ("growth", "benchmarks/README.md", growth),
+    ("audit", "benchmarks/README.md", audit),
+]
+
+
+def with_tables(file: str, text: str) -> str:
+    """The text of a file with its tables made anew."""
+    for mark, where, table in TABLES:
+        if where != file:
+            continue
+        pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- end -->)", re.DOTALL)
+        parts = pattern.search(text)
+        if parts is None:
+            raise SystemExit(f"{file} has no mark for {mark}")
+        text = f"{text[: parts.start()]}{parts[1]}{table()}\n{parts[2]}{text[parts.end() :]}"
+    return text
+
+
 def main() -> int:
-    text = README.read_text()
-    tables = {
-        "models": models,
-        "backbones": backbones,
-        "faces": faces,
-        "start": start,
-        "speed": speed,
-        "growth": growth,
-        "audit": audit,
-    }
-    for name, make in tables.items():
-        table = make()
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        found = marks.search(text)
-        if not found:
-            print(f"README.md has no mark for {name}")
-            return 1
-        before, rest = text[: found.start()], text[found.end() :]
-        text = f"{before}{found[1]}{table}\n{found[2]}{rest}"
-    if "--check" in sys.argv:
-        if text != README.read_text():
-            print("README.md does not hold the latest results: run python -m benchmarks.readme")
-            return 1
-        return 0
-    README.write_text(text)
+    if "--example" in sys.argv:
+        example()
+    stale = []
+    for file in dict.fromkeys(file for _, file, _ in TABLES):
+        text = (ROOT / file).read_text()
+        new = with_tables(file, text)
+        if new == text:
+            continue
+        stale.append(file)
+        if "--check" not in sys.argv:
+            (ROOT / file).write_text(new)
+    if stale and "--check" in sys.argv:
+        print(f"{', '.join(stale)}: not the latest results. Run python -m benchmarks.readme")
+        return 1
     return 0
 
 
