@@ -32,7 +32,8 @@ from scipy.special import softmax
 
 from ferembed import EXPRESSIONS, datasets
 from ferembed.backbones import BACKBONES, fer_mobilenet, mini_vgg
-from ferembed.backbones.network import export_onnx, save_weights
+from ferembed.backbones.convert import export_onnx
+from ferembed.backbones.weight_files import save_weights
 from ferembed.images import load_image
 from ferembed.storage.folders import models_folder
 from ferembed.storage.weights import read_weights, sha256_of

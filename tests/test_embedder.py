@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from ferembed.backbones import LoadRequest, load_backbone
-from ferembed.backbones.backbone import _load
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.spec import _load
 from ferembed.embedder import BATCH, Embedder
 from ferembed.errors import (
     ImageError,
@@ -242,7 +242,7 @@ def test_nothing_is_reported_to_anybody(cache):
 def test_faces_that_cannot_tell_ranges_are_refused(store, faces, cache, tmp_path, monkeypatch):
     (tmp_path / "letter.png").write_text("a letter")
     images = [*faces[:19], tmp_path / "letter.png"]
-    with pytest.raises(WeightsError, match="19 faces do not tell the ranges .* Give at least 20"):
+    with pytest.raises(WeightsError, match="needs at least 20 faces, got 19"):
         embedder(store).quantize(images)
     (failure,) = embedder(store).quantize([*images, faces[19]])
     assert "letter.png is not a picture" in failure.reason
@@ -368,7 +368,7 @@ def test_one_picture_alone_is_not_taken_for_many(store, alone):
 
 def test_weights_trained_anew_under_the_same_name_are_new_weights(store, faces, tmp_path):
     from ferembed.backbones.cnn_a_to_g import build
-    from ferembed.backbones.network import save_weights
+    from ferembed.backbones.weight_files import save_weights
 
     path, vectors = tmp_path / "w.npz", []
     for number in (1, 2):
@@ -473,7 +473,8 @@ class Thumbnail(Backbone):
 
 SMALL = Preprocess("gray", 8)
 BACKBONES.add("thumbnail", BackboneSpec(
-    "thumbnail", "pixels", SMALL, (("pixels", 64),), lambda request: Thumbnail(SMALL, 64), 0))
+    name="thumbnail", summary="pixels", preprocess=SMALL, layers=(("pixels", 64),),
+    load=lambda request: Thumbnail(SMALL, 64), parameters=0))
 faces = (np.full((8, 8), [i % 256, i // 256] * 4, np.uint8) for i in range(3000))
 print("total", Embedder("thumbnail", store=sys.argv[1]).warm_store(faces).computed)
 """

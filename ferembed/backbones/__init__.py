@@ -10,17 +10,17 @@ from ferembed.backbones import (  # noqa: F401  (each adds its networks to BACKB
     vggface,
     vggface2_mobilenet,
 )
-from ferembed.backbones.backbone import (
+from ferembed.backbones.backbone import Backbone
+from ferembed.backbones.custom import register_keras_model
+from ferembed.backbones.network import quantize
+from ferembed.backbones.spec import (
     BACKBONES,
-    Backbone,
     BackboneSpec,
     LoadRequest,
     fetch_weights,
     fingerprint,
     load_backbone,
 )
-from ferembed.backbones.custom import register_keras_model
-from ferembed.backbones.network import quantize
 
 __all__ = [
     "BACKBONES",

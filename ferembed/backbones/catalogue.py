@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferembed.backbones.backbone import BACKBONES, BackboneSpec
+from ferembed.backbones.spec import BACKBONES, BackboneSpec
 
 
 def catalogue() -> list[dict[str, Any]]:

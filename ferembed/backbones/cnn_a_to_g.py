@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
-from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.convert import import_keras
+from ferembed.backbones.network import Network
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.spec import BACKBONES, BackboneSpec
 
 FILTERS = (32, 64, 128)
 CLASSES = 7

@@ -7,9 +7,11 @@ import re
 from functools import partial
 from typing import Any
 
-from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.network import Network, import_keras, save_weights
+from ferembed.backbones.convert import import_keras
+from ferembed.backbones.network import Network
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.spec import BACKBONES, BackboneSpec
+from ferembed.backbones.weight_files import save_weights
 from ferembed.errors import WeightsError
 from ferembed.storage.folders import cache_folder
 from ferembed.storage.weights import Weights, sha256_of

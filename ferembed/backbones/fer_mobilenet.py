@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.backbones import vggface2_mobilenet
-from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.convert import import_keras
+from ferembed.backbones.network import Network
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.spec import BACKBONES, BackboneSpec
 from ferembed.labels import EXPRESSIONS
 from ferembed.storage.weights import Weights
 

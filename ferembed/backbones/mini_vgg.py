@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.convert import import_keras
+from ferembed.backbones.network import Network
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.spec import BACKBONES, BackboneSpec
 from ferembed.labels import EXPRESSIONS
 from ferembed.storage.weights import Weights
 

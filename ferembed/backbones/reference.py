@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.convert import import_keras
+from ferembed.backbones.network import Network
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.spec import BACKBONES, BackboneSpec
 
 CLASSES = 7
 

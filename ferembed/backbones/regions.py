@@ -14,16 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.backbones.backbone import (
-    BACKBONES,
-    Backbone,
-    BackboneSpec,
-    LoadRequest,
-    Vectors,
-)
+from ferembed.backbones.backbone import Backbone, Vectors
+from ferembed.backbones.convert import import_keras
 from ferembed.backbones.landmarks import LEFT_EYE, MESH, RIGHT_EYE, Landmarks, find_landmarks, turn
-from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.network import Network
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.spec import BACKBONES, BackboneSpec, LoadRequest
 from ferembed.errors import WeightsError
 from ferembed.images import Image
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.backbones.backbone import BACKBONES, BackboneSpec
-from ferembed.backbones.network import Network, import_keras
+from ferembed.backbones.convert import import_keras
+from ferembed.backbones.network import Network
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.spec import BACKBONES, BackboneSpec
 from ferembed.errors import WeightsError
 from ferembed.storage.weights import PackagedWeights
 

@@ -9,11 +9,10 @@ import pytest
 from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone, quantize
 from ferembed.backbones.cnn_a_to_g import DESIGNS
 from ferembed.backbones.cnn_a_to_g import build as build_cnn
-from ferembed.backbones.network import load_weights, save_weights
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.weight_files import load_weights, save_weights
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
-from ferembed.inference.engines import choose_engine
-from ferembed.inference.openvino import _has_bfloat16
+from ferembed.inference.engines import _has_bfloat16, choose_engine
 from tests.conftest import ROOT, run_python
 
 # One is too large to be made several times: test_vggface has a test of its own for it.
@@ -207,7 +206,7 @@ def test_a_converted_network_is_kept_whole_or_not_at_all(tmp_path, monkeypatch, 
     monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path))
     request = LoadRequest("cnn-a", weights="random:77", engine="openvino")
     (tmp_path / "networks").touch()
-    with pytest.raises(WeightsError, match=r"cannot be kept at .*cnn-a-.*Choose another folder"):
+    with pytest.raises(WeightsError, match=r"cannot be written to .*cnn-a-.*Choose another folder"):
         load_backbone(request)
     (tmp_path / "networks").unlink()
     load_backbone(request).embed(rgb(faces))
@@ -255,7 +254,7 @@ def test_weights_of_four_classes_bring_their_number_along(tmp_path, faces):
 def test_weights_of_another_network_are_refused(tmp_path):
     path = tmp_path / "a.npz"
     save_weights(build_cnn("cnn-a"), path)
-    with pytest.raises(WeightsError, match=r"holds the weights of another network: conv1_2/\w+ is"):
+    with pytest.raises(WeightsError, match=r"weights of another network: conv1_2/\w+ is"):
         load_backbone(LoadRequest("cnn-b", weights=str(path), engine="keras"))
 
 
@@ -375,7 +374,7 @@ def test_kernels_that_ship_as_halves_become_integers_too(faces, monkeypatch, tmp
 
 
 def test_what_is_no_network_has_no_integers(faces):
-    with pytest.raises(WeightsError, match="distances is no network that can run in 8-bit"):
+    with pytest.raises(WeightsError, match="distances is not a network that can run in INT8"):
         quantize(LoadRequest("distances"), rgb(faces))
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from ferembed.backbones import BACKBONES, LoadRequest, load_backbone
 from ferembed.backbones.facenet import build, read
-from ferembed.backbones.network import load_weights
+from ferembed.backbones.weight_files import load_weights
 from ferembed.errors import WeightsError
 
 SPEC = BACKBONES["facenet-vggface2"]

@@ -130,7 +130,7 @@ def test_a_fetched_file_serves_without_being_named(published, tmp_path, monkeypa
     ):  # fmt: skip
         assert fact in str(error.value)
     assert main(["models", "fetch", name, "--from", str(published / "senet50-notop.h5")]) == 2
-    assert "holds the weights of another network" in capsys.readouterr().err
+    assert "contains the weights of another network" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     assert main(["models", "fetch", name, "--from", str(published / "vgg16-notop.h5")]) == 0
     printed = capsys.readouterr().out

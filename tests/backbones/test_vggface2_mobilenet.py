@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ferembed.backbones import BACKBONES, LoadRequest, load_backbone
-from ferembed.backbones.network import load_weights
 from ferembed.backbones.vggface2_mobilenet import HALVING, WIDTHS, build, read_graph
+from ferembed.backbones.weight_files import load_weights
 from ferembed.errors import WeightsError
 
 SPEC = BACKBONES["vggface2-mobilenet"]

@@ -83,7 +83,7 @@ def clone_fits(pipeline, faces, labels):
 @pytest.mark.parametrize("name", ["model", "model.ferembed"])
 def test_weights_of_ones_own_travel_with_the_model(name, tmp_path, faces, labels):
     from ferembed.backbones.cnn_a_to_g import build
-    from ferembed.backbones.network import save_weights
+    from ferembed.backbones.weight_files import save_weights
 
     save_weights(build("cnn-a"), tmp_path / "mine.npz")
     made = fitted(faces, labels, weights=str(tmp_path / "mine.npz"))
@@ -99,7 +99,7 @@ def test_joined_vectors_and_the_weights_of_each_travel_with_the_model(
     name, tmp_path, faces, labels
 ):
     from ferembed.backbones.cnn_a_to_g import build
-    from ferembed.backbones.network import save_weights
+    from ferembed.backbones.weight_files import save_weights
 
     paths = [tmp_path / "a.npz", tmp_path / "c.npz"]
     for path, network in zip(paths, ("cnn-a", "cnn-c"), strict=True):
@@ -506,7 +506,7 @@ def test_a_folder_of_the_same_name_does_not_hide_what_ships(tmp_path, monkeypatc
 
 def test_weights_whose_name_begins_like_random_travel_too(tmp_path, faces, labels):
     from ferembed.backbones.cnn_a_to_g import build
-    from ferembed.backbones.network import save_weights
+    from ferembed.backbones.weight_files import save_weights
 
     save_weights(build("cnn-a"), tmp_path / "random_net.npz")
     monkey = fitted(faces, labels, weights=str(tmp_path / "random_net.npz"))
