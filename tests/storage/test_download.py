@@ -231,6 +231,7 @@ def test_a_full_disk_is_told_and_what_came_is_kept(server, folder):
         "DownloadableWeights('numbers.bin', sys.argv[1], '', '', "
         ""
         ""
+        ""
         "url=sys.argv[2], size=3_000_000).fetch()"
     )
     result = run_python(code, SHA256, server.url)
