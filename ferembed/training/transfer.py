@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 from ferembed.backbones import BACKBONES, BackboneSpec, LoadRequest, load_backbone
-from ferembed.backbones.network import Network, save_weights
+from ferembed.backbones.network import Network
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.backbones.weight_files import save_weights
 from ferembed.datasets import Dataset
 from ferembed.embedder import Failure
 from ferembed.errors import ImageError, TrainingError
