@@ -49,6 +49,18 @@ def _neighbors() -> Any:
     return Neighbors(30, weights="distance", compact=True, n_jobs=-1)
 
 
+def _fourier_svm() -> Any:
+    from ferembed.heads.fourier_svm import FourierSVM
+
+    return FourierSVM()
+
+
+def _approximate_neighbors() -> Any:
+    from ferembed.heads.approximate_neighbors import ApproximateNeighbors
+
+    return ApproximateNeighbors(n_jobs=-1)
+
+
 for _head in (
     Head(
         "svm",
@@ -94,6 +106,18 @@ for _head in (
         "multinomial logistic regression: a network's last layer, learned again",
         Softmax,
         {"C": [0.001, 0.01, 0.1, 1, 10]},
+    ),
+    Head(
+        "fourier-svm",
+        "support vector machine by random Fourier features, for more rows than memory",
+        _fourier_svm,
+        {"n_components": [1024, 2048, 4096], "gamma": ["scale", 0.001, 0.01, 0.1]},
+    ),
+    Head(
+        "approximate-knn",
+        "k nearest neighbours by an index, for millions of rows",
+        _approximate_neighbors,
+        {"n_neighbors": [10, 30, 100], "probes": [16, 32, 64]},
     ),
 ):
     HEADS.add(_head.name, _head)

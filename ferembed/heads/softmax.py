@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ferembed._estimator import Classifier, require_fitted
+
+if TYPE_CHECKING:
+    from ferembed.heads.batches import Batches
 
 
 class Softmax(Classifier):
@@ -49,6 +52,26 @@ class Softmax(Classifier):
         if len(self.classes_) == 2:  # which have one row, of the second class against the first
             self.coef_ = np.concatenate([0 * self.coef_, self.coef_])
             self.intercept_ = np.concatenate([0 * self.intercept_, self.intercept_])
+        return self
+
+    def fit_batches(self, batches: Batches, classes: Any) -> Softmax:
+        """Fit on rows that come in batches, with the positions of their labels in `classes`.
+
+        A few passes in bounded memory end near to what `fit` finds; `max_iter` is not used.
+        """
+        from sklearn.utils.class_weight import compute_class_weight
+
+        from ferembed.heads._logistic import fit_logistic
+        from ferembed.heads.batches import summarize
+
+        self.classes_ = np.asarray(classes)
+        if len(self.classes_) < 2:
+            raise ValueError(f"The labels have one class, {self.classes_.tolist()}; give two.")
+        facts = summarize(batches, len(self.classes_), 1)
+        given = np.repeat(self.classes_, facts.counts)
+        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=given)
+        self.coef_, self.intercept_ = fit_logistic(batches, facts, self.C, weights)
+        self.n_features_in_ = self.coef_.shape[1]
         return self
 
     @classmethod

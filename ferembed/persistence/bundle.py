@@ -39,7 +39,14 @@ FORMAT = 4
 MANIFEST, HEAD, ARRAYS, WEIGHTS = "model.json", "head.skops", "head.npz", "weights.npz"
 _OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d*)?\.npz")
 _DRAWN_WEIGHTS = re.compile(r"random(:\d*)?")
-_OF_ARRAYS = {"CalibratedSVC", "Forest", "Neighbors", "Softmax"}
+_OF_ARRAYS = {
+    "ApproximateNeighbors",
+    "CalibratedSVC",
+    "Forest",
+    "FourierSVM",
+    "Neighbors",
+    "Softmax",
+}
 _ARRAYS = "classes_", "coef_", "intercept_", "n_iter_"
 _DAMAGE = AttributeError, EOFError, KeyError, OSError, TypeError, ValueError
 _LARGEST = 4 << 30
@@ -53,7 +60,14 @@ _MOVED = {  # what models saved earlier call a class -> where it is now
     "ferembed.kernels.Machine": "ferembed.heads.pairwise_svm.PairwiseSVM",
     "ferembed.softmax.Softmax": "ferembed.heads.softmax.Softmax",
 }
-_ALLOWED = frozenset({*_MOVED.values(), "sklearn.tree._tree.Tree"})
+_ALLOWED = frozenset(
+    {
+        *_MOVED.values(),
+        "ferembed.heads.approximate_neighbors.ApproximateNeighbors",
+        "ferembed.heads.fourier_svm.FourierSVM",
+        "sklearn.tree._tree.Tree",
+    }
+)
 _SCHEMA = "schema.json"  # where skops writes the classes
 
 

@@ -34,6 +34,8 @@ SMALL = {
     "forest": {"n_estimators": 5, "n_jobs": 1},
     "bagged-svm": {"n_estimators": 5, "max_samples": 1.0},
     "knn": {"n_neighbors": 3},
+    "fourier-svm": {"n_components": 64},
+    "approximate-knn": {"n_neighbors": 3},
 }
 _DRAWN = "rows are drawn at random, so a weight of 2 is not the same as two copies"
 _FOLDS = "the calibration deals rows to folds, and copies of a row to several"
