@@ -24,11 +24,20 @@ from numpy.typing import NDArray
 from ferembed._progress import Progress, report_progress
 from ferembed.datasets.contact_sheet import draw_contact_sheet
 from ferembed.datasets.dataset import Dataset
-from ferembed.datasets.findings import DUPLICATES, KINDS, TRAITS, Finding, Picture, dropped
+from ferembed.datasets.findings import (
+    DOUBTFUL,
+    DUPLICATES,
+    KINDS,
+    TRAITS,
+    Finding,
+    Picture,
+    dropped,
+)
+from ferembed.datasets.label_errors import cross_validated, doubtful_labels
 from ferembed.datasets.near_duplicates import merge_groups, thumbnail, thumbnails
 from ferembed.datasets.operations import pixel_digest
 from ferembed.datasets.vocabulary import UNSPLIT
-from ferembed.errors import ImageError
+from ferembed.errors import DataError, ImageError
 from ferembed.images import Image, load_image, save_picture
 
 FORMAT = 2
@@ -38,6 +47,7 @@ CLEANED = ("train", UNSPLIT)
 _SAME_GRAY = 12  # gray levels that count as the same
 _BLANK_SHARE = 0.9  # of the pixels of a blank picture have the same gray
 _USUAL_SHARE = 0.8  # of the pictures have one size if others are odd
+_MOST_DOUBTFUL = 10  # labels in the table
 _NUMBERS = ("findings", "pictures", "dropped")
 _KEEP_FIRST = ("test", "validation", "train", UNSPLIT)
 
@@ -97,6 +107,10 @@ class Audit:
             total = sum(of.values())
             inside = int(self.dataset.mask(split)[gone].sum()) if split in CLEANED else 0
             lines.append(f"clean leaves {total - inside:,} of {total:,} in {split}")
+        doubtful = self._of(DOUBTFUL)[:_MOST_DOUBTFUL]
+        if doubtful:
+            lines.append("The most doubtful labels:")
+            lines += [f"  {one.pictures[0].name}: {one.detail}" for one in doubtful]
         return "\n".join(lines)
 
     def to_json(self) -> str:
@@ -149,6 +163,7 @@ def audit(
     *,
     near_duplicates: bool = True,
     find_faces: Callable[[Image], Sequence[object]] | None = None,
+    vectors: NDArray[np.float32] | None = None,
     progress: Progress | None = None,
 ) -> Audit:
     """Read every picture once and compare all pairs; the faults that were found.
@@ -158,6 +173,11 @@ def audit(
     proposes them, the pixels decide) and, with `find_faces`, pictures without a face. The time for
     near-duplicates grows with the square of the number of pictures: seconds for FER2013, an hour
     for a million; `near_duplicates=False` skips them.
+
+    `vectors` are those of an `Embedder`, a row per picture, NaN where a picture has none. With them
+    labels are checked, too: a head is fitted on folds that keep duplicates together, and the labels
+    that its predictions contradict are findings, the most doubtful first. `clean` keeps these
+    pictures: a person should look at them.
     """
     looks = _look(dataset, near_duplicates, find_faces, progress)
     findings = [
@@ -179,7 +199,13 @@ def audit(
     findings += [
         Finding("no face", (_picture(dataset, index),), (index,)) for index in looks.faceless
     ]
-    left_out = {DUPLICATES[1]: not near_duplicates, "no face": find_faces is None}
+    if vectors is not None:
+        findings += _doubtful(dataset, vectors, groups)
+    left_out = {
+        DUPLICATES[1]: not near_duplicates,
+        "no face": find_faces is None,
+        DOUBTFUL: vectors is None,
+    }
     looked_for = tuple(kind for kind in KINDS if not left_out.get(kind))
     return Audit(dataset, tuple(findings), looked_for, groups)
 
@@ -295,4 +321,24 @@ def _duplicates(
         contradictory = TRAITS[0] in finding.traits
         drop = tuple(one.index for one in pictures if contradictory or one is not best)
         findings.append(Finding(kind, pictures, drop))
+    return findings
+
+
+def _doubtful(
+    dataset: Dataset, vectors: NDArray[np.float32], groups: NDArray[np.int64]
+) -> list[Finding]:
+    """The pictures whose label predictions contradict, the most doubtful first."""
+    if len(vectors) != len(dataset):
+        raise DataError(f"There are {len(vectors)} vectors for {len(dataset)} pictures.")
+    known = np.flatnonzero(np.isfinite(vectors).all(axis=1))
+    codes = dataset.label_codes[known].astype(np.intp)
+    probabilities = cross_validated(vectors[known], codes, groups[known])
+    findings = []
+    for place, other in zip(*doubtful_labels(codes, probabilities), strict=True):
+        label = codes[place]
+        detail = (
+            f"labelled {dataset.classes[label]} ({probabilities[place, label]:.2f}), "
+            f"predicted {dataset.classes[other]} ({probabilities[place, other]:.2f})"
+        )
+        findings.append(Finding(DOUBTFUL, (_picture(dataset, int(known[place])),), (), detail))
     return findings

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.datasets.dataset import Dataset
-from ferembed.datasets.findings import DUPLICATES, TRAITS, Finding, Picture
+from ferembed.datasets.findings import DOUBTFUL, DUPLICATES, TRAITS, Finding, Picture
 from ferembed.drawing import INK, PALE, SPLIT_COLOURS, font
 from ferembed.errors import ImageError
 from ferembed.images import load_image
@@ -193,6 +193,7 @@ def _sections(findings: Sequence[Finding]) -> Iterator[tuple[str, list[Finding]]
         "blank": "Blank or nearly constant pictures",
         "odd size": "Pictures of another size than the rest",
         "no face": "Pictures without a face",
+        DOUBTFUL: "Labels that predictions contradict",
     }
     for kind in DUPLICATES:
         cards = [one for one in findings if one.kind == kind]

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 DUPLICATES = ("exact duplicates", "near-duplicates")
-KINDS = ("unreadable", "blank", "odd size", *DUPLICATES, "no face")
+DOUBTFUL = "doubtful label"
+KINDS = ("unreadable", "blank", "odd size", *DUPLICATES, "no face", DOUBTFUL)
 TRAITS = ("contradictory labels", "across splits")
 
 

@@ -123,6 +123,7 @@ def test_the_table_counts_them(faulty: Path) -> None:
         "  contradictory labels               1           2             2",
         "  across splits                      1           2             1",
         "no face                 not looked for",
+        "doubtful label          not looked for",
         "clean leaves 9 of 22 in train",
         "clean leaves 1 of 1 in validation",
         "clean leaves 1 of 1 in test",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ferembed.cli.dataset import add_dataset, dataset_settings
+from ferembed.cli.options import add_embedding, embedding_settings
 from ferembed.cli.output import ExitCode, emit
 
 HELP = "find duplicates, leaks, contradictions and damage"
@@ -17,14 +18,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", metavar="PNG", help="a contact sheet of the findings")
     parser.add_argument("--faces", metavar="DETECTOR", help="look for pictures without a face, too")
     parser.add_argument("--exact-only", action="store_true", help="look for exact duplicates only")
+    parser.add_argument(
+        "--labels",
+        action="store_true",
+        help="list the labels that cross-validated predictions contradict, too; the pictures are "
+        "faces, whose vectors --backbone makes",
+    )
+    add_embedding(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     from pathlib import Path
 
+    import numpy as np
+
     from ferembed import datasets
     from ferembed._progress import progress_bar
     from ferembed.datasets.audit import audit
+    from ferembed.embedder import Embedder
     from ferembed.faces import DETECTORS
     from ferembed.storage.files import atomic_write, check_outputs
 
@@ -32,8 +43,17 @@ def run(options: argparse.Namespace) -> int:
     find_faces = DETECTORS[options.faces]() if options.faces else None
     with progress_bar(quiet=options.quiet) as progress:
         data = datasets.open(options.data, progress=progress, **dataset_settings(options))
+        vectors = None
+        if options.labels:
+            embedded = Embedder(**embedding_settings(options)).embed(data.images)
+            vectors = np.full((len(data), embedded.vectors.shape[1]), np.nan, np.float32)
+            vectors[embedded.positions] = embedded.vectors
         found = audit(
-            data, near_duplicates=not options.exact_only, find_faces=find_faces, progress=progress
+            data,
+            near_duplicates=not options.exact_only,
+            find_faces=find_faces,
+            vectors=vectors,
+            progress=progress,
         )
     if options.output:
         with atomic_write(Path(options.output)) as unfinished:  # names of files need not be UTF-8
