@@ -1,13 +1,13 @@
-# make demo   a photo in, expressions out          make check  linters and types
-# make test   all tests, offline once installed    make bench  time it all (DATA=fer2013.zip)
+# make demo   a photo in, expressions out          make check     linters and types
+# make test   the quick tests, on all cores        make test-all  the slow tests, too
 # make serve  the HTTP API and the page at http://localhost:8000
-# make clean  remove what these made
+# make bench  time it all (DATA=fer2013.zip)       make clean     remove what these made
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo serve test check bench clean
+.PHONY: demo serve test test-all check bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ferembed demo
@@ -16,7 +16,10 @@ serve: $(VENV)/.demo
 	$(BIN)/ferembed serve
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_FLAGS)
+
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "" $(PYTEST_FLAGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

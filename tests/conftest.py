@@ -21,6 +21,9 @@ os.environ.pop("FEREMBED_WEIGHTS", None)
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 
+pytest_plugins = ["tests.helpers.skips"]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "FEREMBED_DATA" not in os.environ:
         skip = pytest.mark.skip(reason="set FEREMBED_DATA to the folder of fer2013.zip")

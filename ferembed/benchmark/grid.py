@@ -17,7 +17,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
-from importlib.resources import files
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from ferembed.errors import DataError, FerembedError, UnknownName
 from ferembed.heads import HEADS
 from ferembed.registry import unknown_name_message
 
+_GRIDS = Path(__file__).parent / "grids"
 EQUALIZERS = ("none", "histogram", "clahe")
 NETWORK = "network"  # stands for the network's own last layer in the place of a head
 TRAINED = "trained"  # stands for weights that are trained for the cell first
@@ -171,6 +171,11 @@ class Grid:
     about: str = ""
     reported: tuple[tuple[str, float, str], ...] = ()
 
+    @staticmethod
+    def names() -> list[str]:
+        """The names of the grids that ship."""
+        return sorted(file.stem for file in _GRIDS.glob("*.toml"))
+
     @classmethod
     def named(cls, name: str | os.PathLike[str], **changes: Any) -> Grid:
         """A grid that ships, by its name, or the grid of a TOML file.
@@ -178,10 +183,9 @@ class Grid:
         `changes` take the place of what each table of cells says: backbone="cnn-a",
         head__C=[1, 10].
         """
-        place = files("ferembed.benchmark") / "grids"
-        ready = sorted(one.name.removesuffix(".toml") for one in place.iterdir())
+        ready = cls.names()
         if str(name) in ready:
-            text = (place / f"{name}.toml").read_text("utf-8")
+            text = (_GRIDS / f"{name}.toml").read_text("utf-8")
         else:
             path = Path(name)
             if path.suffix != ".toml":

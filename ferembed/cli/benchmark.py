@@ -18,8 +18,7 @@ EXAMPLES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "grid",
-        help="a TOML file, or one of quick, svm, knn, forest, bagged-svm, preprocessing, "
-        "architectures, vggface2, balanced",
+        help="a TOML file, or a grid that ships, such as quick; see: ferembed models",
     )
     add_dataset(parser)
     parser.add_argument(

@@ -8,7 +8,7 @@ from typing import Any
 from ferembed.cli.output import ExitCode, emit
 from ferembed.errors import FerembedError
 
-HELP = "list models, backbones, heads and detectors, and fetch weights"
+HELP = "list models, backbones, heads, detectors and grids, and fetch weights"
 EXAMPLES = ("ferembed models fetch vggface2-resnet50",)
 
 
@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _list() -> tuple[dict[str, Any], str]:
     from ferembed.backbones.catalogue import catalogue, catalogue_text
+    from ferembed.benchmark.grid import Grid
     from ferembed.faces import DETECTORS
     from ferembed.heads import HEADS
     from ferembed.persistence.bundle import shipped
@@ -44,12 +45,14 @@ def _list() -> tuple[dict[str, Any], str]:
         "backbones": catalogue(),
         "heads": heads,
         "detectors": list(DETECTORS),
+        "grids": Grid.names(),
     }
     parts = [
         f"Models that ship: {', '.join(shipped())}",
         f"Backbones\n{catalogue_text()}",
         "\n  ".join(("Heads", *(f"{name:10} {summary}" for name, summary in heads.items()))),
         f"Detectors: {', '.join(DETECTORS)}",
+        f"Grids: {', '.join(Grid.names())}",
     ]
     return facts, "\n\n".join(parts)
 

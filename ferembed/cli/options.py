@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from ferembed.errors import LabelError
+from ferembed.inference import ENGINES
 
-ENGINES = ("auto", "openvino", "openvino-bf16", "openvino-int8", "keras")
 _AS_JSON = {"True": "true", "False": "false", "None": "null"}  # as Python writes them
 
 
@@ -106,7 +106,7 @@ def add_engine(parser: argparse.ArgumentParser, store: str = "disk") -> None:
         default="auto",
         choices=ENGINES,
         metavar="ENGINE",
-        help="auto, openvino, openvino-bf16, openvino-int8 (after: ferembed quantize) or keras",
+        help=f"{', '.join(ENGINES)} (after: ferembed quantize)",
     )
     add_store(parser, store)
 

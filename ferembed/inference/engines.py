@@ -12,10 +12,9 @@ import os
 from functools import cache
 
 from ferembed.errors import MissingExtra, UnknownName
+from ferembed.inference import ENGINES
 from ferembed.inference.openvino import import_openvino
 from ferembed.registry import unknown_name_message
-
-ENGINES = ("auto", "keras", "openvino", "openvino-bf16", "openvino-int8")
 
 
 def choose_engine(engine: str, converted: bool = True) -> str:

@@ -5,6 +5,7 @@ def test_models_lists_everything(run):
     facts = json.loads(run("models", "--json")[1])
     assert "cnn-f" in [backbone["name"] for backbone in facts["backbones"]]
     assert {"svm", "forest", "bagged-svm", "knn", "softmax"} <= facts["heads"].keys()
+    assert {"quick", "svm", "knn"} <= set(facts["grids"])
     weights = {backbone["name"]: backbone["weights"] for backbone in facts["backbones"]}
     assert weights["cnn-f"] is None
     assert weights["mini-vgg"]["here"]
