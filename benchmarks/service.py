@@ -1,9 +1,9 @@
 """How many requests the service answers, and how soon, beside `ferembed predict` in the same run.
 
-    python benchmarks/service.py                      all, in some minutes
-    python benchmarks/service.py --seconds 30         each measurement so long
-    python benchmarks/service.py --endurance 900      full load for 15 minutes, too
-    python benchmarks/service.py --only stream start  some parts alone
+    python -m benchmarks.service                      all, in some minutes
+    python -m benchmarks.service --seconds 30         each measurement so long
+    python -m benchmarks.service --endurance 900      full load for 15 minutes, too
+    python -m benchmarks.service --only stream start  some parts alone
 
 Server, clients and `predict` share the cores of one computer, so the clients cost the server
 something. They write requests that were made before, and compare each answer with the library's.
@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -32,6 +31,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.machine import machine_text
 from ferembed import Pipeline, load_image
 from ferembed.media.demo import photo
 
@@ -58,6 +58,13 @@ def pictures(width: int, height: int) -> list[bytes]:
     return found
 
 
+def number_in(pattern: str, text: str) -> int:
+    """The number that the pattern's group finds in the text."""
+    found = re.search(pattern, text)
+    assert found, f"{pattern} is not in {text!r}"
+    return int(found[1])
+
+
 @dataclass
 class Server:
     """A server that runs."""
@@ -69,7 +76,7 @@ class Server:
     @property
     def megabytes(self) -> float:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1000
+        return number_in(r"VmRSS:\s+(\d+)", status) / 1000
 
 
 @contextmanager
@@ -77,8 +84,9 @@ def running(*flags: str) -> Iterator[Server]:
     started = time.perf_counter()
     command = [sys.executable, "-m", "ferembed.cli", "serve", "--port", "0", *flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
     try:
-        port = int(re.search(r"open http://\S+:(\d+)", process.stderr.readline())[1])
+        port = number_in(r"open http://\S+:(\d+)", process.stderr.readline())
         while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
@@ -123,7 +131,7 @@ class Load:
         try:
             writer.write(self._requests[number % len(self._requests)])
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            body = await reader.readexactly(int(re.search(rb"content-length: (\d+)", head)[1]))
+            body = await reader.readexactly(number_in(r"content-length: (\d+)", head.decode()))
         except (OSError, asyncio.IncompleteReadError):
             self.failed += 1
             return 0.0
@@ -131,7 +139,7 @@ class Load:
         self._idle.append((reader, writer))
         if head.startswith(b"http/1.1 429"):
             self.refused.append(taken)
-            return float(re.search(rb"retry-after: (\d+)", head)[1])
+            return float(number_in(r"retry-after: (\d+)", head.decode()))
         if not head.startswith(b"http/1.1 200"):
             self.failed += 1
         else:
@@ -321,7 +329,8 @@ def measure_stream(seconds: float) -> dict[str, Any]:
     frames = pictures(640, 480)
 
     async def follow(port: int, at_once: int) -> dict[str, Any]:
-        waits, dropped, sent_at = [], 0, {}
+        waits, dropped = [], 0
+        sent_at: dict[int, float] = {}
         async with connect(f"ws://127.0.0.1:{port}/v1/stream") as stream:
             await stream.send("{}")
             await stream.recv()
@@ -366,8 +375,7 @@ def main() -> None:
     before = os.getloadavg()[0]
     results: dict[str, Any] = {
         "made_by": "benchmarks/service.py",
-        "machine": f"{os.cpu_count()} cores of {platform.machine()}, "
-        f"Python {platform.python_version()}",
+        "machine": machine_text(),
         "seconds_each": options.seconds,
         "processes_that_waited_for_a_core_before": round(before, 2),
     }
