@@ -1,4 +1,4 @@
-"""Backbones by name. A family is one file here and one import line below."""
+"""Backbones by name. Each family is one file here and one import below."""
 
 from ferembed.backbones import (  # noqa: F401  (each adds its networks to BACKBONES)
     cnn_a_to_g,

@@ -22,13 +22,12 @@ AVERAGE: Pooling = "average"
 
 @dataclass(frozen=True)
 class Design:
-    """What distinguishes one of the networks; the rest is common to all."""
+    """The differences between the networks; everything else is common to all."""
 
     convolutions: tuple[int, int, int]
     pooling: tuple[Pooling, Pooling, Pooling]
     parameters: int
     last: Literal["softmax", "linear"] = "softmax"
-    loss: Literal["categorical_crossentropy", "squared_hinge"] = "categorical_crossentropy"
 
 
 DESIGNS = {
@@ -37,13 +36,13 @@ DESIGNS = {
     "cnn-c": Design((2, 3, 4), (MAX, MAX, MAX), 918_119),
     "cnn-d": Design((2, 3, 4), (AVERAGE, AVERAGE, AVERAGE), 918_119),
     "cnn-e": Design((2, 3, 4), (MAX, MAX, AVERAGE), 918_119),
-    "cnn-f": Design((3, 3, 3), (AVERAGE, AVERAGE, AVERAGE), 779_783, "linear", "squared_hinge"),
-    "cnn-g": Design((2, 3, 4), (AVERAGE, AVERAGE, AVERAGE), 918_119, "linear", "squared_hinge"),
+    "cnn-f": Design((3, 3, 3), (AVERAGE, AVERAGE, AVERAGE), 779_783, "linear"),
+    "cnn-g": Design((2, 3, 4), (AVERAGE, AVERAGE, AVERAGE), 918_119, "linear"),
 }
 
 
 def build(name: str, classes: int = CLASSES) -> Any:
-    """The Keras model, from the face to a value per class."""
+    """The Keras model, from a face to one value per class."""
     keras = import_keras()
     layers, design = keras.layers, DESIGNS[name]
     pools = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}

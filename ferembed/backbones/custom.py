@@ -1,4 +1,4 @@
-"""A network of the user's own, as a backbone like any other."""
+"""Registration of the user's own Keras models as backbones."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _added: set[str] = set()
 
 
 def register_keras_model(name: str, model: Any, layer: str, preprocess: Preprocess) -> BackboneSpec:
-    """Make any Keras model a backbone, cut at the layer; what is known of it from then on.
+    """Register a Keras model as a backbone, cut at the layer, and return its spec.
 
-    Its weights are kept as they are now: add a model again when it has been trained further. A last
-    dense layer is its classifier, which `train_backbone` gives as many classes as the data has.
+    Its present weights are saved. Register it again after training it further. If the last layer is
+    dense it is the classifier, which `train_backbone` replaces by one with the classes of the data.
 
         model = keras.models.load_model("mine.keras")
         register_keras_model("mine", model, "dense", Preprocess("gray", 48))
         Pipeline("mine", "svm").fit(faces, labels)
 
-    It is known in this process alone: those of a search in parallel have to add it, too.
+    The registration is valid in this process only: the workers of a parallel search need their own.
     """
     keras = import_keras()
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise WeightsError(f"{name!r} is no name: take letters, digits, '.', '_' and '-'.")
+        raise WeightsError(f"{name!r} is not a valid name. Use letters, digits, '.', '_' and '-'.")
     if name in BACKBONES and name not in _added:
-        raise WeightsError(f"{name} is a backbone of ferembed's own. Take another name.")
+        raise WeightsError(f"{name} is one of ferembed's own backbones. Choose another name.")
     names = [one.name for one in model.layers]
     if layer not in names:
         raise WeightsError(f"The model has no layer {layer!r}; it has {', '.join(names)}.")
@@ -52,10 +52,10 @@ def register_keras_model(name: str, model: Any, layer: str, preprocess: Preproce
         )
     last = model.layers[-1]
     is_classifier = isinstance(last, keras.layers.Dense)
-    weights = _kept(model, name)
+    weights = _saved_weights(model, name)
     spec = BackboneSpec(
         name=name,
-        summary="a network of your own",
+        summary="your own network",
         preprocess=preprocess,
         layers=((layer, int(shape[1])),)
         + (((last.name, last.units),) if is_classifier and last.name != layer else ()),
@@ -69,8 +69,8 @@ def register_keras_model(name: str, model: Any, layer: str, preprocess: Preproce
     return BACKBONES.add(name, spec, replace=True)
 
 
-def _kept(model: Any, name: str) -> Weights:
-    """The weights in the cache, under a name that other weights do not have."""
+def _saved_weights(model: Any, name: str) -> Weights:
+    """The weights of the model, saved in the cache under a unique name."""
     path = cache_folder() / "weights" / f"own-{name}-{os.getpid()}.npz"
     save_weights(model, path, half=False)
     sha256 = sha256_of(path)
@@ -84,7 +84,7 @@ def _copy(model: Any) -> Any:
 
 
 def _build(model: Any, classes: int) -> Any:
-    """A copy with new weights whose last layer has that many units."""
+    """A copy with new weights and this number of classes."""
     keras = import_keras()
     copy = _copy(model)
     last = copy.layers[-1]

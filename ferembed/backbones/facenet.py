@@ -1,8 +1,8 @@
-"""FaceNet's Inception-ResNet-v1, trained to tell people apart.
+"""FaceNet's Inception-ResNet-v1, trained on identities.
 
-It reads the frozen graph that the package face-library carries, in which the norms are folded into
-the convolutions. Training for identity throws expression away, all the more the nearer the layer is
-to the end: a head on frozen vectors reached 54 % at `repeat_2` and 42 % at the embedding.
+Its weights are read from the frozen graph in the package face-library, with folded batch norms.
+Training on identities removes expression, and more of it in later layers: a head on frozen vectors
+reached 54 % at `repeat_2` and 42 % at the embedding.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ LAST = "Bottleneck"
 
 
 def build() -> Any:
-    """The Keras model, from the face to the embedding of unit length.
+    """The Keras model, from a face to the embedding of unit length.
 
-    Layers are called as in the published graph, with "_" for the "/" that Keras forbids.
+    Layers are named as in the published graph, with "_" for the "/" that Keras forbids.
     """
     keras = import_keras()
     layers = keras.layers
@@ -115,7 +115,7 @@ def build() -> Any:
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a frozen TensorFlow graph, called as in `build`; no node is run."""
+    """The arrays of a frozen TensorFlow graph, named as in `build`. No node is run."""
     from google.protobuf.message import DecodeError
     from tensorflow import make_ndarray
     from tensorflow.core.framework.graph_pb2 import GraphDef
@@ -127,7 +127,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
             if node.op == "Const" and node.name.startswith(ROOT):
                 tensor = node.attr["value"].tensor
                 if math.prod(side.size for side in tensor.tensor_shape.dim) > len(content):
-                    raise ValueError(f"{node.name} is said to be larger than the file")
+                    raise ValueError(f"{node.name} claims to be larger than the file")
                 constants[node.name.removeprefix(ROOT)] = make_ndarray(tensor)
         arrays = {}
         for name, kernel in constants.items():
@@ -144,7 +144,7 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
             constants[f"{norm}/beta"] - constants[f"{norm}/moving_mean"] * scale
         )
     except (DecodeError, OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is no frozen graph of {ROOT[:-1]}: {error}.") from error
+        raise WeightsError(f"{path} is not a frozen graph of {ROOT[:-1]}: {error}.") from error
     return arrays
 
 
@@ -152,7 +152,7 @@ BACKBONES.add(
     "facenet-vggface2",
     BackboneSpec(
         name="facenet-vggface2",
-        summary="FaceNet's Inception-ResNet-v1; repeat_2 keeps more of an expression than its end",
+        summary="FaceNet's Inception-ResNet-v1; repeat_2 keeps more expression than the last layer",
         preprocess=Preprocess("rgb", 160, scale=1.0, whiten=True),
         layers=(("embedding", 512), ("repeat_2", 896)),
         load=partial(Network.from_spec, read=read),

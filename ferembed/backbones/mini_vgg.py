@@ -1,4 +1,4 @@
-"""The networks that ship: mini-vgg, 3x3 convolutions pooled to 256 values, and a twin of it."""
+"""mini-vgg, a small VGG with an embedding of 256 values, and twin-vgg, two of them joined."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DROPOUT = (0.0, 0.0, 0.1, 0.2)
 
 
 def build(classes: int = 7, branches: Sequence[str] = ("",)) -> Any:
-    """The Keras model, from the face to logits. Several branches are joined at the embedding."""
+    """The Keras model, from a face to logits. Several branches are joined at the embedding."""
     keras = import_keras()
     layers = keras.layers
     face = keras.Input((48, 48, 1), name="face")
@@ -30,7 +30,7 @@ def build(classes: int = 7, branches: Sequence[str] = ("",)) -> Any:
 
 
 def _pooled(face: Any, branch: str, alone: bool) -> Any:
-    """256 values of the face; the branch's name begins those of its layers."""
+    """256 pooled values of the face. The names of the layers start with that of the branch."""
     from ferembed.backbones.layers import BatchNorm
 
     layers = import_keras().layers
@@ -60,39 +60,49 @@ _FACTS = (
     "FER2013, training split (28,709 faces, in sharpened and clipped copies; the data set is for "
     "research)",
 )
-for _name, _summary, _branches, _dim, _parameters, _weights, _network in (
-    (
-        "mini-vgg",
-        "VGG of 3x3 pairs with batch norm, trained on FER2013's training split",
-        ("",),
-        256,
-        1_176_359,
-        "4e32ea0becf66379107ec8c6444dd8e994460034660c1b69cdf36a53571b5503",
-        "da1e9351f511033cfac404d3d404437ab5290eb4863a07cc831e8b4ba3310b83",
-    ),
-    (
-        "twin-vgg",
-        "two such networks, joined at the embedding; they learned apart and then together",
-        ("a_", "b_"),
-        512,
-        2_352_711,
-        "bad95dcdfc624bcac5c6bf9288ef86d9a70ffbde51b5c67f6654f05f1d6b6e96",
-        "0506118c56b22f7a4d5593133f29c2fbb7d7a58c06354959d1adc4868af1f0ad",
-    ),
-):
-    BACKBONES.add(
-        _name,
-        BackboneSpec(
-            name=_name,
-            summary=_summary,
-            preprocess=Preprocess("gray", 48, mean=(128.0,), scale=1 / 64),
-            layers=(("embedding", _dim), ("logits", 7)),
-            load=Network.from_spec,
-            build=partial(build, branches=_branches),
-            classifier="logits",
-            label_sets=(("fer2013", EXPRESSIONS),),
-            parameters=_parameters,
-            weights=Weights(f"{_name}.npz", _weights, *_FACTS),
-            onnx=Weights(f"{_name}.onnx", _network, *_FACTS),
-        ),
+
+
+def _add(
+    name: str,
+    *,
+    summary: str,
+    branches: Sequence[str],
+    dim: int,
+    parameters: int,
+    npz_sha256: str,
+    onnx_sha256: str,
+) -> None:
+    spec = BackboneSpec(
+        name=name,
+        summary=summary,
+        preprocess=Preprocess("gray", 48, mean=(128.0,), scale=1 / 64),
+        layers=(("embedding", dim), ("logits", 7)),
+        load=Network.from_spec,
+        build=partial(build, branches=branches),
+        classifier="logits",
+        label_sets=(("fer2013", EXPRESSIONS),),
+        parameters=parameters,
+        weights=Weights(f"{name}.npz", npz_sha256, *_FACTS),
+        onnx=Weights(f"{name}.onnx", onnx_sha256, *_FACTS),
     )
+    BACKBONES.add(name, spec)
+
+
+_add(
+    "mini-vgg",
+    summary="VGG of 3x3 pairs with batch norm, trained on FER2013's training split",
+    branches=("",),
+    dim=256,
+    parameters=1_176_359,
+    npz_sha256="4e32ea0becf66379107ec8c6444dd8e994460034660c1b69cdf36a53571b5503",
+    onnx_sha256="da1e9351f511033cfac404d3d404437ab5290eb4863a07cc831e8b4ba3310b83",
+)
+_add(
+    "twin-vgg",
+    summary="two such networks joined at the embedding, trained separately and then together",
+    branches=("a_", "b_"),
+    dim=512,
+    parameters=2_352_711,
+    npz_sha256="bad95dcdfc624bcac5c6bf9288ef86d9a70ffbde51b5c67f6654f05f1d6b6e96",
+    onnx_sha256="0506118c56b22f7a4d5593133f29c2fbb7d7a58c06354959d1adc4868af1f0ad",
+)

@@ -1,11 +1,12 @@
-"""Networks to compare with: classic CNNs whose authors published a score, and our own cnn-5.
+"""Reference networks: classic CNNs with a published score, and cnn-5.
 
-Their weights do not ship: training one repeats its authors' experiment on one's own data. The
-scores in the summaries are the authors', not measured here.
+Their weights do not ship. Training one repeats its authors' experiment on other data. The scores
+in the summaries are those of the authors; they were not measured here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ferembed.backbones.convert import import_keras
@@ -37,7 +38,7 @@ def bn_cnn(classes: int = CLASSES) -> Any:
 
 
 def plain_150(classes: int = CLASSES) -> Any:
-    """Four 3x3 convolutions without padding, each pooled, and one dense layer: nothing else."""
+    """Four 3x3 convolutions without padding, each followed by a pool, and one dense layer."""
     layers = import_keras().layers
     face = x = _face(150)
     for i, filters in enumerate((32, 64, 128, 128), 1):
@@ -51,8 +52,8 @@ def plain_150(classes: int = CLASSES) -> Any:
 def cnn_5(classes: int = CLASSES) -> Any:
     """Five 3x3 convolutions with batch norm, pooled down to 3x3, and one dense layer.
 
-    For the balanced recipe of several data sets merged: 12,006 faces a class, split 60/20/20. Of
-    the network that scored 79 % there only the number of convolutions is known: the layout is ours.
+    For balanced data merged from several sets: 12,006 faces per class, split 60/20/20. Only the
+    number of convolutions of the network that scored 79 % there is known; the layout is our own.
     """
     layers = import_keras().layers
     face = x = _face(48)
@@ -70,7 +71,7 @@ def cnn_5(classes: int = CLASSES) -> Any:
 def vgg11(classes: int = CLASSES) -> Any:
     """VGG's configuration A on a face of 48x48, which its five pools bring down to one pixel.
 
-    Of 512 values two dense layers of 4,096 would learn nothing more, so they have 512 each.
+    Its two dense layers have 512 units instead of 4,096, as their input has 512 values.
     """
     keras = import_keras()
     layers = keras.layers
@@ -83,7 +84,7 @@ def vgg11(classes: int = CLASSES) -> Any:
                 3,
                 padding="same",
                 activation="relu",
-                kernel_initializer="he_normal",  # without norms it does not start from others
+                kernel_initializer="he_normal",  # without batch norm, training needs it
                 name=f"conv{group}_{k}",
             )(x)
         x = layers.MaxPooling2D(2, name=f"pool{group}")(x)
@@ -112,50 +113,57 @@ def _softmax(name: str, face: Any, x: Any, classes: int) -> Any:
     return keras.Model(face, shares, name=name)
 
 
-for _name, _build, _size, _summary, _layers, _parameters in (
-    (
-        "bn-cnn",
-        bn_cnn,
-        48,
-        "CNN with batch norm and dropout throughout; its authors report 65.34 % on FER2013",
-        (("dense2", 512), ("dense1", 256), ("flatten", 4608)),
-        4_479_751,
-    ),
-    (
-        "plain-150",
-        plain_150,
-        150,
-        "plain CNN on 150x150; its authors report 50.93 % in test, 85 % in training",
-        (("dense", 512), ("flatten", 6272)),
-        3_455_623,
-    ),
-    (
-        "cnn-5",
-        cnn_5,
-        48,
-        "five convolutions, for balanced data of several sets, where others report 79 %",
-        (("dense", 256), ("flatten", 2304)),
-        1_129_127,
-    ),
-    (
-        "vgg11",
-        vgg11,
-        48,
-        "VGG's configuration A, adapted to 48x48",
-        (("dense2", 512), ("dense1", 512), ("flatten", 512)),
-        9_748_231,
-    ),
-):
-    BACKBONES.add(
-        _name,
-        BackboneSpec(
-            name=_name,
-            summary=_summary,
-            preprocess=Preprocess("gray", _size),
-            layers=(*_layers, ("output", CLASSES)),
-            load=Network.from_spec,
-            build=_build,
-            classifier="output",
-            parameters=_parameters,
-        ),
+def _add(
+    name: str,
+    *,
+    build: Callable[..., Any],
+    size: int,
+    summary: str,
+    layers: tuple[tuple[str, int], ...],
+    parameters: int,
+) -> None:
+    spec = BackboneSpec(
+        name=name,
+        summary=summary,
+        preprocess=Preprocess("gray", size),
+        layers=(*layers, ("output", CLASSES)),
+        load=Network.from_spec,
+        build=build,
+        classifier="output",
+        parameters=parameters,
     )
+    BACKBONES.add(name, spec)
+
+
+_add(
+    "bn-cnn",
+    build=bn_cnn,
+    size=48,
+    summary="CNN with batch norm and dropout throughout; its authors report 65.34 % on FER2013",
+    layers=(("dense2", 512), ("dense1", 256), ("flatten", 4608)),
+    parameters=4_479_751,
+)
+_add(
+    "plain-150",
+    build=plain_150,
+    size=150,
+    summary="plain CNN on 150x150; its authors report 50.93 % in test, 85 % in training",
+    layers=(("dense", 512), ("flatten", 6272)),
+    parameters=3_455_623,
+)
+_add(
+    "cnn-5",
+    build=cnn_5,
+    size=48,
+    summary="five convolutions, for balanced data of several sets, where others report 79 %",
+    layers=(("dense", 256), ("flatten", 2304)),
+    parameters=1_129_127,
+)
+_add(
+    "vgg11",
+    build=vgg11,
+    size=48,
+    summary="VGG's configuration A, adapted to 48x48",
+    layers=(("dense2", 512), ("dense1", 512), ("flatten", 512)),
+    parameters=9_748_231,
+)

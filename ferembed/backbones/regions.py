@@ -1,8 +1,7 @@
 """regions: a network on both eyes, the mouth and 13 distances of a face; and `distances` alone.
 
-Landmarks say where they are. A backbone gives a row for every face, so one whose landmarks are not
-found has zeros for its distances, which no face has, and its regions are cut where most faces have
-them.
+They are located by landmarks. If no landmarks are found, the distances are all zero, and the
+regions are cut at their median positions.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ from ferembed.images import Image
 
 SIDE = 90  # pixels of a region
 MOUTH = (61, 291, 0, 17)  # its corners, and the middles of the upper and of the lower edge
-# Name, how many times as wide as the eyes are apart, and where its middle is on most faces, as a
-# share of their side. These are medians of the faces of FER2013's training split.
+# Name, width in distances between the eyes, and the median center as a share of the face's side,
+# measured on FER2013's training split.
 REGIONS = (
     ("left_eye", 1.0, (0.31, 0.39)),
     ("right_eye", 1.0, (0.69, 0.39)),
     ("mouth", 1.2, (0.5, 0.775)),
 )
-# Each from the middle of some points to that of others, measured in distances between the eyes.
+# Each from the mean of some points to the mean of others, in distances between the eyes.
 DISTANCES = {
     "left brow to eye": ((105, 52), (159,)),  # the middle of the brow, the upper lid
     "right brow to eye": ((334, 282), (386,)),
@@ -52,9 +51,9 @@ DISTANCES = {
 
 @dataclass(frozen=True)
 class Regions(Preprocess):
-    """From a face to one row: its three regions as `mean` and `scale` make them, its distances."""
+    """A face as one row: its three regions, scaled by `mean` and `scale`, and its distances."""
 
-    size: int = 256  # of the face, at which a region is about as large as it is cut
+    size: int = 256  # pixels of the face, at which a region has about SIDE pixels
     mean: tuple[float, ...] = (128.0,)
     scale: float = 1 / 64
 
@@ -82,9 +81,9 @@ class Regions(Preprocess):
 
 
 def measure(landmarks: Landmarks) -> NDArray[np.float32]:
-    """The 13 distances, in the order of DISTANCES; zeros where no landmarks were found."""
+    """The 13 distances, in the order of DISTANCES; zeros if no landmarks were found."""
     apart = np.linalg.norm(landmarks.middle(*LEFT_EYE) - landmarks.middle(*RIGHT_EYE))
-    if not landmarks.found or apart < 1:  # an eye upon the other is none of a face
+    if not landmarks.found or apart < 1:  # eyes at the same place are not a face
         return np.zeros(len(DISTANCES), np.float32)
     ways = [
         landmarks.middle(*here) - landmarks.middle(*there) for here, there in DISTANCES.values()
@@ -93,7 +92,7 @@ def measure(landmarks: Landmarks) -> NDArray[np.float32]:
 
 
 def _cut(face: Image, middles: NDArray[Any]) -> NDArray[np.uint8]:
-    """(3, 90, 90): the regions around their middles, turned until the eyes are level."""
+    """(3, 90, 90): the regions around their centers, rotated until the eyes are level."""
     import cv2
 
     across = middles[1] - middles[0]
@@ -107,7 +106,7 @@ def _cut(face: Image, middles: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def build(classes: int = 7) -> Any:
-    """The Keras model: a branch for each region and one for the distances, joined in a softmax."""
+    """The Keras model: a branch per region and one for the distances, joined before a softmax."""
     from ferembed.backbones.layers import BatchNorm
 
     keras = import_keras()
@@ -133,13 +132,11 @@ def build(classes: int = 7) -> Any:
 
 
 class Distances(Backbone):
-    """The distances alone, as they are measured."""
+    """The distances alone, not scaled."""
 
     def __init__(self, request: LoadRequest) -> None:
         if request.weights is not None or request.preprocess is not None:
-            raise WeightsError(
-                "distances measures faces as they are: leave out weights and preprocess."
-            )
+            raise WeightsError("distances takes neither weights nor preprocess. Leave both out.")
         super().__init__(request.spec.preprocess, request.dim)
 
     def forward(self, batch: Vectors) -> Vectors:

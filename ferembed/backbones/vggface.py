@@ -1,11 +1,12 @@
-"""keras-vggface's networks as native Keras 3 graphs: they take the files it publishes as they are.
+"""The networks of keras-vggface in Keras 3. They read its published files without conversion.
 
-Layers are called as there, with "_" for the "/" that Keras 3 forbids in a name.
+Layers have the same names, with "_" for the "/" that Keras 3 forbids in a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ VGGFACE_BGR_MEANS = (93.5940, 104.7624, 129.1863)
 
 
 def build_resnet(squeeze: bool) -> Any:
-    """The Keras model of ResNet50, or with `squeeze` of SENet50, up to the pooled vector."""
+    """The Keras model of ResNet50, or of SENet50 with `squeeze`, up to the pooled vector."""
     keras = import_keras()
     from ferembed.backbones.layers import BatchNorm
 
@@ -55,7 +56,7 @@ def build_resnet(squeeze: bool) -> Any:
         return layers.Multiply(name=f"{name}_excite")([x, share])
 
     face = x = keras.Input((224, 224, 3), name="face")
-    # Before any weights are loaded, pixels and blocks keep to the same size throughout.
+    # With random weights, pixels and blocks keep a similar scale through all layers.
     pixels = {"moving_variance_initializer": keras.initializers.Constant(64.0**2)}
     small = {"gamma_initializer": keras.initializers.Constant(0.25)}
     x = layers.ReLU(name="conv1_relu")(convolve(x, 64, 7, "conv1_7x7_s2", 2, **pixels))
@@ -63,7 +64,7 @@ def build_resnet(squeeze: bool) -> Any:
     for stage, blocks, filters in STAGES:
         for block in range(1, blocks + 1):
             name = f"conv{stage}_{block}"
-            # As in Caffe, it is the first 1x1 that halves the picture.
+            # As in Caffe, the first 1x1 convolution halves the picture.
             strides = 2 if stage > 2 and block == 1 else 1
             y = layers.ReLU(name=f"{name}_relu1")(
                 convolve(x, filters, 1, f"{name}_1x1_reduce", strides)
@@ -81,7 +82,7 @@ def build_resnet(squeeze: bool) -> Any:
 
 
 def build_vgg16(top: bool) -> Any:
-    """The Keras model of VGG16 up to the pooled vector, or with `top` up to fc7."""
+    """The Keras model of VGG16 up to the pooled vector, or up to fc7 with `top`."""
     keras = import_keras()
     layers = keras.layers
     face = x = keras.Input((224, 224, 3), name="face")
@@ -107,7 +108,7 @@ def build_vgg16(top: bool) -> Any:
 
 
 def read(path: Path, top: Collection[str] = ()) -> dict[str, NDArray[Any]]:
-    """The arrays of an .h5 that Keras 2 wrote, by variable. Layers of the `top` are left out."""
+    """The arrays of an .h5 file of Keras 2 by variable, without the layers in `top`."""
     import h5py
 
     arrays = {}
@@ -118,12 +119,14 @@ def read(path: Path, top: Collection[str] = ()) -> dict[str, NDArray[Any]]:
                 for name in _texts(layers[layer].attrs["weight_names"]) if layer not in top else ():
                     array = layers[layer][name]
                     if array.nbytes > path.stat().st_size:
-                        raise ValueError(f"{name} is said to be larger than the file")
+                        raise ValueError(f"{name} claims to be larger than the file")
                     variable = name.rpartition("/")[2].partition(":")[0]
                     arrays[f"{layer.replace('/', '_')}/{variable}"] = np.asarray(array, np.float32)
     except (OSError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0].strip("'\". ")
-        raise WeightsError(f"{path} is no readable .h5 of Keras 2 weights: {reason}.") from error
+        raise WeightsError(
+            f"{path} is not a readable .h5 file of Keras 2 weights: {reason}."
+        ) from error
     return arrays
 
 
@@ -142,68 +145,74 @@ _VGGFACE = {
 }
 _FC = ("fc6", "fc7", "fc8")
 
-for _name, _summary, _build, _layers, _parameters, _top, _means, _file, _size, _facts in (
-    (
-        "vggface2-resnet50",
-        "ResNet50 of VGGFace2",
-        partial(build_resnet, False),
-        (("embedding", 2048),),
-        23_561_152,
-        ("classifier",),
-        VGGFACE2_BGR_MEANS,
-        "rcmalli_vggface_tf_notop_resnet50.h5",
-        95_000_000,
-        _VGGFACE2,
-    ),
-    (
-        "vggface2-senet50",
-        "SENet50 of VGGFace2",
-        partial(build_resnet, True),
-        (("embedding", 2048),),
-        26_092_144,
-        ("classifier",),
-        VGGFACE2_BGR_MEANS,
-        "rcmalli_vggface_tf_notop_senet50.h5",
-        105_000_000,
-        _VGGFACE2,
-    ),
-    (
-        "vggface-vgg16",
-        "VGG16 of VGG Face, its convolutions",
-        partial(build_vgg16, False),
-        (("embedding", 512),),
-        14_714_688,
-        _FC,
-        VGGFACE_BGR_MEANS,
-        "rcmalli_vggface_tf_notop_vgg16.h5",
-        59_000_000,
-        _VGGFACE,
-    ),
-    (
-        "vggface-vgg16-top",
-        "VGG16 of VGG Face with its dense layers",
-        partial(build_vgg16, True),
-        (("fc7", 4096), ("fc6", 4096)),
-        134_260_544,
-        ("fc8",),
-        VGGFACE_BGR_MEANS,
-        "rcmalli_vggface_tf_vgg16.h5",
-        580_000_000,
-        _VGGFACE,
-    ),
-):
-    BACKBONES.add(
-        _name,
-        BackboneSpec(
-            name=_name,
-            summary=_summary,
-            preprocess=Preprocess("bgr", 224, mean=_means, scale=1.0),
-            layers=_layers,
-            load=partial(Network.from_spec, read=partial(read, top=_top)),
-            build=_build,
-            parameters=_parameters,
-            weights=DownloadableWeights(
-                _file, "", **_facts, url=_RELEASE + _file, size=_size, backbone=_name
-            ),
-        ),
+
+def _add(
+    name: str,
+    *,
+    summary: str,
+    build: Callable[[], Any],
+    layers: tuple[tuple[str, int], ...],
+    parameters: int,
+    top: Collection[str],
+    means: tuple[float, float, float],
+    weights: DownloadableWeights,
+) -> None:
+    spec = BackboneSpec(
+        name=name,
+        summary=summary,
+        preprocess=Preprocess("bgr", 224, mean=means, scale=1.0),
+        layers=layers,
+        load=partial(Network.from_spec, read=partial(read, top=top)),
+        build=build,
+        parameters=parameters,
+        weights=replace(weights, url=_RELEASE + weights.file, backbone=name),
     )
+    BACKBONES.add(name, spec)
+
+
+_add(
+    "vggface2-resnet50",
+    summary="ResNet50 of VGGFace2",
+    build=partial(build_resnet, False),
+    layers=(("embedding", 2048),),
+    parameters=23_561_152,
+    top=("classifier",),
+    means=VGGFACE2_BGR_MEANS,
+    weights=DownloadableWeights(
+        "rcmalli_vggface_tf_notop_resnet50.h5", "", size=95_000_000, **_VGGFACE2
+    ),
+)
+_add(
+    "vggface2-senet50",
+    summary="SENet50 of VGGFace2",
+    build=partial(build_resnet, True),
+    layers=(("embedding", 2048),),
+    parameters=26_092_144,
+    top=("classifier",),
+    means=VGGFACE2_BGR_MEANS,
+    weights=DownloadableWeights(
+        "rcmalli_vggface_tf_notop_senet50.h5", "", size=105_000_000, **_VGGFACE2
+    ),
+)
+_add(
+    "vggface-vgg16",
+    summary="VGG16 of VGG Face, its convolutions",
+    build=partial(build_vgg16, False),
+    layers=(("embedding", 512),),
+    parameters=14_714_688,
+    top=_FC,
+    means=VGGFACE_BGR_MEANS,
+    weights=DownloadableWeights(
+        "rcmalli_vggface_tf_notop_vgg16.h5", "", size=59_000_000, **_VGGFACE
+    ),
+)
+_add(
+    "vggface-vgg16-top",
+    summary="VGG16 of VGG Face with its dense layers",
+    build=partial(build_vgg16, True),
+    layers=(("fc7", 4096), ("fc6", 4096)),
+    parameters=134_260_544,
+    top=("fc8",),
+    means=VGGFACE_BGR_MEANS,
+    weights=DownloadableWeights("rcmalli_vggface_tf_vgg16.h5", "", size=580_000_000, **_VGGFACE),
+)

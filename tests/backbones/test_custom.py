@@ -71,7 +71,7 @@ def test_what_cannot_be_cut_is_refused_with_the_reason(model):
         register_keras_model("mine", model, "hidden", Preprocess("rgb", 24))
     assert "mine" not in BACKBONES
     for name in ("mine/v2", "..", ""):
-        with pytest.raises(WeightsError, match="is no name: take letters"):
+        with pytest.raises(WeightsError, match="is not a valid name. Use letters"):
             register_keras_model(name, model, "hidden", GRAY)
-    with pytest.raises(WeightsError, match="mini-vgg is a backbone of ferembed's own"):
+    with pytest.raises(WeightsError, match="mini-vgg is one of ferembed's own"):
         register_keras_model("mini-vgg", model, "hidden", GRAY)

@@ -256,9 +256,9 @@ def test_regions_is_trained_like_any_other_backbone(face, faces, tmp_path):
 
 
 def test_what_cannot_be_asked_of_them_is_refused(data_of_two, tmp_path):
-    with pytest.raises(WeightsError, match="distances measures faces as they are: leave out weig"):
+    with pytest.raises(WeightsError, match="distances takes neither weights nor preprocess"):
         load_backbone(LoadRequest("distances", weights="random"))
-    with pytest.raises(WeightsError, match="distances measures faces as they are: leave out weig"):
+    with pytest.raises(WeightsError, match="distances takes neither weights nor preprocess"):
         load_backbone(LoadRequest("distances", preprocess=Preprocess("rgb")))
     with pytest.raises(WeightsError, match="gives 48x48x1, and regions takes 24313. Change size"):
         load_backbone(LoadRequest("regions", weights="random", preprocess=Preprocess()))

@@ -197,7 +197,7 @@ def test_a_file_of_another_network_is_refused(published, tmp_path):
     with h5py.File(changed, "r+") as file:
         del file["conv1_1"]["conv1_1"]["bias:0"]
         file["conv1_1"]["conv1_1"].create_dataset("bias:0", (10**12,), "f4")
-    with pytest.raises(WeightsError, match="bias:0 is said to be larger than the file"):
+    with pytest.raises(WeightsError, match="bias:0 claims to be larger than the file"):
         load(changed)
 
 
@@ -210,5 +210,7 @@ def test_a_file_that_is_damaged_or_no_h5_is_refused(published, tmp_path):
             load(path)
     with h5py.File(path, "w") as file:
         file["a"] = np.zeros(3)
-    with pytest.raises(WeightsError, match="is no readable .h5 of Keras 2 weights: .*layer_names"):
+    with pytest.raises(
+        WeightsError, match="is not a readable .h5 file of Keras 2 weights: .*layer_names"
+    ):
         load(path)

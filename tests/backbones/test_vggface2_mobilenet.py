@@ -116,11 +116,11 @@ def test_what_is_not_of_its_form_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="has 6926284 bytes where its manifest lists 6926282"):
         read_graph(path, manifest)
     path.write_bytes(content[:-100])
-    with pytest.raises(WeightsError, match=r"x\.bin is no TensorFlow\.js graph of faceres: "):
+    with pytest.raises(WeightsError, match=r"x\.bin is not a TensorFlow\.js graph of faceres: "):
         read_graph(path, manifest)
     for text in ("{", "[]", '{"weightsManifest": [{"weights": [{"name": "a"}]}]}'):
         manifest.write_text(text)
-        with pytest.raises(WeightsError, match=r"is no TensorFlow\.js graph of faceres"):
+        with pytest.raises(WeightsError, match=r"is not a TensorFlow\.js graph of faceres"):
             read_graph(path, manifest)
     _, path, manifest = a_graph(tmp_path, lambda stored: stored.pop("conv_pw_7_bn/batchnorm_1/sub"))
     with pytest.raises(WeightsError, match="conv_pw_7_bn"):

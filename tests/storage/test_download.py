@@ -229,9 +229,6 @@ def test_a_full_disk_is_told_and_what_came_is_kept(server, folder):
         "import resource, sys; from ferembed.storage.weights import DownloadableWeights;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000));"
         "DownloadableWeights('numbers.bin', sys.argv[1], '', '', "
-        ""
-        ""
-        ""
         "url=sys.argv[2], size=3_000_000).fetch()"
     )
     result = run_python(code, SHA256, server.url)
