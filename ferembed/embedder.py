@@ -83,7 +83,7 @@ class Embedder(Estimator):
     preprocess : a Preprocess of another recipe than the backbone's own
         (each of these three: one for all, or a list of one for each)
     normalize : scale each backbone's vector to unit length
-    symmetric : take the mean of the vectors of the face and of its mirror image, at twice the cost
+    mirror_average : average the vectors of each face and its mirror image; twice as slow
     store : "disk" for the user's cache, "memory", "none", or the path of a file
     engine : "auto", "openvino" or "keras", which give the same vectors, or "openvino-bf16", twice
         as fast where the CPU has bfloat16, or "openvino-int8", faster still on most CPUs, once
@@ -102,7 +102,7 @@ class Embedder(Estimator):
         weights: OneOrList[str | os.PathLike[str] | None] = None,
         preprocess: OneOrList[Preprocess | None] = None,
         normalize: bool = False,
-        symmetric: bool = False,
+        mirror_average: bool = False,
         store: str | os.PathLike[str] | EmbeddingStore = "disk",
         engine: str = "auto",
         max_pixels: int = MAX_PIXELS,
@@ -113,7 +113,7 @@ class Embedder(Estimator):
         self.weights = weights
         self.preprocess = preprocess
         self.normalize = normalize
-        self.symmetric = symmetric
+        self.mirror_average = mirror_average
         self.store = store
         self.engine = engine
         self.max_pixels = max_pixels
@@ -235,7 +235,7 @@ class Embedder(Estimator):
         return request
 
     def _recipe(self, request: LoadRequest, **more: object) -> EmbeddingSpec:
-        if self.symmetric:  # named only where it is: recipes of before it keep their fingerprints
+        if self.mirror_average:  # under its first name, and only if set: fingerprints stay the same
             more["symmetric"] = True
         return _recipe({**request.facts(), "normalize": bool(self.normalize), **more})
 
@@ -274,11 +274,11 @@ class Embedder(Estimator):
             for done, batch in prefetch_map(prepare, batches):
                 if not done:
                     continue
-                if self.symmetric:
+                if self.mirror_average:
                     if batch.ndim < 4:
                         raise ModelError(
                             f"{request.name} measures faces and sees no picture that could be "
-                            "mirrored: leave out symmetric."
+                            "mirrored: leave out mirror_average."
                         )
                     both = network.checked_forward(np.concatenate([batch, batch[:, :, ::-1]]))
                     vectors = both.reshape(2, len(batch), -1).mean(axis=0)

@@ -71,8 +71,8 @@ class Pipeline(Classifier):
 
     Parameters
     ----------
-    backbone, layer, weights, preprocess, normalize, symmetric, store, engine, max_pixels, verbose :
-        how faces become vectors, see `Embedder`
+    backbone, layer, weights, preprocess, normalize, mirror_average, store, engine, max_pixels,
+        verbose : the computation of vectors, see `Embedder`
     head : the name of a head ("svm", "forest", "bagged-svm", "knn", "softmax"), or any scikit-learn
         classifier; its parameters are reached as head__C and so on
     detector : what finds the faces of a photo and cuts them out: the name of a detector or of one
@@ -95,7 +95,7 @@ class Pipeline(Classifier):
         weights: OneOrList[str | os.PathLike[str] | None] = None,
         preprocess: OneOrList[Preprocess | None] = None,
         normalize: bool = False,
-        symmetric: bool = False,
+        mirror_average: bool = False,
         store: str | os.PathLike[str] | EmbeddingStore = "disk",
         engine: str = "auto",
         max_pixels: int = MAX_PIXELS,
@@ -111,7 +111,7 @@ class Pipeline(Classifier):
         self.weights = weights
         self.preprocess = preprocess
         self.normalize = normalize
-        self.symmetric = symmetric
+        self.mirror_average = mirror_average
         self.store = store
         self.engine = engine
         self.max_pixels = max_pixels
@@ -322,7 +322,7 @@ class Pipeline(Classifier):
         """Write a folder that a person can read, or a zip of it if the name ends in .ferembed."""
         recipe = self.checked_embedder().recipe
         facts = {name: getattr(self, name) for name in _SAVED}
-        facts |= {name: bool(facts[name]) for name in ("normalize", "symmetric")}
+        facts |= {name: bool(facts[name]) for name in ("normalize", "mirror_average")}
         facts["detector"] = FaceRecipe.resolve(self.detector).facts()
         facts["preprocess"] = _each(self.preprocess, Preprocess.facts)
         facts["weights"] = _each(self.weights, os.fspath)
@@ -481,7 +481,7 @@ _SAVED = (
     "weights",
     "preprocess",
     "normalize",
-    "symmetric",
+    "mirror_average",
     "prior",
     "prior_strength",
     "expressions",

@@ -55,10 +55,12 @@ def test_a_warm_store_computes_nothing(store, faces):
 def test_symmetric_vectors_are_the_mean_of_the_face_and_its_mirror_image(store, faces):
     mirrored = np.ascontiguousarray(faces[:, :, ::-1])
     plain = [embedder(store).transform(both) for both in (faces, mirrored)]
-    symmetric = embedder(store, symmetric=True)
-    assert symmetric.transform(faces) == pytest.approx((plain[0] + plain[1]) / 2, abs=1e-5)
-    assert symmetric.transform(mirrored) == pytest.approx(symmetric.transform(faces), abs=1e-5)
-    alone = np.concatenate([symmetric.set_params(store="none").transform([f]) for f in faces])
+    mirror_average = embedder(store, mirror_average=True)
+    assert mirror_average.transform(faces) == pytest.approx((plain[0] + plain[1]) / 2, abs=1e-5)
+    assert mirror_average.transform(mirrored) == pytest.approx(
+        mirror_average.transform(faces), abs=1e-5
+    )
+    alone = np.concatenate([mirror_average.set_params(store="none").transform([f]) for f in faces])
     assert alone == pytest.approx((plain[0] + plain[1]) / 2, abs=1e-5)
 
 
@@ -68,7 +70,7 @@ def test_symmetric_vectors_are_the_mean_of_the_face_and_its_mirror_image(store, 
         {"backbone": "cnn-b"},
         {"layer": "dense2"},
         {"normalize": True},
-        {"symmetric": True},
+        {"mirror_average": True},
         {"preprocess": Preprocess(equalize="clahe")},
     ],
 )
@@ -533,4 +535,6 @@ def test_a_generator_may_use_one_array_for_all_its_pictures(store, faces):
 
 def test_what_measures_faces_cannot_be_mirrored(faces):
     with pytest.raises(ModelError, match="regions measures faces and sees no picture"):
-        Embedder("regions", weights="random", symmetric=True, store="none").transform(faces[:1])
+        Embedder("regions", weights="random", mirror_average=True, store="none").transform(
+            faces[:1]
+        )

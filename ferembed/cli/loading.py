@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from ferembed.pipeline import Pipeline
 
 
-def load_model(model: str, detector: str | None, whole: bool, **settings: Any) -> Pipeline:
+def load_model(
+    model: str, detector: str | None, fallback_whole_image: bool, **settings: Any
+) -> Pipeline:
     """The pipeline, with another detector if one is given."""
     from dataclasses import replace
 
@@ -21,8 +23,9 @@ def load_model(model: str, detector: str | None, whole: bool, **settings: Any) -
     if detector:
         settings["detector"] = detector
     pipeline = Pipeline.load(model, **settings)
-    if whole:
-        pipeline.set_params(detector=replace(FaceRecipe.resolve(pipeline.detector), whole=True))
+    if fallback_whole_image:
+        recipe = FaceRecipe.resolve(pipeline.detector)
+        pipeline.set_params(detector=replace(recipe, fallback_to_whole_image=True))
     return pipeline
 
 

@@ -134,7 +134,7 @@ def add_embedding(parser: argparse.ArgumentParser) -> None:
     add_backbones(parser, *_BACKBONE_OPTIONS)
     parser.add_argument("--normalize", action="store_true", help="vectors of unit length")
     parser.add_argument(
-        "--symmetric", action="store_true", help="the mean of a face and its mirror image"
+        "--mirror-average", action="store_true", help="the mean of a face and its mirror image"
     )
     add_engine(parser)
 
@@ -144,7 +144,7 @@ def embedding_settings(options: argparse.Namespace) -> dict[str, Any]:
     return {
         **backbone_settings(options),
         "normalize": options.normalize,
-        "symmetric": options.symmetric,
+        "mirror_average": options.mirror_average,
         "store": options.store,
         "engine": options.engine,
         "verbose": not options.quiet,
@@ -188,7 +188,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--detector", help="mtcnn, haar, yunet, dlib, or none where the picture is the face"
     )
     parser.add_argument(
-        "--whole",
+        "--fallback-whole-image",
         action="store_true",
         help="if no face is detected, classify the whole image",
     )
@@ -203,7 +203,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def model_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `load_model`."""
-    names = ("model", "detector", "whole", "max_pixels", "store", "engine")
+    names = ("model", "detector", "fallback_whole_image", "max_pixels", "store", "engine")
     given = {name: getattr(options, name) for name in names}
     return {**given, **prediction_settings(options)}
 

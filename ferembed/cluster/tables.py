@@ -310,7 +310,7 @@ def _parameters(embedder: Embedder) -> dict[str, Any]:
             return asdict(value)
         return os.fspath(value) if isinstance(value, os.PathLike) else value
 
-    names = ("backbone", "layer", "weights", "preprocess", "normalize", "symmetric")
+    names = ("backbone", "layer", "weights", "preprocess", "normalize", "mirror_average")
     return {name: plain(getattr(embedder, name)) for name in names}
 
 

@@ -36,7 +36,8 @@ class FaceRecipe:
     border : what lies outside the photo: its edge repeated, its mirror image, or black
     width : scale the photo to so many pixels of width first; boxes are those of the photo as it was
     equalize : make the photo gray and equalise its histogram first
-    whole : where no face is found take the whole picture, as a face with `found` False
+    fallback_to_whole_image : return the whole picture, as a face with `found` False, if no face
+        is found
     """
 
     detector: str = "mtcnn"
@@ -46,7 +47,7 @@ class FaceRecipe:
     border: Border = "repeat"
     width: int | None = None
     equalize: bool = False
-    whole: bool = False
+    fallback_to_whole_image: bool = False
 
     def __post_init__(self) -> None:
         DETECTORS[self.detector]
@@ -109,7 +110,7 @@ class FaceRecipe:
     def find(self, photo: Image) -> list[Face]:
         """The faces in a prepared photo, the surest first."""
         faces = DETECTORS[self.detector]()(photo)
-        if not faces and self.whole:
+        if not faces and self.fallback_to_whole_image:
             return [Face((0, 0, photo.shape[1], photo.shape[0]), 0.0, found=False)]
         return faces
 

@@ -288,11 +288,12 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
         if format == 1:
             manifest["pipeline"], format = _of_format_1(manifest["pipeline"]), 2
         if format == 2:  # knew neither arrays for a head nor symmetric vectors
-            manifest["pipeline"], format = {**manifest["pipeline"], "symmetric": False}, 3
+            manifest["pipeline"], format = {**manifest["pipeline"], "mirror_average": False}, 3
         if format == 3:  # did not know the class shares in training, and changed none
             manifest["pipeline"] = {**manifest["pipeline"], **_NO_PRIOR}
             manifest["training_prior"], format = None, FORMAT
         if format == FORMAT:
+            manifest["pipeline"] = _with_present_names(manifest["pipeline"])
             _check_manifest(manifest)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{MANIFEST} of {place} cannot be understood: {error}.") from error
@@ -311,12 +312,13 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "weights": (str, type(None)),
     "preprocess": (dict, type(None)),
     "normalize": (bool,),
-    "symmetric": (bool,),
+    "mirror_average": (bool,),
     "prior": (str, dict, type(None)),
     "prior_strength": (int, float),
     "expressions": (int, type(None)),
 }
 _NO_PRIOR = {"prior": None, "prior_strength": 1.0, "expressions": None}
+_RENAMED = {"symmetric": "mirror_average", "whole": "fallback_to_whole_image"}
 _JOINED = {"backbone", "layer", "weights", "preprocess"}  # may be lists, to join vectors
 
 
@@ -325,6 +327,14 @@ def _of_format_1(pipeline: dict[str, Any]) -> dict[str, Any]:
     pipeline = dict(pipeline)
     found = {"detector": pipeline["detector"] or "none", "margin": pipeline.pop("margin")}
     return {**pipeline, "detector": found}
+
+
+def _with_present_names(pipeline: dict[str, Any]) -> dict[str, Any]:
+    """The settings under their present names; models up to format 4 may have earlier ones."""
+    pipeline = {_RENAMED.get(name, name): value for name, value in pipeline.items()}
+    if isinstance(detector := pipeline["detector"], dict):
+        detector = {_RENAMED.get(name, name): value for name, value in detector.items()}
+    return {**pipeline, "detector": detector}
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:

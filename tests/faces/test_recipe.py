@@ -128,7 +128,7 @@ def test_a_crop_is_never_larger_than_the_memory(shape):
 def test_the_whole_picture_stands_in_where_it_is_asked_for():
     landscape = np.full((300, 400, 3), 130, np.uint8)
     assert FaceRecipe("haar")(landscape) == []
-    ((face, crop),) = FaceRecipe("haar", whole=True)(landscape)
+    ((face, crop),) = FaceRecipe("haar", fallback_to_whole_image=True)(landscape)
     assert face == Face((0, 0, 400, 300), 0.0, found=False)
     assert crop.shape == (400, 400, 3)
 

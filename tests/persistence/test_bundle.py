@@ -57,7 +57,7 @@ def replace_head(folder, content, name=HEAD):
 def test_a_loaded_model_answers_as_the_saved_one(head, name, tmp_path, faces, labels):
     options = {
         "normalize": True,
-        "symmetric": True,
+        "mirror_average": True,
         "layer": "dense2",
         "preprocess": Preprocess(equalize="clahe"),
     }
@@ -199,10 +199,10 @@ def test_damaged_arrays_of_a_head_are_refused(tmp_path, faces, labels):
 
 
 def test_settings_that_only_count_as_true_are_saved_as_such(tmp_path, faces, labels):
-    made = fitted(faces, labels, normalize=1, symmetric=np.True_)
+    made = fitted(faces, labels, normalize=1, mirror_average=np.True_)
     made.save(tmp_path / "model")
     loaded = Pipeline.load(tmp_path / "model", store="memory")
-    assert (loaded.normalize, loaded.symmetric) == (True, True)
+    assert (loaded.normalize, loaded.mirror_average) == (True, True)
     assert np.array_equal(loaded.predict_proba(faces), made.predict_proba(faces))
 
 
