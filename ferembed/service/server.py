@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import sys
@@ -47,7 +48,7 @@ def serve(settings: Settings) -> None:
             ws_per_message_deflate=False,
             workers=settings.workers,
             access_log=False,
-            log_level="warning",
+            log_level="error",  # a warning for each malformed request would fill the log
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=_SHUTDOWN,
@@ -60,6 +61,7 @@ def serve(settings: Settings) -> None:
 
 def app_from_environment() -> FastAPI:
     """The app of the FEREMBED_* variables, in each worker."""
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it would quote from forms
     settings = Settings.from_environment()
     return create_app(load_pipelines(settings), settings)
 

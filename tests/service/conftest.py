@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,31 +59,32 @@ def running(
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 
     command = [sys.executable, "-m", "ferembed.cli", "serve", "--port", str(port), *flags]
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.PIPE, text=True, preexec_fn=limit
-        )
-        try:
-            said, found = "", None
-            while not found:
-                line = process.stderr.readline()
-                said += line
-                assert line, said
-                found = re.search(r"open http://\S+:(\d+)", line)
-            port = int(found[1])
-            server = Server(process, port, log)
-            wait_until(lambda: ready(server), process)
-            yield server
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(20)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-            log.write_text(log.read_text() + said + process.stderr.read())
-            process.stderr.close()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=limit)
+
+    def keep() -> None:  # a pipe that nobody reads would stop the server
+        with log.open("w") as file:
+            for line in process.stderr:
+                file.write(line)
+                file.flush()
+
+    keeping = threading.Thread(target=keep)
+    keeping.start()
+    try:
+        address = re.compile(r"open http://\S+:(\d+)")
+        wait_until(lambda: log.exists() and address.search(log.read_text()) is not None, process)
+        server = Server(process, int(address.search(log.read_text())[1]), log)
+        wait_until(lambda: ready(server), process)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        keeping.join()
+        process.stderr.close()
 
 
 def ready(server: Server) -> bool:

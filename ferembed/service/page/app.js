@@ -66,5 +66,6 @@ choice.value = firstLanguage();
 setLanguage(choice.value);
 served = await (await call("/v1/models", {}, tell)).json();
 tell("");
+element("choices").hidden = false;
 showChoices();
 await loadNames();

@@ -127,6 +127,8 @@ function connect() {
     if (socket !== opened || !media) return;
     isReady = false;
     faces = null;
+    answers = [];
+    element("rate").textContent = "";
     show();
     if (again === null) return;
     tell(phrase, { seconds: again }, true);
