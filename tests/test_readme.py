@@ -35,6 +35,12 @@ BLOCKS = {
         zip(found, [*found[1:], ("", "")], strict=True)
     )
 }
+VOTES = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+VOTERS = {
+    "happy": "0,8,2,0,0,0,0,0,0,0",
+    "sad": "3,0,0,7,0,0,0,0,0,0",
+    "angry": "2,0,0,0,6,0,0,0,2,0",
+}
 DOCUMENTS = [ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("examples/*/README.md")]
 
 
@@ -46,7 +52,7 @@ def of_kind(kind: str) -> list[str]:
 def folder(
     tmp_path_factory: pytest.TempPathFactory, faces: np.ndarray, labels: np.ndarray, portrait: Path
 ) -> Path:
-    """What the guides speak of: portrait.jpg, clip.mp4, faces/, photos/, votes and my_model."""
+    """What the guides speak of: portrait.jpg, clip.mp4, faces/, votes.csv, photos/ and my_model."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copy(portrait, folder / "portrait.jpg")
     clips.write(folder / "clip.mp4", clips.walk(8))
@@ -54,6 +60,11 @@ def folder(
         home = folder / "faces" / ("train" if i < 18 else "validation") / label
         home.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(face).save(home / f"{i}.png")
+    votes = [VOTERS[label] for label in labels]
+    rows = [
+        f"{'Training' if i < 18 else 'PublicTest'},{i}.png,{row}" for i, row in enumerate(votes)
+    ]
+    (folder / "votes.csv").write_text("\n".join([VOTES, *rows]))
     with PIL.Image.open(portrait) as photo:
         for label, picture in (("happy", photo), ("sad", photo.convert("L"))):
             (folder / "photos" / label).mkdir(parents=True)
