@@ -53,6 +53,8 @@ class Embedded:
     hits: int = 0  # vectors taken from the store; of joined ones each counts
     computed: int = 0
     damaged: int = 0  # found damaged in the store and computed again
+    duplicates: int = 0  # of images that came more than once and were computed once
+    unstored: int = 0  # computed vectors that the store could not take
 
     def save(self, path: str | os.PathLike[str], images: Sequence[Source]) -> None:
         """Write the vectors and the names of their images to an .npz."""
@@ -137,8 +139,11 @@ class Embedder(Estimator):
         """The vectors of all images that can be read, and what failed of the others."""
         return self._joined(list(self.stream(images)))
 
-    def stream(self, images: Iterable[Source]) -> Iterator[Embedded]:
-        """The same, some hundred images at a time, in bounded memory."""
+    def stream(self, images: Iterable[Source], *, must_store: bool = False) -> Iterator[Embedded]:
+        """The same, some hundred images at a time, in bounded memory.
+
+        A store that cannot be written to is a StoreWarning, or with `must_store` a StoreError.
+        """
         _refuse_one_alone(images)
         from tqdm import tqdm
 
@@ -149,14 +154,14 @@ class Embedder(Estimator):
         # disable=None: no bar where the output is not a terminal
         with tqdm(total=total, unit="img", disable=None if self.verbose else True) as bar:
             for chunk, failures in _chunks(images, self.max_pixels):
-                part = self._embed_chunk(store, chunk, failures)
+                part = self._embed_chunk(store, chunk, failures, must_store)
                 bar.update(len(part.positions) + len(part.failures))
                 yield part
 
     def warm_store(self, images: Iterable[Source]) -> Embedded:
         """Put the vectors into the store; what is returned counts them without holding them."""
-        parts = (replace(part, vectors=part.vectors[:0]) for part in self.stream(images))
-        return self._joined(list(parts))
+        parts = self.stream(images, must_store=True)
+        return self._joined([replace(part, vectors=part.vectors[:0]) for part in parts])
 
     def _joined(self, parts: Sequence[Embedded]) -> Embedded:
         return Embedded(
@@ -168,6 +173,8 @@ class Embedder(Estimator):
             sum(part.hits for part in parts),
             sum(part.computed for part in parts),
             sum(part.damaged for part in parts),
+            sum(part.duplicates for part in parts),
+            sum(part.unstored for part in parts),
         )
 
     def quantize(self, images: Sequence[Source]) -> tuple[Failure, ...]:
@@ -245,7 +252,11 @@ class Embedder(Estimator):
         return self._recipe(request, precision=rounded) if rounded else self._recipe(request)
 
     def _embed_chunk(
-        self, store: EmbeddingStore, chunk: list[_Readable], failures: list[Failure]
+        self,
+        store: EmbeddingStore,
+        chunk: list[_Readable],
+        failures: list[Failure],
+        must_store: bool,
     ) -> Embedded:
         keys = [image.key for image in chunk]
         broken: dict[bytes, str] = {}
@@ -290,7 +301,9 @@ class Embedder(Estimator):
                 yield done, vectors
 
         fetched = [
-            store.fetch(self._kept_under(request), keys, partial(compute, request))
+            store.fetch(
+                self._kept_under(request), keys, partial(compute, request), must_store=must_store
+            )
             for request in self.requests
         ]
         present = np.logical_and.reduce([one.present for one in fetched])
@@ -306,6 +319,8 @@ class Embedder(Estimator):
             sum(one.hits for one in fetched),
             sum(one.computed for one in fetched),
             sum(one.damaged for one in fetched),
+            sum(one.duplicates for one in fetched),
+            sum(one.unstored for one in fetched),
         )
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -16,6 +16,8 @@ FerembedError
 └── ModelError         a saved model that does not match or is damaged
     └── UntrustedModel opening it could run code
 
+StoreWarning           vectors cannot be stored, and work goes on without (a UserWarning)
+
 Every message says what was given, what is allowed, and what to do next.
 """
 
@@ -68,6 +70,10 @@ class ServiceError(FerembedError, ValueError):
 
 class StoreError(FerembedError):
     """An embedding store that cannot be opened, read or written."""
+
+
+class StoreWarning(UserWarning):
+    """Vectors cannot be stored; they are computed and used all the same."""
 
 
 class ClusterError(FerembedError):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
+import struct
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeAlias, TypeGuard, runtime_checkable
@@ -72,6 +74,11 @@ _FORMATS = (
 )
 # fmt: on
 _ORIENTATION = 0x0112  # in EXIF
+_BAND = 1 << 20  # pixels that are converted at a time
+_LONGEST_HEAD = 1 << 16  # bytes before the pixels of a PPM
+_LONGEST_TEXT = 8 << 20  # bytes of a PPM that is written as text
+# What decoding takes at most, where it is more than 10: measured, see tests/robustness.
+_BYTES_PER_PIXEL = {"WEBP": 20, "AVIF": 20, "HEIF": 20, "JPEG2000": 20, "progressive JPEG": 15}
 _DIGEST = hashlib.blake2b(digest_size=32, person=b"file")
 _opening = threading.Lock()
 
@@ -181,7 +188,7 @@ class LoadedSource:
     def image(self, max_pixels: int = MAX_PIXELS) -> Image:
         """The pixels, decoded at each call."""
         if isinstance(self.content, bytes):
-            with _encoded(io.BytesIO(self.content), self.name) as picture:
+            with _encoded(io.BytesIO(self.content), self.name, max_pixels) as picture:
                 return _from_pil(picture, self.name, max_pixels)
         if isinstance(self.content, np.ndarray):
             return _from_array(self.content, self.name, max_pixels)
@@ -215,13 +222,20 @@ _silence = _Silence()
 
 
 @contextmanager
-def _encoded(file: BinaryIO, name: str) -> Iterator[PIL.Image.Image]:
+def _encoded(file: BinaryIO, name: str, max_pixels: int) -> Iterator[PIL.Image.Image]:
     """The picture in a file, of which the head is read at first."""
     import PIL.Image
 
     head = file.read(64)
     if not head:
         raise ImageError(f"{name} is empty (0 bytes).")
+    file.seek(0)
+    with _damage(name):
+        if re.match(rb"P[1-6][\s#]", head):
+            file = _checked_pnm(file, name)
+        elif head.startswith(b"\0\0\1\0"):
+            _check_icons(file, name, max_pixels)
+        file.seek(0)
     with _damage(name), _silence:
         # Pillow's own limit is global; ours is checked later, from the same head.
         with _opening:
@@ -236,6 +250,41 @@ def _encoded(file: BinaryIO, name: str) -> Iterator[PIL.Image.Image]:
                 PIL.Image.MAX_IMAGE_PIXELS = limit
         with picture:
             yield picture
+
+
+def _checked_pnm(file: BinaryIO, name: str) -> BinaryIO:
+    """A PPM that Pillow decodes in seconds: comments and text cost it a step of Python for a byte."""
+    start = file.read(_LONGEST_HEAD)
+    header = re.sub(rb"#[^\n\r]*", b"", start).split(None, 4)
+    if len(start) == _LONGEST_HEAD and len(header) < 5:
+        raise ImageError(f"{name} is damaged: its head has more than {_LONGEST_HEAD:,} bytes.")
+    file.seek(0)
+    if start[1:2] not in b"123":
+        return file
+    text = file.read(_LONGEST_TEXT + 1)
+    if len(text) > _LONGEST_TEXT:
+        raise ImageTooLarge(
+            f"{name} is a picture written as text of more than {_LONGEST_TEXT >> 20} MB. Save it "
+            "as PNG."
+        )
+    return io.BytesIO(re.sub(rb"#[^\n\r]*", b"", text))
+
+
+def _check_icons(file: BinaryIO, name: str, max_pixels: int) -> None:
+    """An ImageTooLarge for an ICO that holds a larger picture than its list says.
+
+    Pillow decodes it when it opens the file.
+    """
+    count = int.from_bytes(file.read(6)[4:], "little")
+    places = [file.read(16)[12:] for _ in range(count)]
+    for place in places:
+        file.seek(int.from_bytes(place, "little"))
+        head = file.read(24)
+        if head.startswith(b"\x89PNG"):
+            width, height = struct.unpack(">II", head[16:].ljust(8, b"\0"))
+        else:  # a bitmap, whose height counts its mask, too
+            width, height = struct.unpack("<ii", head[4:12].ljust(8, b"\0"))
+        _check_size(abs(height), abs(width), name, max_pixels)
 
 
 def _open_pillow(file: BinaryIO) -> PIL.Image.Image:
@@ -256,10 +305,10 @@ def _open_pillow(file: BinaryIO) -> PIL.Image.Image:
 
 
 def _size(file: BinaryIO, name: str, max_pixels: int) -> tuple[int, int]:
-    with _encoded(file, name) as picture:
+    with _encoded(file, name, max_pixels) as picture:
         tags = getattr(picture, "tag_v2", None)  # of a TIFF, whose size some Pillows turn at once
         width, height = (tags[256], tags[257]) if tags else picture.size
-        _check_size(height, width, name, max_pixels)
+        _check_cost(picture, name, max_pixels)
         on_its_side = picture.getexif().get(_ORIENTATION) in range(5, 9)
         return (height, width) if on_its_side else (width, height)
 
@@ -286,21 +335,87 @@ def _looks_like(head: bytes) -> str:
 
 
 def _from_pil(picture: PIL.Image.Image, name: str, max_pixels: int) -> Image:
-    import PIL.Image
-    import PIL.ImageOps
+    _check_cost(picture, name, max_pixels)
+    picture.load()
+    _check_size(picture.height, picture.width, name, max_pixels)  # some are larger than they say
+    orientation = picture.getexif().get(_ORIENTATION)  # which loading a TIFF may have done
+    turned = orientation in range(5, 9)
+    size = (picture.width, picture.height) if turned else (picture.height, picture.width)
+    image = np.empty((*size, 3), np.uint8)
+    target = _unturned(image, orientation)
+    to_rgb = _rgb_of(picture)
+    rows = max(1, _BAND // picture.width)
+    for top in range(0, picture.height, rows):  # so that copies are of a band, not of the whole
+        box = (0, top, picture.width, min(top + rows, picture.height))
+        target[top : box[3]] = to_rgb(picture.crop(box))
+    return image
 
-    _check_size(picture.height, picture.width, name, max_pixels)
+
+def _unturned(image: Image, orientation: object) -> Image:
+    """A view of the image that is to be, as the file has it: EXIF says how it lies there."""
+    swapped = image.transpose(1, 0, 2)
+    views = {
+        2: image[:, ::-1],
+        3: image[::-1, ::-1],
+        4: image[::-1],
+        5: swapped,
+        6: swapped[::-1],
+        7: swapped[::-1, ::-1],
+        8: swapped[:, ::-1],
+    }
+    return views.get(orientation, image) if isinstance(orientation, int) else image
+
+
+def _rgb_of(picture: PIL.Image.Image) -> Callable[[PIL.Image.Image], NDArray[np.uint8]]:
+    """What turns a band of this picture into RGB."""
+    import PIL.Image
+
     if picture.mode.startswith("I") or picture.mode == "F":
-        pixels = np.asarray(PIL.ImageOps.exif_transpose(picture))
-        if picture.mode != "F" and not (picture.mode == "I" and pixels.max(initial=0) <= 255):
-            pixels = np.clip(pixels, 0, 65535).astype(np.uint16)
-        return _from_array(pixels, name, max_pixels)
-    turned = PIL.ImageOps.exif_transpose(picture)
-    if turned.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in turned.info:
-        rgba = turned.convert("RGBA")
-        white = PIL.Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        turned = PIL.Image.alpha_composite(white, rgba)
-    return np.array(turned.convert("RGB"))
+        # Numbers to 255 are 8 bits, however wide they are stored; larger ones are 16.
+        eight = picture.mode == "I" and _highest(picture) <= 255
+
+        def from_numbers(band: PIL.Image.Image) -> NDArray[np.uint8]:
+            pixels = np.asarray(band)
+            if band.mode != "F" and not eight:
+                pixels = np.clip(pixels, 0, 65535).astype(np.uint16)
+            return _from_array(pixels, "it", pixels.size)
+
+        return from_numbers
+    clear = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+
+    def from_colours(band: PIL.Image.Image) -> NDArray[np.uint8]:
+        if clear:
+            rgba = band.convert("RGBA")
+            white = PIL.Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+            band = PIL.Image.alpha_composite(white, rgba)
+        return np.asarray(band.convert("RGB"))
+
+    return from_colours
+
+
+def _highest(picture: PIL.Image.Image) -> float:
+    low_and_high: Any = picture.getextrema()
+    return float(low_and_high[1])
+
+
+def _check_cost(picture: PIL.Image.Image, name: str, max_pixels: int) -> None:
+    """An ImageTooLarge for what would be too large once decoded, from the head of the file alone.
+
+    At the limit of pixels a picture takes 10 bytes a pixel, and formats that need more have a
+    lower limit.
+    """
+    height, width = picture.height, picture.width
+    _check_size(height, width, name, max_pixels)
+    kind = picture.format or ""
+    if kind in ("JPEG", "MPO") and "progressive" in picture.info:
+        kind = "progressive JPEG"
+    limit = max_pixels * 10 // _BYTES_PER_PIXEL.get(kind, 10)
+    if height * width > limit:
+        raise ImageTooLarge(
+            f"{name} has {width} x {height} = {_count(height * width)} pixels; the limit for {kind}, "
+            f"which takes much memory to decode, is {_count(limit)}. Shrink it, or raise "
+            "max_pixels."
+        )
 
 
 def _from_array(pixels: NDArray[Any], name: str, max_pixels: int) -> Image:

@@ -144,8 +144,9 @@ class Pipeline(Classifier):
         `labels` are one per image, or the votes on it: a row per image and a column for each of
         `classes`, as `Dataset.targets`. A face then counts for each class with its share of votes.
 
-        `computed_` and `from_store_` then say how many vectors were which. An unreadable image is
-        an error, once all others are in the store, or with `skip_unreadable` stands in `failures_`.
+        `computed_`, `from_store_` and `duplicates_` then say how many vectors were which. An
+        unreadable image is an error, once all others are in the store, or with `skip_unreadable`
+        stands in `failures_`.
         """
         self._check_settings()
         given = np.asarray(labels) if classes is not None else _checked_labels(labels)
@@ -180,6 +181,7 @@ class Pipeline(Classifier):
         self.training_prior_ = training_prior(labels, _class_weight(head), weights)
         self.recipe_ = embedder.recipe
         self.computed_, self.from_store_ = embedded.computed, embedded.hits
+        self.duplicates_ = embedded.duplicates
         self.failures_ = embedded.failures
         return self
 
@@ -226,7 +228,10 @@ class Pipeline(Classifier):
             return self.classes_[:0]
         factors = self._prior_factors(self.head_.classes_, self.training_prior_)
         if factors is None and len(self.classes_) == len(self.head_.classes_):
-            return np.asarray(self.head_.predict(vectors))
+            labels = np.asarray(_ask_head(self.head_, "predict", vectors))
+            if labels.shape != (len(vectors),) or not np.isin(labels, self.classes_).all():
+                raise _broken(self.head_, "it predicts labels that are none of its classes")
+            return labels
         return np.asarray(self.classes_[self.probabilities(vectors).argmax(axis=1)])
 
     def predict_proba(self, images: Iterable[Source]) -> NDArray[np.float64]:
@@ -284,7 +289,7 @@ class Pipeline(Classifier):
             )
         if not len(vectors):
             return np.empty((0, len(self.classes_)))
-        probabilities = np.asarray(self.head_.predict_proba(vectors))
+        probabilities = _checked_probabilities(self.head_, vectors)
         columns = self._columns(self.head_.classes_)
         factors = self._prior_factors(self.head_.classes_, self.training_prior_)
         if factors is None and len(columns) == probabilities.shape[1]:
@@ -428,6 +433,34 @@ def _last_layer(
     return found[kernel][:, columns], found[bias][columns], classes
 
 
+def _ask_head(head: Any, method: str, vectors: Vectors) -> Any:
+    """What a method of the head answers. A head may be anybody's, and fail in every way."""
+    try:
+        with np.errstate(all="ignore"):  # what comes of it is checked
+            return getattr(head, method)(vectors)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _broken(head, f"{type(error).__name__}: {error}") from error
+
+
+def _checked_probabilities(head: Any, vectors: Vectors) -> NDArray[np.float64]:
+    shares = np.asarray(_ask_head(head, "predict_proba", vectors))
+    expected = (len(vectors), len(head.classes_))
+    if shares.shape != expected or shares.dtype.kind != "f":
+        raise _broken(head, f"its probabilities are {shares.shape}, not {expected}")
+    if not ((shares >= 0).all() and (np.abs(shares.sum(axis=1) - 1) < 1e-3).all()):  # as no NaN is
+        raise _broken(head, "its probabilities are no numbers from 0 to 1 that sum to 1")
+    return shares
+
+
+def _broken(head: Any, reason: str) -> ModelError:
+    return ModelError(
+        f"The head {type(head).__name__} does not answer as it should: {reason}. It is damaged or "
+        "was not fitted on such vectors. Fit it again, or copy the model again."
+    )
+
+
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     """A parameter changed where it is not None, or the list of them."""
     if is_list(value):
@@ -455,7 +488,13 @@ def _checked_labels(labels: Any) -> NDArray[Any]:
     kinds = {"word" if isinstance(label, str) else type(label).__name__ for label in labels}
     if array.dtype.kind not in "UOiub" or ("word" in kinds and len(kinds) > 1):
         raise LabelError(f"Labels are all words or all whole numbers, not {sorted(kinds)}.")
-    return array.astype(np.str_) if kinds == {"word"} else array
+    if kinds != {"word"}:
+        return array
+    array = array.astype(np.str_)
+    for label in np.unique(array).tolist():
+        if not (label.isprintable() and len(label) <= 100):
+            raise LabelError(f"A label is {label!r:.120}; it has up to 100 printable characters.")
+    return array
 
 
 def _embed_labelled(embedder: Embedder, images: Iterable[Source], labels: NDArray[Any]) -> Embedded:

@@ -69,6 +69,7 @@ def unknown_name_message(kind: str, name: object, known: list[str]) -> str:
     """The message for an unknown name, with the closest known one."""
     import difflib
 
+    name = name[:100] if isinstance(name, str) else name
     lower = {one.rpartition("__")[2].lower(): one for one in known}  # C may be head__C
     lower |= {one.lower(): one for one in known}
     near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from ferembed.backbones.backbone import Vectors
 from ferembed.backbones.spec import NETWORK
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.inference.openvino import import_openvino, quantized
-from ferembed.storage.files import atomic_write
+from ferembed.storage.files import atomic_write, temporary
 
 
 def import_keras() -> Any:
@@ -64,14 +65,18 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder to write to; it is renamed to `folder` when it is complete."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as unfinished:
-            whole = Path(unfinished) / "network"
+        unfinished = temporary(folder)
+        try:
+            unfinished.mkdir()
+            whole = unfinished / "network"
             yield whole
             try:
                 whole.rename(folder)
             except OSError:
                 if not folder.exists():  # otherwise another process was faster
                     raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "is the disk full?"
         raise WeightsError(

@@ -15,9 +15,18 @@ from ferembed.registry import unknown_name_message
 
 VGGFACE2_BGR_MEANS = (91.4953, 103.8827, 131.0912)
 
+_LARGEST = 2048  # pixels of side
+_MOST_TILES = 64  # of CLAHE, a side
 _COLORS = ("gray", "rgb", "bgr")
 _INTERPOLATIONS = ("area", "nearest", "linear", "cubic", "lanczos")
 _EQUALIZERS = ("none", "histogram", "clahe")
+
+
+def _number(name: str, value: object) -> float:
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not -1e6 <= value <= 1e6:  # type: ignore[operator]
+        raise ValueError(f"{name} is {value!r:.80}; it is a number from -1,000,000 to 1,000,000.")
+    return float(value)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -52,9 +61,21 @@ class Preprocess:
         ):
             if value not in known:
                 raise UnknownName(unknown_name_message(kind, value, list(known)))
-        if self.size < 1:
-            raise ValueError(f"size is {self.size}; it must be at least 1.")
-        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
+        for name, most in (("size", _LARGEST), ("clahe_tiles", _MOST_TILES)):
+            whole = getattr(self, name)
+            real = isinstance(whole, (int, np.integer)) and not isinstance(whole, bool)
+            if not real or not 1 <= whole <= most:
+                raise ValueError(f"{name} is {whole!r:.80}; it is a whole number from 1 to {most}.")
+            object.__setattr__(self, name, int(whole))
+        for name in ("scale", "clahe_clip"):
+            number = _number(name, getattr(self, name))
+            if not number > 0:
+                raise ValueError(f"{name} is {number!r:.80}; it is a number above 0.")
+        if not isinstance(self.whiten, (bool, np.bool_)):
+            raise ValueError(f"whiten is {self.whiten!r:.80}; it is True or False.")
+        if not isinstance(self.mean, (tuple, list, np.ndarray)):
+            raise ValueError(f"mean is {self.mean!r:.80}; it is a list of numbers.")
+        object.__setattr__(self, "mean", tuple(_number("mean", value) for value in self.mean))
         if len(self.mean) not in (1, self.channels):
             raise ValueError(
                 f"mean has {len(self.mean)} values; {self.color} takes 1 or {self.channels}."

@@ -20,6 +20,7 @@ from ferembed.registry import Registry, unknown_name_message
 from ferembed.storage.folders import cache_folder
 from ferembed.storage.weights import DownloadableWeights, Weights, read_weights, sha256_of
 
+_MOST_CLASSES = 1000
 NETWORK = "network.xml"  # the file of a network in OpenVINO's format; its weights are beside it
 
 
@@ -101,8 +102,13 @@ class LoadRequest:
         if self.weights is not None and self.seed is None:
             bias = f"{classifier}/bias"
             for found in read_weights(self.weights_path(), bias).values():
-                if found.ndim == 1:
+                if found.ndim == 1 and len(found) <= _MOST_CLASSES:
                     return len(found)
+                raise WeightsError(
+                    f"{self.weights} is not a file of weights for {self.name}: its {bias} has the "
+                    f"shape {found.shape}; it has a number for each of up to {_MOST_CLASSES:,} "
+                    "classes."
+                )
         return self.spec.dim(classifier)
 
     def weights_path(self) -> Path:

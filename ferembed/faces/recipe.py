@@ -50,7 +50,12 @@ class FaceRecipe:
     fallback_to_whole_image: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.detector, str):
+            raise ValueError(f"detector is {self.detector!r:.80}; it is the name of a detector.")
         DETECTORS[self.detector]
+        for name in ("square", "equalize", "whole"):
+            if not isinstance(value := getattr(self, name), (bool, np.bool_)):
+                raise ValueError(f"{name} is {value!r:.80}; it is True or False.")
         for kind, value, known in (
             ("alignment", self.align, get_args(Align)),
             ("border", self.border, get_args(Border)),

@@ -36,11 +36,10 @@ def _forest() -> Any:
 
 
 def _bagged_svm() -> Any:
-    from sklearn.ensemble import BaggingClassifier
-
+    from ferembed.heads.bagging import BaggedSVC
     from ferembed.heads.svm import CalibratedSVC
 
-    return BaggingClassifier(CalibratedSVC(), n_estimators=10, max_samples=0.3, random_state=0)
+    return BaggedSVC(CalibratedSVC())
 
 
 def _neighbors() -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_class_weight
@@ -70,7 +69,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y, weights = X[weights > 0], y[weights > 0], weights[weights > 0]
         self.classes_, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
         if len(self.classes_) < 2:  # as a bag of few rows may be
-            self.machine_ = DummyClassifier().fit(X, y)
+            self.machine_ = None
             return self
         splits = self._splits(X, codes, counts)
         classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
@@ -80,7 +79,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             codes,
             [np.arange(len(X)), *(learned for learned, _ in splits)],
             weights * classes[codes],
-            kernel=Kernel(self.kernel, self._gamma(X)),
+            kernel=Kernel(self.kernel, float(self._gamma(X))),
             C=self.C,
             cache_size=self.cache_size,
             n_jobs=jobs,
@@ -128,8 +127,8 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
-        if isinstance(self.machine_, DummyClassifier):
-            return np.asarray(self.machine_.predict_proba(X))
+        if self.machine_ is None:
+            return np.ones((len(X), 1))
         machine = self.machine_
         if isinstance(machine, SVC):  # of a model that was saved when heads held one
             machine = PairwiseSVM.from_svc(machine)

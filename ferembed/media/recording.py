@@ -26,7 +26,7 @@ from ferembed.media.photos import Reading, as_json
 from ferembed.media.timeline import Timeline
 from ferembed.media.video import Frame, Source, Video, openable, quietly, watch
 from ferembed.pipeline import Pipeline
-from ferembed.storage.files import unique_name
+from ferembed.storage.files import temporary, unique_name
 
 _LONGEST_STILL = 60.0  # seconds that a film stands still at most
 _TITLE = "ferembed"
@@ -398,7 +398,7 @@ class _Film:
         if path.suffix.lower() != ".mp4":
             raise DataError(f"{path} is no name for an annotated video. Let it end in .mp4.")
         self._path = path
-        self._unfinished = Path(openable(path.with_name(f".{os.getpid()}-{path.name}")))
+        self._unfinished = Path(openable(temporary(path)))
         self._writer: Any = None
         self._start = self._rate = 0.0
         self._written = 0

@@ -1,12 +1,12 @@
 """A saved model: a folder that a person can read, or a zip of it.
 
     model.json    what it is: format, labels, how faces become vectors, versions, a hash per file
-    head.skops    the fitted head; opening it builds objects of a closed list of types, no others
-    head.npz      or, of a softmax head, its arrays: skops alone would take a third of a cold start
+    head.npz      the fitted head as arrays, where it is one of ferembed's own
+    head.skops    any other head; it is opened only when the caller names its types as trusted
     weights.npz   the backbone's weights, where they are not among those that ship
                   (weights-1.npz and so on, where vectors of several are joined)
 
-Every hash is checked before a file is opened.
+Every file is named in model.json with its size and hash, and both are checked before it is opened.
 """
 
 from __future__ import annotations
@@ -18,57 +18,34 @@ import os
 import platform
 import re
 import shutil
-import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from ferembed.errors import ModelError, UnknownName, UntrustedModel
-from ferembed.heads.softmax import Softmax
+from ferembed.persistence.head_arrays import OWN_HEADS, check, pack, unpack
+from ferembed.persistence.soundness import MOVED, OURS, SCHEMA, foreign_types, is_sound
 from ferembed.priors import checked_training_prior
 from ferembed.registry import unknown_name_message
-from ferembed.storage.files import atomic_write
+from ferembed.storage.arrays import check_packing
+from ferembed.storage.files import atomic_write, is_special_file, naming, temporary
 from ferembed.storage.folders import cache_folder, models_folder
+from ferembed.storage.weights import sha256_of
 
 FORMAT = 4
 MANIFEST, HEAD, ARRAYS, WEIGHTS = "model.json", "head.skops", "head.npz", "weights.npz"
-_OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d*)?\.npz")
-_DRAWN_WEIGHTS = re.compile(r"random(:\d*)?")
-_OF_ARRAYS = {
-    "ApproximateNeighbors",
-    "CalibratedSVC",
-    "Forest",
-    "FourierSVM",
-    "Neighbors",
-    "Softmax",
-}
-_ARRAYS = "classes_", "coef_", "intercept_", "n_iter_"
-_DAMAGE = AttributeError, EOFError, KeyError, OSError, TypeError, ValueError
-_LARGEST = 4 << 30
+_OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d{0,2})?\.npz")
+_DRAWN_WEIGHTS = re.compile(r"random(:\d{0,18})?")
+_LONGEST_MANIFEST = 4 << 20  # bytes
+_MOST_JOINED = 32  # backbones whose vectors are joined
+_MOST_LABELS = 1000
 _PICKLES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00")
-_MOVED = {  # what models saved earlier call a class -> where it is now
-    "ferembed.heads.CalibratedSVC": "ferembed.heads.svm.CalibratedSVC",
-    "ferembed.heads.Forest": "ferembed.heads.forest.Forest",
-    "ferembed.heads.Neighbors": "ferembed.heads.neighbors.Neighbors",
-    "ferembed.heads.Softmax": "ferembed.heads.softmax.Softmax",
-    "ferembed.kernels.Kernel": "ferembed.heads.pairwise_svm.Kernel",
-    "ferembed.kernels.Machine": "ferembed.heads.pairwise_svm.PairwiseSVM",
-    "ferembed.softmax.Softmax": "ferembed.heads.softmax.Softmax",
-}
-_ALLOWED = frozenset(
-    {
-        *_MOVED.values(),
-        "ferembed.heads.approximate_neighbors.ApproximateNeighbors",
-        "ferembed.heads.fourier_svm.FourierSVM",
-        "sklearn.tree._tree.Tree",
-    }
-)
-_SCHEMA = "schema.json"  # where skops writes the classes
 
 
 @dataclass(frozen=True)
@@ -97,55 +74,83 @@ def write(
     path = path.resolve()  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
     _check_free(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as parent:
-        folder = Path(parent) / "model"
-        folder.mkdir()
-        _write_head(head, folder)
-        pipeline = {**pipeline, "weights": _take_along(pipeline["weights"], folder)}
-        files = {
-            file.name: {"bytes": file.stat().st_size, "sha256": _sha256(file.read_bytes())}
-            for file in sorted(folder.iterdir())
-        }
-        manifest = {
-            "format": FORMAT,
-            "labels": head.classes_.tolist(),
-            "training_prior": training_prior,
-            "head": type(head).__name__,
-            "pipeline": pipeline,
-            "fingerprint": fingerprint,
-            "vectors": facts,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("ferembed", "numpy", "scikit-learn", "skops")},
-            },
-            "files": files,
-        }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        (folder / MANIFEST).write_text(text, "utf-8")
-        if path.suffix == ".ferembed":
-            zipped = Path(parent) / "zip"
-            with zipfile.ZipFile(zipped, "w") as archive:
-                for name in (MANIFEST, *files):
-                    archive.write(folder / name, name)
-            os.replace(zipped, path)
-        else:
-            if path.exists():
-                os.replace(path, Path(parent) / "old")
-            os.replace(folder, path)
+    parent = temporary(path)
+    folder = parent / "model"
+    try:
+        with naming(path, parent):
+            folder.mkdir(parents=True)
+            _fill(folder, pipeline, fingerprint, facts, head, training_prior)
+            if path.suffix == ".ferembed":
+                zipped = parent / "zip"
+                with zipfile.ZipFile(zipped, "w") as archive:
+                    names = sorted(file.name for file in folder.iterdir() if file.name != MANIFEST)
+                    for name in (MANIFEST, *names):
+                        archive.write(folder / name, name)
+                os.replace(zipped, path)
+            else:
+                _replace_folder(folder, path)
+    finally:
+        shutil.rmtree(parent, ignore_errors=True)
+
+
+def _replace_folder(folder: Path, path: Path) -> None:
+    """Move a new model to its place. A stop between the two moves leaves the old one readable."""
+    previous = _previous(path)
+    if path.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        os.replace(path, previous)
+    try:
+        os.replace(folder, path)
+    except BaseException:
+        if previous.exists():
+            os.replace(previous, path)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _previous(path: Path) -> Path:
+    """Where a model lies while a new one takes its place."""
+    return path.with_name(f".{path.name[-60:]}.previous")
+
+
+def _fill(
+    folder: Path,
+    pipeline: dict[str, Any],
+    fingerprint: str,
+    facts: dict[str, Any],
+    head: Any,
+    training_prior: dict[str, float] | None,
+) -> None:
+    """Write the files of a model into a folder."""
+    _write_head(head, folder)
+    pipeline = {**pipeline, "weights": _take_along(pipeline["weights"], folder)}
+    files = {
+        file.name: {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+        for file in sorted(folder.iterdir())
+    }
+    manifest = {
+        "format": FORMAT,
+        "labels": head.classes_.tolist(),
+        "training_prior": training_prior,
+        "head": type(head).__name__,
+        "pipeline": pipeline,
+        "fingerprint": fingerprint,
+        "vectors": facts,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("ferembed", "numpy", "scikit-learn", "skops")},
+        },
+        "files": files,
+    }
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, "utf-8")
 
 
 def _write_head(head: Any, folder: Path) -> None:
-    if type(head) is Softmax:
-        values = vars(head)
-        arrays = {name: values[name] for name in _ARRAYS if name in values}
-        try:
-            settings = json.dumps(head.get_params())
-        except TypeError:
-            settings = ""
-        if settings and json.loads(settings) == head.get_params():
-            with (folder / ARRAYS).open("wb") as file:
-                np.savez_compressed(file, settings=settings, **arrays)
-            return
+    if (arrays := pack(head)) is not None:
+        with (folder / ARRAYS).open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        return
     import skops.io
 
     (folder / HEAD).write_bytes(skops.io.dumps(head, compression=zipfile.ZIP_DEFLATED))
@@ -180,32 +185,25 @@ def _check_free(path: Path) -> None:
 def read(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Bundle:
     """The model at a path, or one that ships by its name."""
     place = find(path)
-    files = _files_of_zip(place) if place.is_file() else _files_of_folder(place)
-    manifest = _manifest(place, files)
-    for name, fact in manifest["files"].items():
-        if name not in files:
-            raise ModelError(f"{place} is incomplete: {name} is missing. Copy the model again.")
-        found = _sha256(files[name])
-        if found != fact["sha256"]:
-            raise ModelError(
-                f"sha256 of {name} in {place} is {found[:12]}..., expected "
-                f"{fact['sha256'][:12]}.... The model is damaged: copy it again."
-            )
-    pipeline = dict(manifest["pipeline"])
-    weights = pipeline["weights"]
-    own = {one for one in _listed(weights) if one and _OUR_WEIGHTS.fullmatch(one)}
-    named = ARRAYS if ARRAYS in manifest["files"] else HEAD
-    if missing := {named, *own} - manifest["files"].keys():
-        raise ModelError(f"{place} is incomplete: its {MANIFEST} names no {min(missing)}.")
-    placed = {name: str(_placed(place, name, manifest, files)) for name in own}
+    with _opened(place) as contents:
+        manifest = _manifest(place, contents)
+        _check_files(place, contents, manifest["files"])
+        pipeline = dict(manifest["pipeline"])
+        weights = pipeline["weights"]
+        own = {one for one in _listed(weights) if one and _OUR_WEIGHTS.fullmatch(one)}
+        named = ARRAYS if ARRAYS in manifest["files"] else HEAD
+        if missing := {named, *own} - manifest["files"].keys():
+            raise ModelError(f"{place} is incomplete: its {MANIFEST} names no {min(missing)}.")
+        placed = {
+            name: _placed_weights(place, contents, name, manifest["files"][name]) for name in own
+        }
+        content = _verified(place, contents, named, manifest["files"][named])
     found_at = [placed.get(one, one) for one in _listed(weights)]
     pipeline["weights"] = found_at if isinstance(weights, list) else found_at[0]
-    if manifest["head"] not in _OF_ARRAYS:  # which are the same to every version
-        _check_version(place, manifest["versions"].get("scikit-learn"))
     if named == ARRAYS:
-        head = _of_arrays(place, files[ARRAYS])
+        head = _open_arrays(place, content, manifest)
     else:
-        head = _open_head(place, files[HEAD], trusted)
+        head = _open_objects(place, content, manifest, trusted)
     labels = getattr(head, "classes_", np.array([])).tolist()
     features = getattr(head, "n_features_in_", None)
     if labels != manifest["labels"] or features != manifest["vectors"].get("dim"):
@@ -225,6 +223,8 @@ def find(path: str | os.PathLike[str]) -> Path:
     ships = str(path) == place.name and (models_folder() / place / MANIFEST).exists()
     if (place / MANIFEST).exists() or (place.exists() and not ships):
         return place
+    if (_previous(place) / MANIFEST).exists():  # a run that replaced it was killed in between
+        return _previous(place)
     if ships:
         return models_folder() / place
     if os.sep in str(path) or place.suffix:
@@ -255,35 +255,97 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _files_of_folder(folder: Path) -> dict[str, bytes]:
-    return {
-        file.name: file.read_bytes()
-        for file in folder.iterdir()
-        if _is_ours(file.name) and file.is_file()
-    }
+class _Contents:
+    """The files of a model, in a folder or in a zip: their sizes are known before one is read."""
+
+    def __init__(self, sizes: dict[str, int], source: Path | zipfile.ZipFile) -> None:
+        self.sizes = sizes
+        self.source = source
+
+    def open(self, name: str) -> IO[bytes]:
+        if isinstance(self.source, Path):
+            return (self.source / name).open("rb")
+        return self.source.open(name)
 
 
-def _files_of_zip(path: Path) -> dict[str, bytes]:
+@contextmanager
+def _opened(place: Path) -> Iterator[_Contents]:
+    if place.is_dir():
+        files = [file for file in place.iterdir() if _is_ours(file.name)]
+        if odd := [file for file in files if is_special_file(file) or not file.is_file()]:
+            raise ModelError(f"{odd[0]} is no ordinary file: {place} is no saved model.")
+        yield _Contents({file.name: file.stat().st_size for file in files}, place)
+        return
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if _is_ours(m.filename)]
-            if sum(member.file_size for member in members) > _LARGEST:
-                raise ModelError(f"{path} claims more than {_LARGEST >> 30} GiB: it is no model.")
-            return {member.filename: archive.read(member) for member in members}
-    except ModelError:
-        raise
+        if is_special_file(place):
+            raise ValueError("it is a pipe or a device")
+        archive = zipfile.ZipFile(place)
+        members = archive.infolist()
+        sizes = {member.filename: member.file_size for member in members}
+        if len(sizes) < len(members):
+            raise ValueError("two of its members have one name")
+        check_packing(sum(sizes.values()), place.stat().st_size)
     except Exception as error:  # zipfile meets damage in many ways
-        raise ModelError(f"{path} is no readable .ferembed file: {error}.") from error
+        raise ModelError(f"{place} is no readable .ferembed file: {error}.") from error
+    with archive:
+        yield _Contents(sizes, archive)
 
 
-def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
-    if MANIFEST not in files:
+def _check_files(place: Path, contents: _Contents, files: dict[str, Any]) -> None:
+    """The files are those that the manifest names, in their sizes."""
+    for name, fact in files.items():
+        if name not in contents.sizes:
+            raise ModelError(f"{place} is incomplete: {name} is missing. Copy the model again.")
+        if contents.sizes[name] != fact["bytes"]:
+            raise ModelError(
+                f"{name} in {place} has {contents.sizes[name]:,} bytes, expected "
+                f"{fact['bytes']:,}. The model is damaged: copy it again."
+            )
+    if strange := sorted(contents.sizes.keys() - files.keys() - {MANIFEST}):
+        raise ModelError(
+            f"{place} holds {strange[0]}, which its {MANIFEST} does not name. It was not opened: "
+            "save the model again."
+        )
+
+
+def _verified(place: Path, contents: _Contents, name: str, fact: dict[str, Any]) -> bytes:
+    """The content of a file, if its hash is right."""
+    content = io.BytesIO()
+    _copy_verified(place, contents, name, fact, content)
+    return content.getvalue()
+
+
+def _copy_verified(
+    place: Path, contents: _Contents, name: str, fact: dict[str, Any], out: IO[bytes] | None
+) -> None:
+    digest = hashlib.sha256()
+    try:
+        with contents.open(name) as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+                if out is not None:
+                    out.write(chunk)
+    except Exception as error:  # zipfile meets damage in many ways
+        raise ModelError(f"{name} in {place} cannot be read: {error}.") from error
+    if digest.hexdigest() != fact["sha256"]:
+        raise ModelError(
+            f"sha256 of {name} in {place} is {digest.hexdigest()[:12]}..., expected "
+            f"{fact['sha256'][:12]}.... The model is damaged: copy it again."
+        )
+
+
+def _manifest(place: Path, contents: _Contents) -> dict[str, Any]:
+    if MANIFEST not in contents.sizes:
         raise ModelError(
             f"{place} is no saved model: it has no {MANIFEST}. "
             "Give the folder or the .ferembed file that Pipeline.save wrote."
         )
     try:
-        manifest = json.loads(files[MANIFEST])
+        if contents.sizes[MANIFEST] > _LONGEST_MANIFEST:
+            raise ValueError(f"it has {contents.sizes[MANIFEST]:,} bytes")
+        with contents.open(MANIFEST) as file:
+            text = file.read(_LONGEST_MANIFEST)
+        manifest = json.loads(text, parse_constant=_refuse_number)
         format = manifest["format"]
         if format == 1:
             manifest["pipeline"], format = _of_format_1(manifest["pipeline"]), 2
@@ -295,14 +357,20 @@ def _manifest(place: Path, files: dict[str, bytes]) -> dict[str, Any]:
         if format == FORMAT:
             manifest["pipeline"] = _with_present_names(manifest["pipeline"])
             _check_manifest(manifest)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile) as error:
         raise ModelError(f"{MANIFEST} of {place} cannot be understood: {error}.") from error
+    except Exception as error:  # zipfile meets damage in many ways
+        raise ModelError(f"{place} is no readable .ferembed file: {error}.") from error
     if format != FORMAT:
         raise ModelError(
             f"{place} is of model format {format}; this version of ferembed reads format {FORMAT}. "
             "Load it with the version that saved it, or fit it again."
         )
     return dict(manifest)
+
+
+def _refuse_number(text: str) -> None:
+    raise ValueError(f"it holds {text}, which is no number")
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -359,13 +427,29 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
     for key, value in manifest["pipeline"].items():
         values = _listed(value) if key in _JOINED else [value]
         if not values or not all(isinstance(one, _KINDS[key]) for one in values):
-            raise TypeError(f"{key} is {value!r}")
+            raise TypeError(f"{key} is {value!r:.200}")
+        if len(values) > _MOST_JOINED:
+            raise ValueError(f"{len(values)} of {key} are joined; {_MOST_JOINED} are allowed")
     for one in _listed(manifest["pipeline"]["weights"]):
         if one is not None and not any(k.fullmatch(one) for k in (_OUR_WEIGHTS, _DRAWN_WEIGHTS)):
             raise ValueError(f"weights lie outside of the model, at {one!r}")
     for name, fact in manifest["files"].items():
-        if not isinstance(fact, dict) or not isinstance(fact.get("sha256"), str):
-            raise TypeError(f"the fact of {name} is {fact!r}")
+        if not _is_ours(name) or name == MANIFEST:
+            raise ValueError(f"files names {name!r:.80}, which is no part of a model")
+        whole = isinstance(fact, dict) and type(fact.get("bytes")) is int
+        if not whole or not isinstance(fact.get("sha256"), str):
+            raise TypeError(f"the fact of {name} is {fact!r:.200}")
+    _check_labels(manifest["labels"])
+
+
+def _check_labels(labels: list[Any]) -> None:
+    if not 1 <= len(labels) <= _MOST_LABELS:
+        raise ValueError(f"there are {len(labels):,} labels; 1 to {_MOST_LABELS:,} are allowed")
+    for label in labels:
+        if isinstance(label, str) and not (label.isprintable() and len(label) <= 100):
+            raise ValueError(f"a label is {label!r:.120}; it has up to 100 printable characters")
+        if not isinstance(label, (str, int)):
+            raise TypeError(f"a label is {label!r:.120}")
 
 
 def _check_version(place: Path, saved_by: Any) -> None:
@@ -379,143 +463,99 @@ def _check_version(place: Path, saved_by: Any) -> None:
         )
 
 
-def _of_arrays(place: Path, content: bytes) -> Softmax:
+def _open_arrays(place: Path, content: bytes, manifest: dict[str, Any]) -> Any:
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            head = Softmax(**json.loads(str(file["settings"])))
-            for name in _ARRAYS:
-                if name in file:
-                    setattr(head, name, file[name])
-        classes, features = head.coef_.shape
-        if head.intercept_.shape != (classes,) or head.classes_.shape != (classes,):
-            raise ValueError("its arrays do not fit each other")
-        if not np.isfinite(head.coef_).all() or not np.isfinite(head.intercept_).all():
-            raise ValueError("it holds numbers that are none")
+        features = manifest["vectors"].get("dim")
+        return unpack(manifest["head"], io.BytesIO(content), features)
     except Exception as error:  # NumPy meets damage in many ways
         raise ModelError(f"The head in {place} cannot be opened: {error}.") from error
-    head.n_features_in_ = features
-    return head
 
 
-def _open_head(place: Path, content: bytes, trusted: Sequence[str]) -> Any:
+def _open_objects(
+    place: Path, content: bytes, manifest: dict[str, Any], trusted: Sequence[str]
+) -> Any:
+    """A head of other types than ferembed's own, or one of ours of an earlier format."""
+    try:
+        types, functions = foreign_types(content)
+    except Exception as error:  # zipfile and JSON meet damage in many ways
+        raise ModelError(f"The head in {place} cannot be opened: {error}.") from error
+    if foreign := sorted((types | functions) - set(trusted)):
+        raise UntrustedModel(_refusal(place, foreign, functions))
+    if manifest["head"] not in OWN_HEADS:  # which are the same to every version
+        _check_version(place, manifest["versions"].get("scikit-learn"))
     import skops.io
 
     try:
         content = _with_moved_classes(content)
-        foreign = set(skops.io.get_untrusted_types(data=content)) - _ALLOWED - set(trusted)
-        if foreign:
-            raise UntrustedModel(
-                f"The head in {place} holds types that are not on the list of what is safe: "
-                f"{', '.join(sorted(foreign))}. It was not opened. If you know its maker, load it "
-                f"with trusted={sorted(foreign)}."
-            )
-        head = skops.io.loads(content, trusted=sorted(_ALLOWED | set(trusted)))
-    except UntrustedModel:
-        raise
+        head = skops.io.loads(content, trusted=sorted(OURS | set(trusted)))
+        if not types and not functions:
+            check(head, manifest["vectors"].get("dim"))
+            return head
+        sound = is_sound(head)
+    except (AttributeError, IndexError, RecursionError):
+        sound = False
     except Exception as error:  # skops meets damage in many ways
         raise ModelError(f"The head in {place} cannot be opened: {error}.") from error
-    try:
-        sound = _is_sound(head)
-    except (AttributeError, IndexError, RecursionError, TypeError, ValueError):
-        sound = False
     if not sound:
         raise ModelError(
-            f"The head in {place} holds a tree or a support vector machine that leads outside of "
-            "memory: it was forged. It is not used."
+            f"The head in {place} contains indices that are out of range: the file is corrupt or "
+            "malicious. It is not used."
         )
     return head
 
 
 def _with_moved_classes(content: bytes) -> bytes:
-    """The skops file with the classes of `_MOVED` named by the modules in which they are now."""
+    """The skops file with the classes of MOVED named by the modules in which they are now."""
     with zipfile.ZipFile(io.BytesIO(content)) as old:
-        schema = json.loads(old.read(_SCHEMA), object_hook=_moved)
+        schema = json.loads(old.read(SCHEMA), object_hook=_moved)
         made = io.BytesIO()
         with zipfile.ZipFile(made, "w") as new:
             for member in old.infolist():
-                if member.filename != _SCHEMA:
+                if member.filename != SCHEMA:
                     new.writestr(member, old.read(member))
-            new.writestr(_SCHEMA, json.dumps(schema))
+            new.writestr(SCHEMA, json.dumps(schema))
     return made.getvalue()
 
 
 def _moved(node: dict[str, Any]) -> dict[str, Any]:
     name = f"{node.get('__module__')}.{node.get('__class__')}"
-    if name in _MOVED:
-        node["__module__"], _, node["__class__"] = _MOVED[name].rpartition(".")
+    if name in MOVED:
+        node["__module__"], _, node["__class__"] = MOVED[name].rpartition(".")
     return node
 
 
-def _is_sound(thing: Any, features: int | None = None, seen: set[int] | None = None) -> bool:
-    """Whether compiled code, which walks trees and support vectors unchecked, stays in bounds."""
-    seen = set() if seen is None else seen
-    if id(thing) in seen or isinstance(thing, (str, bytes, int, float, type(None))):
-        return True
-    seen.add(id(thing))
-    from sklearn.svm._base import BaseLibSVM
-    from sklearn.tree._tree import Tree
-
-    if isinstance(thing, Tree):
-        return _is_sound_tree(thing, features)
-    if isinstance(thing, BaseLibSVM) and not _is_sound_machine(thing):
-        return False
-    inside: Iterable[Any]
-    if isinstance(thing, dict):
-        inside = thing.values()
-    elif isinstance(thing, (list, tuple, set, frozenset)):
-        inside = thing
-    elif isinstance(thing, np.ndarray):
-        inside = thing.ravel().tolist() if thing.dtype.hasobject else ()
-    else:
-        inside = vars(thing).values() if hasattr(thing, "__dict__") else ()
-        own = getattr(thing, "n_features_in_", None)
-        known = [number for number in (own, features) if isinstance(number, int)]
-        features = min(known, default=None)
-    return all(_is_sound(one, features, seen) for one in inside)
-
-
-def _is_sound_tree(tree: Any, features: int | None) -> bool:
-    inner = tree.children_left != -1
-    below = np.concatenate([tree.children_left[inner], tree.children_right[inner]])
-    parents = np.tile(np.flatnonzero(inner), 2)
-    tested = tree.feature[inner]
-    return bool(
-        features is not None
-        and (below > parents).all()
-        and (below < tree.node_count).all()
-        and (tested >= 0).all()
-        and (tested < min(features, tree.n_features)).all()
-        and len(tree.value) == tree.node_count
+def _refusal(place: Path, foreign: list[str], functions: set[str]) -> str:
+    shown = ", ".join(foreign[:20]) + (f" and {len(foreign) - 20} more" if foreign[20:] else "")
+    if calls := sorted(functions.intersection(foreign)):
+        return (
+            f"The head in {place} calls functions, such as {calls[0]}, and a fitted classifier "
+            f"has no need to. It was not opened, and you should not open it. It holds: {shown}."
+        )
+    return (
+        f"The head in {place} holds types other than ferembed's own: {shown}. It was not opened: "
+        "compiled code of scikit-learn reads the numbers of a fitted model unchecked, and other "
+        "packages run code of their own, so a forged file can crash this process or do harm. If "
+        "you made the file or trust its maker, name each of these types in "
+        "Pipeline.load(path, trusted=[...])."
     )
 
 
-def _is_sound_machine(machine: Any) -> bool:
-    if not hasattr(machine, "support_vectors_"):
-        return True  # never fitted: it refuses to predict
-    vectors, counts = machine.support_vectors_, machine._n_support
-    classes = len(counts)
-    return bool(
-        not machine._sparse
-        and vectors.ndim == 2
-        and vectors.shape[1] == machine.n_features_in_
-        and (counts >= 0).all()
-        and counts.sum() == len(vectors) == len(machine.support_)
-        and machine._dual_coef_.shape == (classes - 1, len(vectors))
-        and len(machine._intercept_) == classes * (classes - 1) // 2
-        and len(machine.classes_) == classes
-    )
-
-
-def _placed(place: Path, name: str, manifest: dict[str, Any], files: dict[str, bytes]) -> Path:
-    """A file of weights: in the folder, or out of the zip into the cache."""
+def _placed_weights(place: Path, contents: _Contents, name: str, fact: dict[str, Any]) -> str:
+    """Where a file of weights lies: in the folder, or copied out of the zip into the cache."""
     if place.is_dir():
-        return place / name
-    path = cache_folder() / "weights" / f"{manifest['files'][name]['sha256']}.npz"
-    if not path.exists() or _sha256(path.read_bytes()) != path.stem:
-        with atomic_write(path) as unfinished:
-            unfinished.write_bytes(files[name])
-    return path
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+        _copy_verified(place, contents, name, fact, None)
+        return str(place / name)
+    if not re.fullmatch(r"[0-9a-f]{64}", fact["sha256"]):
+        raise ModelError(f"{MANIFEST} of {place} cannot be understood: {name} has no sha256.")
+    path = cache_folder() / "weights" / f"{fact['sha256']}.npz"
+    if path.is_file() and path.stat().st_size == fact["bytes"] and sha256_of(path) == path.stem:
+        return str(path)
+    try:
+        with atomic_write(path) as unfinished, unfinished.open("wb") as out:
+            _copy_verified(place, contents, name, fact, out)
+    except OSError as error:
+        raise ModelError(
+            f"{name} of {place} cannot be unpacked to {path}: {error.strerror}. Unzip the model "
+            "into a folder and load that, or choose another cache with $FEREMBED_CACHE."
+        ) from error
+    return str(path)

@@ -3,6 +3,7 @@
 One SQLite file in write-ahead mode. A vector's key is the digest of the source's content, its row
 belongs to a recipe (the fingerprint of everything that changes a vector), and a checksum guards
 both. Every batch is its own transaction: a process killed at any moment loses the batch in flight.
+Reading needs neither room on the disk nor the right to write.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import shutil
 import sqlite3
 import threading
 import time
+import urllib.parse
+import warnings
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,7 +28,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.errors import StoreError
+from ferembed.errors import StoreError, StoreWarning
+from ferembed.storage.files import atomic_write
 from ferembed.storage.folders import cache_folder
 
 Vectors: TypeAlias = NDArray[np.float32]
@@ -54,6 +58,7 @@ _PAGE = 16384  # bytes; of SQLite's own 4,096 half would be empty beside a vecto
 _SHORT = 800  # numbers in a vector; longer ones need less room in SQLite's own pages
 _LOG = 4 << 20  # bytes beside the file that are moved into it
 _LOOKUP = 512  # keys in one SELECT
+_REBUILT = 2 << 30  # bytes of a store that is pruned in memory where the disk is full
 _PATIENCE = 60  # seconds to wait for another writer
 
 
@@ -75,6 +80,8 @@ class Fetched:
     hits: int
     computed: int
     damaged: int  # rows whose checksum did not match, computed again
+    duplicates: int = 0  # rows of contents that came more than once and were computed
+    unstored: int = 0  # vectors that could not be written to the store
 
 
 @dataclass(frozen=True)
@@ -130,11 +137,19 @@ class EmbeddingStore:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])  # type: ignore[misc]
 
-    def fetch(self, recipe: EmbeddingSpec, keys: Sequence[bytes], compute: Compute) -> Fetched:
+    def fetch(
+        self,
+        recipe: EmbeddingSpec,
+        keys: Sequence[bytes],
+        compute: Compute,
+        *,
+        must_store: bool = True,
+    ) -> Fetched:
         """A vector for each key: from the store, else from `compute`, and then into the store.
 
         `compute` is given the positions of the keys that are missing, each content once, and yields
-        batches of (positions, vectors). A position that it leaves out stays absent.
+        batches of (positions, vectors). A position that it leaves out stays absent. Where the store
+        cannot be written to, that is a StoreError, or without `must_store` a warning.
         """
         vectors = np.zeros((len(keys), recipe.dim), np.float32)
         present = np.zeros(len(keys), bool)
@@ -152,23 +167,34 @@ class EmbeddingStore:
             present[rows] = True
         hits = int(present.sum())
         missing = [positions[0] for key, positions in places.items() if key not in found]
-        computed = 0
+        computed = unstored = 0
         if missing:
             for positions, batch in compute(missing):
-                self._insert(recipe, [keys[i] for i in positions], batch)
+                if unstored:
+                    unstored += len(positions)
+                else:
+                    try:
+                        self._insert(recipe, [keys[i] for i in positions], batch)
+                    except StoreError as error:
+                        if must_store:
+                            raise
+                        warnings.warn(f"{error} Going on without it.", StoreWarning, stacklevel=2)
+                        unstored = len(positions)
                 for i, vector in zip(positions, batch, strict=True):
                     vectors[places[keys[i]]] = vector
                     present[places[keys[i]]] = True
                 computed += len(positions)
         if hits:
-            self._count_hits(recipe, hits)
-        return Fetched(vectors, present, hits, computed, damaged)
+            with suppress(StoreError):  # a count is worth no failure
+                self._count_hits(recipe, hits)
+        duplicates = int(present.sum()) - hits - computed
+        return Fetched(vectors, present, hits, computed, damaged, duplicates, unstored)
 
     def recipes(self) -> list[RecipeUse]:
         """What is in the store, the recipe used last first."""
         if not self._exists():
             return []
-        with self._connection() as db:
+        with self._reading() as db:
             rows = db.execute(
                 "SELECT fingerprint, facts, dim, count(vector), coalesce(sum(length(vector)), 0),"
                 " hits, used FROM recipes LEFT JOIN vectors ON recipe = id"
@@ -187,7 +213,7 @@ class EmbeddingStore:
         """How many vectors are sound, and how many were damaged and have been removed."""
         if not self._exists():
             return 0, 0
-        with self._connection() as db:
+        with self._reading() as db:
             rows = db.execute(
                 "SELECT v.rowid, key, checksum, vector, dim FROM vectors v"
                 " JOIN recipes ON id = recipe"
@@ -197,7 +223,8 @@ class EmbeddingStore:
                 total += 1
                 if _checksum(key, vector) != checksum or len(vector) != 4 * dim:
                     damaged.append((rowid,))
-            with self._writing(db):
+        if damaged:
+            with self._connection() as db, self._writing(db):
                 db.executemany("DELETE FROM vectors WHERE rowid = ?", damaged)
         return total - len(damaged), len(damaged)
 
@@ -205,25 +232,82 @@ class EmbeddingStore:
         """Remove the vectors of a recipe, or of those unused since a time; all without either."""
         if not self._exists():
             return 0
-        with self._connection() as db:
-            removed = 0
-            with self._writing(db):
-                chosen = [
-                    id
-                    for id, name, used in db.execute("SELECT id, fingerprint, used FROM recipes")
-                    if (fingerprint is None or name.startswith(fingerprint))
-                    and (unused_since is None or used < unused_since)
-                ]
-                for id in chosen:
-                    removed += db.execute("DELETE FROM vectors WHERE recipe = ?", (id,)).rowcount
-                    db.execute("DELETE FROM recipes WHERE id = ?", (id,))
-            if chosen:
-                db.execute("VACUUM")
-                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            with self._connection() as db:
+                removed = self._remove(db, fingerprint, unused_since)
+                if removed:
+                    db.execute("VACUUM")
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return removed
+        except StoreError as error:
+            if not _is_of_disk(error.__cause__):
+                raise
+        if fingerprint is None and unused_since is None:
+            return self._delete_file()
+        return self._rebuild(fingerprint, unused_since)
+
+    def _remove(
+        self, db: sqlite3.Connection, fingerprint: str | None, unused_since: float | None
+    ) -> int:
+        removed = 0
+        with self._writing(db):
+            chosen = [
+                id
+                for id, name, used in db.execute("SELECT id, fingerprint, used FROM recipes")
+                if (fingerprint is None or name.startswith(fingerprint))
+                and (unused_since is None or used < unused_since)
+            ]
+            for id in chosen:
+                removed += db.execute("DELETE FROM vectors WHERE recipe = ?", (id,)).rowcount
+                db.execute("DELETE FROM recipes WHERE id = ?", (id,))
         return removed
 
+    def _rebuild(self, fingerprint: str | None, unused_since: float | None) -> int:
+        """Prune a copy in memory, and write that in place of the store, whose room it then has."""
+        assert self.path is not None
+        if self.size() > _REBUILT:
+            raise StoreError(
+                f"There is no room to prune the embedding store {self.path}. Remove all "
+                "of it with: ferembed cache clear"
+            )
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        try:
+            with self._reading() as db:
+                db.backup(copy)
+            removed = self._remove(copy, fingerprint, unused_since)
+            if removed:
+                copy.execute("VACUUM")
+                self._delete_file()
+                with atomic_write(self.path) as unfinished:
+                    new = sqlite3.connect(unfinished)
+                    copy.backup(new)
+                    _use_write_ahead(new)
+                    new.close()
+            return removed
+        finally:
+            copy.close()
+
+    def _delete_file(self) -> int:
+        """Remove the whole store, which needs no room; how many vectors it held."""
+        assert self.path is not None
+        with self._reading() as db:
+            (count,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+        self._local.__dict__.clear()  # closes this thread's connection
+        try:
+            for end in ("-wal", "-shm", ""):
+                Path(f"{self.path}{end}").unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"The embedding store {self.path} cannot be removed: {error.strerror}."
+            ) from error
+        return int(count)
+
     def _exists(self) -> bool:
-        return self.path is not None and self.path.exists()
+        """Whether there is a file, and something in it."""
+        try:
+            return self.path is not None and self.path.stat().st_size > 0
+        except OSError:
+            return False
 
     def _lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
         """The sound vectors by key, as they are stored, and the number of damaged rows met."""
@@ -231,7 +315,7 @@ class EmbeddingStore:
         if not self._exists():
             return found, 0
         damaged = 0
-        with self._connection() as db:
+        with self._reading() as db:
             for start in range(0, len(keys), _LOOKUP):
                 some = keys[start : start + _LOOKUP]
                 marks = ",".join("?" * len(some))
@@ -269,7 +353,7 @@ class EmbeddingStore:
             )
 
     def _count_hits(self, recipe: EmbeddingSpec, hits: int) -> None:
-        with self._connection() as db, self._writing(db):
+        with self._connection() as db, _without_waiting(db), self._writing(db):
             db.execute(
                 "UPDATE recipes SET hits = hits + ?, used = ? WHERE fingerprint = ?",
                 (hits, time.time(), recipe.fingerprint),
@@ -288,6 +372,60 @@ class EmbeddingStore:
             yield self._local.held.db
         except sqlite3.Error as error:
             raise StoreError(self._explain(error)) from error
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to an existing store that need not be writable."""
+        assert self.path is not None
+        try:
+            with self._connection() as db:
+                db.execute("SELECT count(*) FROM recipes").fetchone()  # fails where reading would
+        except StoreError as error:
+            if not _is_of_disk(error.__cause__):
+                raise
+        else:
+            with self._connection() as db:
+                yield db
+            return
+        try:
+            db = self._read_only()
+        except sqlite3.Error as error:
+            raise StoreError(self._explain(error)) from error
+        try:
+            yield db
+        except sqlite3.Error as error:
+            raise StoreError(self._explain(error)) from error
+        finally:
+            db.close()
+
+    def _read_only(self) -> sqlite3.Connection:
+        """A connection that makes no file beside the store, for a disk that takes none."""
+        assert self.path is not None
+        db = self._without_files()
+        try:
+            db.execute("SELECT count(*) FROM recipes").fetchone()
+            return db
+        except sqlite3.Error:
+            db.close()
+        # Of a disk that cannot be written to, what is still in the log cannot be read.
+        name = urllib.parse.quote(os.fspath(self.path))
+        db = sqlite3.connect(f"file:{name}?immutable=1", uri=True, check_same_thread=False)
+        try:
+            db.execute("SELECT count(*) FROM recipes").fetchone()
+        except BaseException as error:
+            db.close()
+            if "no such table" not in str(error):
+                raise
+            db = sqlite3.connect(":memory:")  # there was no room to begin the store
+            db.executescript(_SCHEMA)
+        return db
+
+    def _without_files(self) -> sqlite3.Connection:
+        """A connection of one process alone, whose index of the log is in memory."""
+        assert self.path is not None
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        return db
 
     def _owner(self) -> tuple[int, int]:
         """What a connection belongs to: this process, and the file now under the name."""
@@ -438,6 +576,22 @@ def _use_write_ahead(db: sqlite3.Connection) -> None:
             if "locked" not in str(error) or time.monotonic() > until:
                 raise
             time.sleep(0.01)
+
+
+@contextmanager
+def _without_waiting(db: sqlite3.Connection) -> Iterator[None]:
+    """Inside `with`, another process that writes is an error at once."""
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        yield
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000}")
+
+
+def _is_of_disk(error: BaseException | None) -> bool:
+    """Whether SQLite failed since the disk is full or cannot be written to."""
+    signs = ("full", "disk I/O", "readonly", "unable to open")
+    return isinstance(error, sqlite3.Error) and any(sign in str(error) for sign in signs)
 
 
 _MEMORY = _MemoryStore(None)

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
+import re
 import shutil
 import stat
+import sys
 import threading
+import time
+import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
 from ferembed.errors import DataError, FerembedError
 
 LOCK = ".lock"
+# The machine, the process and the thread that a temporary belongs to.
+_TEMPORARY = re.compile(r"\.ferembed-([0-9a-f]{8})-(\d+)-\d+-")
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+_STALE = 7 * 86400  # seconds after which a temporary of another machine belongs to nobody
 _LONGEST = 240  # bytes of a file name that every file system accepts
 
 
@@ -42,20 +52,77 @@ def atomic_write(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = f"{os.getpid()}-{threading.get_ident()}"
-    unfinished = path.with_name(f".{writer}-{path.name[-40:]}")
+    unfinished = temporary(path)
+    with naming(path, unfinished):
+        try:
+            yield unfinished
+            if path.is_file():
+                shutil.copymode(path, unfinished)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Inside `with`, an OSError that names a temporary, or nothing at all, names `path` instead."""
     try:
-        yield unfinished
-        if path.is_file():
-            shutil.copymode(path, unfinished)
-        os.replace(unfinished, path)
+        yield
     except OSError as error:
-        full = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if full or error.filename in (unfinished, os.fspath(unfinished)):
+        if error.filename is None:
+            ours = error.errno in _OF_DISKS
+        else:
+            ours = Path(os.fsdecode(error.filename)).is_relative_to(temporary)
+        if ours:
             error.filename, error.filename2 = os.fspath(path), None
         raise
-    finally:
-        unfinished.unlink(missing_ok=True)
+
+
+def temporary(path: Path) -> Path:
+    """A hidden name beside `path`, of this process and thread, for what is to take its place.
+
+    What processes of this machine that were killed have left there goes.
+    """
+    _remove_dead(path.parent)
+    writer = f"{_machine()}-{os.getpid()}-{threading.get_ident()}"
+    return path.with_name(f".ferembed-{writer}-{path.name[-40:]}")
+
+
+@lru_cache(maxsize=256)  # once for each folder: it may hold a million files
+def _remove_dead(folder: Path) -> None:
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _TEMPORARY.match(entry.name)
+            if found is None:
+                continue
+            old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE
+            if old or (found[1] == _machine() and not _is_alive(int(found[2]))):
+                with suppress(OSError):
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    shutil.rmtree(entry.path) if is_folder else os.unlink(entry.path)
+
+
+@lru_cache(maxsize=1)
+def _machine() -> str:
+    """What tells one machine, or one container, from others: process numbers are its own."""
+    facts = [platform.node()]
+    with suppress(OSError):
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    with suppress(OSError):
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii"))
+    return f"{zlib.crc32(repr(facts).encode()):08x}"
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # where asking would end it: such files go when they are stale
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def unique_name(stem: str, taken: set[str]) -> str:

@@ -15,11 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ferembed._progress import Progress
 from ferembed.errors import WeightsError
+from ferembed.storage.arrays import read_arrays
 from ferembed.storage.files import atomic_write
 from ferembed.storage.folders import (
     cache_folder,
@@ -249,10 +249,9 @@ def sha256_of(path: Path) -> str:
 def read_weights(path: Path, *names: str) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz by name: all, or only `names`. No code in the file is run."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files if not names or name in names}
+        return read_arrays(path, names)
     except _DAMAGE as error:
-        reason = str(error).partition(".")[0]
+        reason = str(error).partition(". ")[0].rstrip(".")
         raise WeightsError(f"{path} is not a readable .npz file of weights: {reason}.") from error
 
 

@@ -44,7 +44,7 @@ EXPECTED = {
     "CalibratedSVC": {"check_sample_weight_equivalence_on_dense_data": _FOLDS},
     "Forest": {"check_sample_weight_equivalence_on_dense_data": _DRAWN},
     "Neighbors": {"check_sample_weight_equivalence_on_dense_data": _NEIGHBOURS},
-    "BaggingClassifier": {"check_sample_weight_equivalence_on_dense_data": _DRAWN},
+    "BaggedSVC": {"check_sample_weight_equivalence_on_dense_data": _DRAWN},
 }
 if tuple(map(int, version("scikit-learn").split(".")[:2])) < (1, 9):
     EXPECTED["Forest"]["check_class_weight_classifiers"] = "rows were not drawn by their weights"

@@ -11,7 +11,7 @@ import pytest
 
 from ferembed.errors import StoreError
 from ferembed.storage.embeddings import FORMAT, EmbeddingSpec, EmbeddingStore
-from tests.conftest import run_python
+from tests.conftest import fill_disk, run_python
 
 RECIPE = EmbeddingSpec("f" * 64, '{"backbone": "test", "layer": "l"}', 8)
 OTHER = EmbeddingSpec("e" * 64, '{"backbone": "test", "layer": "m"}', 8)
@@ -330,3 +330,79 @@ def test_a_recipe_that_takes_the_number_of_a_pruned_one_lends_it_no_vectors(tmp_
 
     found, damaged = store._lookup(RECIPE, Meanwhile(keys(1, 2)))
     assert (list(found), damaged) == (keys(1), 0)
+
+
+STORE = """
+import sys, numpy as np
+from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore
+
+store, task = EmbeddingStore.open(sys.argv[1]), sys.argv[2]
+recipes = {name: EmbeddingSpec(name * 64, "{}", 64) for name in "ab"}
+
+def compute(missing):
+    for start in range(0, len(missing), 64):
+        some = missing[start : start + 64]
+        yield some, np.ones((len(some), 64), np.float32)
+
+def fetch(name, count, must_store):
+    keys = [f"{n:032d}".encode() for n in range(count)]
+    return store.fetch(recipes[name], keys, compute, must_store=must_store)
+
+if task == "fill":
+    fetch("a", 2000, True), fetch("b", 500, True)
+elif task == "show":
+    print([(use.fingerprint[0], use.vectors) for use in store.recipes()])
+elif task == "verify":
+    print(store.verify())
+elif task == "read":
+    found = fetch("a", 2000, False)
+    print(found.hits, found.computed, found.unstored)
+elif task == "more":
+    found = fetch("b", 1000, False)
+    print(found.hits, found.computed, found.unstored, bool((found.vectors == 1).all()))
+elif task == "prune":
+    print(store.prune(fingerprint="b"))
+elif task == "clear":
+    print(store.prune())
+"""
+
+
+def store_task(path, task):
+    done = subprocess.run(
+        [sys.executable, "-c", STORE, str(path), task], capture_output=True, text=True, timeout=120
+    )
+    return done.stdout.strip(), done.stderr
+
+
+def test_a_store_on_a_full_disk_is_read_pruned_and_cleared(small_disk):
+    path = small_disk / "store.sqlite"
+    assert store_task(path, "fill") == ("", "")
+    fill_disk(small_disk)
+    assert store_task(path, "verify") == ("(2500, 0)", "")
+    assert store_task(path, "read") == ("2000 0 0", "")
+    out, told = store_task(path, "more")
+    assert out == "500 500 500 True"
+    assert "StoreWarning: The embedding store" in told
+    assert "Going on without it." in told
+    assert store_task(path, "prune") == ("500", "")
+    assert store_task(path, "show") == ("[('a', 2000)]", "")
+    fill_disk(small_disk)
+    assert store_task(path, "clear") == ("2000", "")
+    assert store_task(path, "show") == ("[]", "")
+
+
+def test_a_store_on_a_read_only_disk_is_read(small_disk):
+    path = small_disk / "store.sqlite"
+    store_task(path, "fill")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert store_task(path, "read") == ("2000 0 0", "")
+    assert store_task(path, "verify") == ("(2500, 0)", "")
+    assert store_task(path, "more")[0] == "500 500 500 True"
+    assert "Read-only file system" in store_task(path, "clear")[1]
+
+
+def test_a_fetch_counts_every_row_once(tmp_path):
+    fetched, _ = fetch(EmbeddingStore(tmp_path / "store.sqlite"), [1, 2, 1, 1])
+    assert (fetched.hits, fetched.computed, fetched.duplicates) == (0, 2, 2)
+    fetched, _ = fetch(EmbeddingStore(tmp_path / "store.sqlite"), [1, 1, 3, 3])
+    assert (fetched.hits, fetched.computed, fetched.duplicates) == (2, 1, 1)

@@ -1,0 +1,73 @@
+"""BaggedSVC: support vector machines, each fitted on a share of the rows, that answer together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import BaggingClassifier
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ferembed.heads.svm import CalibratedSVC
+
+
+class BaggedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """scikit-learn's bagging of calibrated support vector machines, which any version opens.
+
+    >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]] * 5)
+    >>> y = ["sad", "sad", "happy", "happy"] * 5
+    >>> BaggedSVC(n_estimators=2).fit(X, y).predict([[1.5]]).item()
+    'happy'
+
+    Parameters
+    ----------
+    estimator : the machine of which each member is a copy; None for CalibratedSVC()
+    n_estimators : the number of members
+    max_samples : the share of the rows, or if it is an int the number of rows, of each member
+    n_jobs : how many members are fitted at a time
+    random_state : the seed of the draws
+    """
+
+    def __init__(
+        self,
+        estimator: CalibratedSVC | None = None,
+        *,
+        n_estimators: int = 10,
+        max_samples: float = 0.3,
+        n_jobs: int | None = None,
+        random_state: int | None = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.n_estimators = n_estimators
+        self.max_samples = max_samples
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> BaggedSVC:
+        X, y = validate_data(self, X, y, dtype=np.float32)
+        check_classification_targets(y)
+        bag = BaggingClassifier(
+            CalibratedSVC() if self.estimator is None else self.estimator,
+            n_estimators=self.n_estimators,
+            max_samples=self.max_samples,
+            n_jobs=self.n_jobs,
+            random_state=self.random_state,
+        ).fit(X, y, sample_weight)
+        self.classes_ = bag.classes_
+        self.members_ = list(bag.estimators_)  # whose classes are positions in `classes_`
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float32, reset=False)
+        total = np.zeros((len(X), len(self.classes_)))
+        for member in self.members_:
+            total[:, member.classes_] += member.predict_proba(X)
+        return np.asarray(total / len(self.members_))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
