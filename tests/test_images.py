@@ -1,6 +1,8 @@
 import io
 import os
 import struct
+import sys
+import time
 import warnings
 import zipfile
 import zlib
@@ -8,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 
 from ferembed.errors import ImageError, ImageTooLarge
 from ferembed.images import load_image, open_source, size_of
+from tests.conftest import run_python
 
 
 def encoded(picture: PIL.Image.Image, format: str = "PNG", **options) -> bytes:
@@ -261,3 +265,73 @@ def test_whole_numbers_up_to_255_are_8_bits_however_wide_they_are_stored(tmp_pat
     gray = np.arange(64, dtype=np.int32).reshape(8, 8) * 4
     PIL.Image.fromarray(gray).save(tmp_path / "wide.tif")
     assert (load_image(tmp_path / "wide.tif")[:, :, 0] == gray).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_a_picture_is_turned_as_its_exif_says(orientation, mode, monkeypatch):
+    monkeypatch.setattr("ferembed.images._BAND", 40)  # so that it is converted in several bands
+    pixels = np.random.default_rng(0).integers(0, 256, (23, 17, 4), np.uint8)
+    picture = PIL.Image.fromarray(pixels).convert(mode)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    picture.save(file, "PNG", exif=exif)
+    with PIL.Image.open(file) as opened:
+        turned = PIL.ImageOps.exif_transpose(opened).convert("RGBA")
+    white = PIL.Image.new("RGBA", turned.size, (255, 255, 255, 255))
+    expected = np.array(PIL.Image.alpha_composite(white, turned).convert("RGB"))
+    assert np.array_equal(load_image(file.getvalue()), expected)
+
+
+def icon(content: bytes) -> bytes:
+    """An ICO whose list says 256 x 256 of the picture in it."""
+    entry = struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, len(content), 22)
+    return struct.pack("<HHH", 0, 1, 1) + entry + content
+
+
+def test_an_icon_whose_picture_is_larger_than_its_list_says_is_refused_undecoded():
+    with pytest.raises(ImageTooLarge, match="40000 x 40000 = 1600 million pixels"):
+        load_image(icon(huge_png(40_000, 40_000)))
+    with pytest.raises(ImageTooLarge, match="30000 x 30000"):
+        load_image(icon(struct.pack("<Iii", 40, 30_000, 30_000) + bytes(40)))
+    assert load_image(icon(encoded(RED))).shape == (2, 3, 3)
+
+
+def test_comments_of_a_ppm_cost_no_time():
+    pixels = b"2 1\n255\n" + b"1 2 3 4 5 6 "
+    with pytest.raises(ImageError, match="is damaged: its head has more than 65,536 bytes"):
+        load_image(b"P6\n#" + b"x" * 5_000_000 + b"\n2 1\n255\n" + bytes(6))
+    started = time.perf_counter()
+    many = load_image(b"P3\n" + pixels.replace(b"1 2", b"#x\n" * 1_000_000 + b"1 2"))
+    assert many.tolist() == [[[1, 2, 3], [4, 5, 6]]]
+    assert time.perf_counter() - started < 10
+    with pytest.raises(ImageTooLarge, match="written as text of more than 8 MB"):
+        load_image(b"P3\n2000 2000\n255\n" + b"1 " * 12_000_000)
+
+
+MEASURE = """
+import resource, sys
+from ferembed.images import load_image
+import PIL.Image, PIL.ImageOps
+PIL.Image.init()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(load_image(sys.argv[1]).shape)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs the module resource")
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_decoding_takes_few_bytes_a_pixel(tmp_path, name):
+    PIL.Image.new("RGBA" if name.endswith("webp") else "RGB", (3000, 4000)).save(tmp_path / name)
+    done = run_python(MEASURE, str(tmp_path / name))
+    assert int(done.stdout.split("\n")[1]) < 12 * (18 if name == "a.webp" else 12), done.stdout
+
+
+def test_formats_that_take_more_memory_have_a_lower_limit():
+    picture = PIL.Image.new("RGB", (100, 100))
+    assert load_image(encoded(picture, "JPEG"), max_pixels=10_000).shape == (100, 100, 3)
+    with pytest.raises(ImageTooLarge, match="the limit for WEBP, which takes more memory than ot"):
+        load_image(encoded(picture, "WEBP"), max_pixels=10_000)
+    assert load_image(encoded(picture, "WEBP"), max_pixels=20_000).shape == (100, 100, 3)
