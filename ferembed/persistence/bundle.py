@@ -420,6 +420,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
     for key, kind in kinds.items():
         if not isinstance(manifest[key], kind):
             raise TypeError(f"{key} is a {type(manifest[key]).__name__}")
+    _check_labels(manifest["labels"])
     checked_training_prior(manifest["training_prior"], [*map(str, manifest["labels"])])
     if manifest["pipeline"].keys() != _KINDS.keys():
         odd = sorted(manifest["pipeline"].keys() ^ _KINDS.keys())
@@ -439,7 +440,6 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         whole = isinstance(fact, dict) and type(fact.get("bytes")) is int
         if not whole or not isinstance(fact.get("sha256"), str):
             raise TypeError(f"the fact of {name} is {fact!r:.200}")
-    _check_labels(manifest["labels"])
 
 
 def _check_labels(labels: list[Any]) -> None:
