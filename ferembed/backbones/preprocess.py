@@ -19,7 +19,7 @@ _LARGEST = 2048  # pixels of side
 _MOST_TILES = 64  # of CLAHE, a side
 _COLORS = ("gray", "rgb", "bgr")
 _INTERPOLATIONS = ("area", "nearest", "linear", "cubic", "lanczos")
-_EQUALIZERS = ("none", "histogram", "clahe")
+EQUALIZERS = ("none", "histogram", "clahe")
 
 
 def _number(name: str, value: object) -> float:
@@ -57,7 +57,7 @@ class Preprocess:
         for kind, value, known in (
             ("colour mode", self.color, _COLORS),
             ("interpolation", self.interpolation, _INTERPOLATIONS),
-            ("equalisation", self.equalize, _EQUALIZERS),
+            ("equalisation", self.equalize, EQUALIZERS),
         ):
             if value not in known:
                 raise UnknownName(unknown_name_message(kind, value, list(known)))

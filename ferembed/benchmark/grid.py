@@ -1,4 +1,4 @@
-"""Grid: what is tried, as a small TOML file says it, and checked before anything runs.
+"""Grid: the pipelines to try, from a TOML file, checked before anything runs.
 
     title = "Neighbours"
 
@@ -15,156 +15,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from importlib import import_module
+from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sklearn.base import is_classifier
-
-from ferembed.backbones import BACKBONES
-from ferembed.backbones.preprocess import Preprocess
+from ferembed.benchmark.cell import PARAMETER, Cell, hashable
 from ferembed.errors import DataError, FerembedError, UnknownName
-from ferembed.heads import HEADS
 from ferembed.registry import unknown_name_message
 
 _GRIDS = Path(__file__).parent / "grids"
-EQUALIZERS = ("none", "histogram", "clahe")
-NETWORK = "network"  # stands for the network's own last layer in the place of a head
-TRAINED = "trained"  # stands for weights that are trained for the cell first
-_PARAMETER = "head__"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One pipeline to try.
-
-    >>> Cell(head="svm", parameters=(("C", 10),)).facts()["head__C"]
-    10
-
-    Parameters
-    ----------
-    backbone, layer, weights : as of an `Embedder`; the weights "trained" are trained on the data
-        first, with the backbone's own recipe and the cell's seed
-    preprocess : "none", "histogram" or "clahe", before the backbone's own preprocessing
-    mirrored : learn from the mirror image of each face, too
-    classes : "all", or some joined by "+", such as "angry+happy+sad+neutral"
-    balance : learn from so many faces of each class, drawn or made of others; 0 is as they are
-    faces : learn from so many faces, drawn at random with the shares of the classes; 0 is all
-    head : the name of a head, a class of scikit-learn such as
-        "sklearn.neighbors.KNeighborsClassifier", or "network" for the network's own last layer
-    seed : of the head, where it draws at random, and of a network that is trained
-    parameters : of the head, by name
-    """
-
-    backbone: str = "twin-vgg"
-    layer: str | None = None
-    weights: str | None = None
-    preprocess: str = "none"
-    mirrored: bool = False
-    classes: str = "all"
-    balance: int = 0
-    faces: int = 0
-    head: str = "svm"
-    seed: int = 0
-    parameters: tuple[tuple[str, Any], ...] = ()
-
-    def facts(self) -> dict[str, Any]:
-        """Every setting by its name in a grid."""
-        own = {one.name: getattr(self, one.name) for one in fields(self)[:-1]}
-        return {**own, **{_PARAMETER + name: value for name, value in self.parameters}}
-
-    @property
-    def vectors(self) -> Cell:
-        """A cell that stands for the vectors: cells that share it share them."""
-        seed = self.seed if self.weights == TRAINED else 0
-        return replace(self, head=NETWORK, seed=seed, parameters=())
-
-    @property
-    def recipe(self) -> Preprocess | None:
-        """How a face becomes the network's input, where it is not the backbone's own way."""
-        if self.preprocess == "none":
-            return None
-        return replace(BACKBONES[self.backbone].preprocess, equalize=self.preprocess)  # type: ignore[arg-type]
-
-    def make_head(self) -> Any:
-        """The head, not fitted."""
-        given = {name: _thawed(value) for name, value in self.parameters}
-        head = self._plain_head().set_params(**given)
-        others = head.get_params().keys() - given.keys()
-        names = [name for name in others if name.rpartition("__")[2] == "random_state"]
-        return head.set_params(**dict.fromkeys(names, self.seed))
-
-    def _plain_head(self) -> Any:
-        if not self.head.startswith("sklearn."):
-            return HEADS[self.head].make()
-        module, _, name = self.head.rpartition(".")
-        try:
-            made = getattr(import_module(module), name)()
-        except (ImportError, AttributeError, TypeError):
-            made = None
-        if made is None or not is_classifier(made):
-            raise UnknownName(f"{self.head} is no classifier of scikit-learn.")
-        return made
-
-    def check(self) -> None:
-        """An error that says what is not known, or does not go together."""
-        spec = BACKBONES[self.backbone]
-        spec.dim(self.layer)
-        if self.preprocess not in EQUALIZERS:
-            raise UnknownName(
-                unknown_name_message("preprocessing", self.preprocess, list(EQUALIZERS))
-            )
-        if self.weights is None:
-            there = spec.weights is not None
-        elif self.weights == TRAINED:
-            there = spec.build is not None
-        else:
-            there = self.weights.startswith("random") or Path(self.weights).is_file()
-        if not there:
-            raise DataError(
-                f"{self.backbone} has no weights {self.weights or 'of its own'}. Give the path of "
-                f"a file of weights, or {TRAINED!r} to have it trained first."
-            )
-        for name in ("balance", "faces", "seed"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise DataError(f"{name} is {value!r}; it is a whole number from 0.")
-        if not isinstance(self.mirrored, bool):
-            raise DataError(f"mirrored is {self.mirrored!r}; it is true or false.")
-        if self.head == NETWORK:
-            self._check_network()
-            return
-        if self.head not in HEADS and not self.head.startswith("sklearn."):
-            raise UnknownName(unknown_name_message("head", self.head, [*HEADS, NETWORK]))
-        known = sorted(self._plain_head().get_params())
-        for name, _ in self.parameters:
-            if name not in known:
-                raise UnknownName(unknown_name_message(f"parameter of {self.head}", name, known))
-        head = self.make_head()
-        if hasattr(head, "_parameter_constraints"):
-            try:
-                head._validate_params()
-            except ValueError as error:
-                raise DataError(f"{self.head}: {error}") from None
-
-    def _check_network(self) -> None:
-        if self.parameters:
-            raise DataError(
-                f"The head {NETWORK!r} is the network's own last layer and has no parameters; "
-                f"given are {', '.join(_PARAMETER + name for name, _ in self.parameters)}."
-            )
-        if self.weights != TRAINED and (self.weights or not BACKBONES[self.backbone].onnx):
-            raise DataError(
-                f"The head {NETWORK!r} needs a network that ships, or weights = {TRAINED!r}; "
-                f"{self.backbone} is neither."
-            )
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells to try, with a title, and what others report for the like: (who, accuracy, on what)."""
+    """Cells to try, with a title and the results of others: (who, accuracy, on which data)."""
 
     title: str
     cells: tuple[Cell, ...]
@@ -180,8 +45,7 @@ class Grid:
     def named(cls, name: str | os.PathLike[str], **changes: Any) -> Grid:
         """A grid that ships, by its name, or the grid of a TOML file.
 
-        `changes` take the place of what each table of cells says: backbone="cnn-a",
-        head__C=[1, 10].
+        `changes` override settings of each table of cells: backbone="cnn-a", head__C=[1, 10].
         """
         ready = cls.names()
         if str(name) in ready:
@@ -200,7 +64,7 @@ class Grid:
 
     @classmethod
     def parse(cls, text: str, name: str, changes: Mapping[str, Any] | None = None) -> Grid:
-        """The grid that a TOML text says; every cell is checked."""
+        """The grid of a TOML text; every cell is checked."""
         if sys.version_info >= (3, 11):
             import tomllib
         else:
@@ -208,7 +72,7 @@ class Grid:
         try:
             given = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise DataError(f"The grid {name} is no TOML: {error}.") from None
+            raise DataError(f"The grid {name} is not valid TOML: {error}.") from None
         known = ["title", "about", "cells", "reported"]
         for key in given:
             if key not in known:
@@ -239,7 +103,7 @@ def _product(table: Mapping[str, Any]) -> list[Cell]:
     """The cells of one table: every combination of its lists."""
     own = [one.name for one in fields(Cell)[:-1]]
     for key in table:
-        if key not in own and not key.startswith(_PARAMETER):
+        if key not in own and not key.startswith(PARAMETER):
             raise UnknownName(
                 unknown_name_message("setting of a cell", key, [*own, "head__C and so on"])
             )
@@ -252,9 +116,9 @@ def _product(table: Mapping[str, Any]) -> list[Cell]:
     for values in product(*choices):
         settings = dict(zip(table, values, strict=True))
         parameters = {
-            key.removeprefix(_PARAMETER): _frozen(settings.pop(key))
+            key.removeprefix(PARAMETER): hashable(settings.pop(key))
             for key in list(settings)
-            if key.startswith(_PARAMETER)
+            if key.startswith(PARAMETER)
         }
         for key in ("layer", "weights"):
             settings[key] = settings.get(key) or None
@@ -262,28 +126,7 @@ def _product(table: Mapping[str, Any]) -> list[Cell]:
     return cells
 
 
-class _Table(dict[str, Any]):
-    """A table of TOML as a part of a cell, which is never changed."""
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(tuple(sorted(self.items())))
-
-
-def _frozen(value: Any) -> Any:
-    """A value of a TOML file that cells may be told apart by."""
-    if isinstance(value, dict):
-        return _Table({key: _frozen(one) for key, one in value.items()})
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _thawed(value: Any) -> Any:
-    """The value as scikit-learn takes it."""
-    if isinstance(value, tuple):
-        return tuple(map(_thawed, value))
-    return {key: _thawed(one) for key, one in value.items()} if isinstance(value, dict) else value
-
-
-def varying(cells: Sequence[Cell]) -> list[str]:
+def varying_settings(cells: Sequence[Cell]) -> list[str]:
     """The settings in which cells differ, in the order of a cell."""
     every: dict[str, set[str]] = {}
     for cell in cells:

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.datasets.dataset import Dataset, PixelRow
+from ferembed.datasets.dataset import Dataset
+from ferembed.datasets.sources import PixelRow
 from ferembed.datasets.vectors import file_system, is_local
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError, ImageError

@@ -1,4 +1,4 @@
-"""crop: photos become the faces in them."""
+"""crop: replaces photos by the faces in them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ferembed._progress import Progress, report_progress
-from ferembed.datasets.dataset import Dataset, Images, Step
+from ferembed.datasets.dataset import Dataset, Step
+from ferembed.datasets.sources import Derived, Images
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.images import Image, LazyPicture, Source, load_image, source_name
@@ -16,7 +17,7 @@ from ferembed.images import Image, LazyPicture, Source, load_image, source_name
 
 @dataclass(frozen=True)
 class Crop(LazyPicture):
-    """A face, cut out of its photo when it is read."""
+    """A face, cropped from its photo when it is loaded."""
 
     source: Source
     recipe: FaceRecipe
@@ -30,10 +31,9 @@ class Crop(LazyPicture):
 
 
 @dataclass(frozen=True)
-class Crops:
-    """The faces of as many photos."""
+class Crops(Derived):
+    """The faces of photos, one of each photo."""
 
-    images: Images
     recipe: FaceRecipe
     faces: tuple[Face, ...]
 
@@ -50,9 +50,9 @@ class Crops:
 def crop(
     dataset: Dataset, recipe: FaceRecipe | str = "mtcnn", progress: Progress | None = None
 ) -> Dataset:
-    """The data set with each photo's surest face, cut out as a pipeline of that recipe does.
+    """The data set with the most confident face of each photo, cropped by a recipe.
 
-    Photos without a face and those that cannot be read are left out, counted and named in the
+    Photos without a face, and those that cannot be read, are skipped and counted in the
     provenance.
     """
     recipe = FaceRecipe.resolve(recipe)

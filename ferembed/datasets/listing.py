@@ -15,14 +15,8 @@ from numpy.typing import NDArray
 
 from ferembed._progress import Progress
 from ferembed.datasets import zip_members
-from ferembed.datasets.dataset import (
-    Files,
-    Images,
-    Members,
-    Names,
-    Part,
-    Step,
-)
+from ferembed.datasets.dataset import Step
+from ferembed.datasets.sources import Files, Images, Members, Names, Part
 from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT, split_name
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError

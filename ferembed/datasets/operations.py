@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed._progress import Progress, report_progress
-from ferembed.datasets.dataset import Changed, Dataset, Images, Step
+from ferembed.datasets.dataset import Dataset, Step
+from ferembed.datasets.sources import Changed, Images
 from ferembed.datasets.vocabulary import SPLITS, UNSPLIT
 from ferembed.errors import DataError, ImageError
 from ferembed.images import Image, load_image

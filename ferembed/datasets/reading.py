@@ -13,10 +13,7 @@ from numpy.typing import NDArray
 
 from ferembed._progress import Progress
 from ferembed.datasets import zip_members
-from ferembed.datasets.dataset import (
-    Dataset,
-    Images,
-)
+from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.listing import (
     TABLES,
     Found,
@@ -27,6 +24,7 @@ from ferembed.datasets.listing import (
     provenance_of,
     read_steps,
 )
+from ferembed.datasets.sources import Images
 from ferembed.datasets.tables import (
     COLUMNS,
     FER2013_FILES,

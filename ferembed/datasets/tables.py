@@ -10,14 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ferembed.datasets.dataset import (
-    Images,
-    PackedRows,
-    Part,
-    PixelRows,
-    parse_pixels,
-)
 from ferembed.datasets.listing import Found, Storage, Tray, label_and_split
+from ferembed.datasets.sources import Images, PackedRows, Part, PixelRows, parse_pixels
 from ferembed.datasets.vocabulary import UNSPLIT, plain, split_name
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from ferembed._progress import Progress, report_progress
 from ferembed.datasets.cropping import Crop
-from ferembed.datasets.dataset import ChangedImage, Dataset
+from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.listing import PROVENANCE, provenance_of
+from ferembed.datasets.sources import ChangedImage
 from ferembed.datasets.vocabulary import UNSPLIT
 from ferembed.datasets.votes import VOTE_FILES, votes_text
 from ferembed.datasets.zip_members import ZipMember
@@ -29,7 +30,6 @@ from ferembed.storage.files import LOCK, exclusive_folder
 
 _USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 _PLAN = "plan.txt"
-_MADE = re.compile(r"( \([^()]*\))+$")  # what the name of a picture that was made says of how
 
 
 def write(
@@ -172,8 +172,7 @@ def _targets(dataset: Dataset, part: Path) -> Iterator[tuple[Path, Source]]:
     for index, (source, label, split) in enumerate(dataset):
         folder = part / label if split == UNSPLIT else part / split / label
         is_file = isinstance(source, (str, Path, ZipMember))
-        name = dataset.images.name(index)
-        name = name if is_file else _MADE.sub("", name)
+        name = dataset.images.original(index)
         stem, ending = os.path.splitext(name.rpartition("/")[2])
         if not is_file or ending.lower() not in EXTENSIONS:
             ending = ".png"

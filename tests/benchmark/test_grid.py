@@ -2,7 +2,8 @@ from importlib.resources import files
 
 import pytest
 
-from ferembed.benchmark.grid import Cell, Grid, varying
+from ferembed.benchmark.cell import Cell
+from ferembed.benchmark.grid import Grid, varying_settings
 from ferembed.errors import DataError, UnknownName
 
 READY = sorted(
@@ -30,7 +31,7 @@ def test_lists_are_tried_in_every_combination():
         ("twin-vgg", "knn", {"n_neighbors": 3}),
     ]
     assert grid.reported == (("them", 0.6, "theirs"),)
-    assert varying(grid.cells) == ["backbone", "head", "head__C", "head__n_neighbors"]
+    assert varying_settings(grid.cells) == ["backbone", "head", "head__C", "head__n_neighbors"]
 
 
 def test_what_is_tried_twice_is_tried_once():
@@ -131,7 +132,7 @@ def test_a_mistake_is_found_before_anything_runs(cells, error, message):
 
 
 def test_a_grid_that_is_none(tmp_path):
-    with pytest.raises(DataError, match="The grid mine is no TOML"):
+    with pytest.raises(DataError, match="The grid mine is not valid TOML"):
         parse("[[cells")
     with pytest.raises(DataError, match=r"has no \[\[cells\]\]"):
         parse('title = "empty"')

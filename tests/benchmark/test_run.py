@@ -12,8 +12,7 @@ from sklearn.dummy import DummyClassifier
 
 from ferembed import Pipeline, datasets
 from ferembed.backbones import BACKBONES, LoadRequest
-from ferembed.benchmark import benchmark
-from ferembed.benchmark.grid import Cell, Grid
+from ferembed.benchmark import Cell, Grid, benchmark
 from ferembed.datasets import Dataset
 from ferembed.errors import DataError
 from ferembed.evaluation import Predictions
@@ -221,13 +220,13 @@ def test_the_test_split_is_scored_once(data, grid, tmp_path):
     first = benchmark(grid, data, tmp_path, test=True, refit=True, store="memory")
     assert first.test["count"] == 6
     assert "Test split, scored once: accuracy" in first.table()
-    assert "learned from training and validation together" in first.table()
+    assert "fitted on training and validation together" in first.table()
     kept = json.loads((tmp_path / "test.json").read_text())
     ((key, scores),) = kept.items()
     (tmp_path / "test.json").write_text(json.dumps({key: {**scores, "accuracy": 0.123}}))
     again = benchmark(grid, data, tmp_path, test=True, refit=True, store="memory")
     assert again.test["accuracy"] == 0.123  # it is read, not scored
-    assert "was scored on the test split before" in again.table()
+    assert "scores on the test split are from an earlier run" in again.table()
 
 
 def test_another_test_split_or_network_is_scored_anew(data, tmp_path):
@@ -239,7 +238,7 @@ def test_another_test_split_or_network_is_scored_anew(data, tmp_path):
 
     def scored(data):
         outcome = benchmark(grid, data, tmp_path / "grid", test=True, store="memory")
-        return "was scored on the test split before" not in outcome.table()
+        return "from an earlier run" not in outcome.table()
 
     assert scored(data)
     assert not scored(data)
@@ -355,13 +354,36 @@ def test_a_backbone_without_weights_costs_its_own_cells(data, tmp_path, monkeypa
 
 
 def test_pictures_of_one_name_are_not_taken_for_one_another(data, grid, tmp_path):
-    with pytest.raises(DataError, match="Several pictures are called picture 0, and a grid knows"):
+    with pytest.raises(DataError, match="Several pictures are called picture 0, and a grid needs"):
         benchmark(grid, datasets.merge(data, data), tmp_path)
+
+
+def test_unreadable_pictures_are_noted_once_in_every_run(data, tmp_path):
+    pictures = [*data.images]
+    pictures[3] = b"no picture"
+    broken = Dataset.of(pictures, data.labels, data.splits)
+    text = HEADS_ALONE + '\n[[cells]]\nbackbone = "mini-vgg"\npreprocess = "clahe"\nhead = "knn"\n'
+    grid = Grid.parse(text, "two groups of vectors")
+    first = benchmark(grid, broken, tmp_path, store="memory")
+    again = benchmark(grid, broken, tmp_path, store="memory")
+    assert again.fitted == 0
+    for outcome in (first, again):
+        notes = [note for note in outcome.notes if note.startswith("Skipped in train: ")]
+        assert len(notes) == 1
+        assert "not a picture in a known format" in notes[0]
+        assert outcome.page.read_text("utf-8").count("Skipped in train") == 1
+
+
+def test_pictures_that_were_changed_before_are_originals_of_the_grid(data, tmp_path):
+    text = '[[cells]]\nbackbone = "mini-vgg"\nhead = "softmax"\nmirrored = true\n'
+    mirrored = datasets.mirror(data)
+    outcome = benchmark(Grid.parse(text, "twice"), mirrored, tmp_path, folds=2, store="memory")
+    assert outcome.failed == 0
 
 
 def test_what_cannot_run_is_said_at_once(data, grid, tmp_path):
     training = data.split("train")
-    with pytest.raises(DataError, match="has no test split to score: leave out --test"):
+    with pytest.raises(DataError, match="has no test split to score: omit --test"):
         benchmark(grid, training, tmp_path, test=True)
     with pytest.raises(DataError, match="folds is 1; it is 0 or a number from 2"):
         benchmark(grid, data, tmp_path, folds=1)
@@ -375,11 +397,11 @@ def test_an_interrupted_grid_goes_on_and_the_script_is_the_command(data, tmp_pat
     command = ["benchmark", str(grid), str(tmp_path / "faces"), "--output", str(out), "--quiet"]
     code = (
         "import os, signal, ferembed.benchmark.run as b\n"
-        "write = b._write\n"
+        "write = b.write_record\n"
         "def dying(file, facts):\n"
         "    write(file, facts)\n"
         "    if file.parent.name == 'cells': os.kill(os.getpid(), signal.SIGKILL)\n"
-        "b._write = dying\n"
+        "b.write_record = dying\n"
         "from ferembed.cli import main\n"
         f"main({[*command, '--jobs', '1']!r})\n"
     )

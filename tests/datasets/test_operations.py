@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -355,3 +356,15 @@ def test_shares_of_chosen_classes_are_of_those_alone() -> None:
     assert two.targets == pytest.approx(np.array([[0.1, 0.6], [0.8, 0.1]]) / [[0.7], [0.9]])
     several = replace(shares, votes=np.array([[1, 1, 0], [1, 0, 1], [0, 0, 1]], np.float32))
     assert datasets.select_classes(several, ["happy", "angry"]).targets.tolist() == [[1, 1], [1, 0]]
+
+
+def test_a_changed_picture_has_the_name_of_its_original(tmp_path: Path) -> None:
+    gray = np.arange(3 * 48 * 48, dtype=np.uint8).reshape(3, 48, 48)
+    names = ["train/sad/a (1).png", "train/sad/b (mirrored).png", "train/sad/c.png"]
+    for name, picture in zip(names, gray, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(picture).save(tmp_path / name)
+    faces = datasets.mirror(datasets.balance(datasets.open(tmp_path), 5))
+    assert len(faces) == 10
+    assert {faces.images.original(index) for index in range(10)} == set(names)
+    assert [faces.images.is_changed(index) for index in range(10)] == [False] * 3 + [True] * 7
