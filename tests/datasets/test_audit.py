@@ -187,11 +187,11 @@ def test_an_audit_of_another_set_is_refused(faulty: Path, tmp_path: Path) -> Non
     with pytest.raises(DataError) as error:
         clean(faces.split("train"), path)
     assert str(error.value) == (
-        f"{path} is of another data set than these 22 pictures (or of the same one opened in "
-        "another way). Audit this one."
+        f"{path} is of a different data set than these 22 pictures, or of the same one opened with "
+        "other options. Audit this one."
     )
     path.write_text("{}")
-    with pytest.raises(DataError, match=r"audit.json is no audit as Audit.to_json writes it"):
+    with pytest.raises(DataError, match=r"audit.json is not an audit as Audit.to_json writes it"):
         clean(faces, path)
     with pytest.raises(DataError, match=r"nowhere.json cannot be read"):
         clean(faces, tmp_path / "nowhere.json")
@@ -209,7 +209,7 @@ def test_no_face_is_asked_of_whoever_finds_faces(faulty: Path) -> None:
     assert len(asked) == len(faces) - 3
     assert ["blank"] in names(found, "no face")
     assert found.count("no face") < len(faces) / 2
-    assert "near-duplicates         not looked for" in found.table()
+    assert f"{'near-duplicates':<24}not looked for" in found.table()
 
 
 def test_near_copies_of_each_other_keep_one(tmp_path: Path) -> None:

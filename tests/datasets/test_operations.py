@@ -152,7 +152,7 @@ def test_groups_that_the_caller_knows_stay_together() -> None:
     assert Counter(parts.splits.tolist()) == {"train": 12, "test": 8}
 
 
-def test_an_unreadable_picture_is_dealt_like_any_other(tmp_path: Path) -> None:
+def test_an_unreadable_picture_is_split_like_any_other(tmp_path: Path) -> None:
     write_tree(tmp_path, ["sad/a.png", "sad/b.png"])
     (tmp_path / "sad/a.png").write_bytes(b"broken")
     assert len(datasets.split(datasets.open(tmp_path), {"train": 50, "test": 50})) == 2
@@ -163,7 +163,7 @@ def test_a_set_that_is_split_is_split_again_only_on_purpose() -> None:
     with pytest.raises(DataError) as error:
         datasets.split(faces, {"train": 50, "validation": 50})
     assert str(error.value) == (
-        "2 of the pictures are set apart for validation or test already. Split the rest, "
+        "2 pictures are already in the validation or test split. Split the others, "
         'dataset.split("train"), or pass resplit=True to split all of them again.'
     )
     again = datasets.merge(
@@ -261,12 +261,12 @@ def test_mirror_adds_each_training_picture_turned_round() -> None:
 
 
 HELD_BACK = (
-    "is for a training split, and this set has none. Validation and test pictures stay as the "
-    "world gives them, or scores say nothing about it."
+    "changes the training split, and this data set has none. Validation and test pictures are "
+    "never changed."
 )
 TOO_EARLY = (
-    "comes after splitting: versions of one face would fall on both sides. Split the data set "
-    "first; {'train': 100} makes all of it the training split."
+    "needs a split data set: versions of one face could end up in several splits. Split it first; "
+    "{'train': 100} makes all of it the training split."
 )
 
 
@@ -292,13 +292,13 @@ def test_an_augmented_set_is_not_split() -> None:
         datasets.mirror(train),
         datasets.merge(train, datasets.mirror(train)),
     ):
-        with pytest.raises(DataError, match="holds augmented pictures: split now, versions of one"):
+        with pytest.raises(DataError, match="has augmented pictures, so versions of one face"):
             datasets.split(augmented, {"train": 50, "test": 50})
 
 
 def test_a_class_of_which_there_is_nothing_cannot_be_balanced(tmp_path: Path) -> None:
     write_tree(tmp_path, ["train/sad/a.png", "test/happy/b.png"])
-    with pytest.raises(DataError, match="The training split has no happy picture to make 5 of"):
+    with pytest.raises(DataError, match="The training split has no happy picture to make 5 from"):
         datasets.balance(datasets.open(tmp_path), 5)
 
 

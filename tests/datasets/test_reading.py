@@ -588,7 +588,7 @@ def test_describe_counts_and_draws(tmp_path: Path) -> None:
         "sad              1       0       1   25.0%",
         "total            3       1       4  100.0%",
         "sizes      48x48 3",
-        "unreadable 1 (audit tells which)",
+        "unreadable 1 (audit lists them)",
     ]
     assert json.loads(described.to_json())["counts"]["test"] == {"angry": 0, "happy": 1, "sad": 0}
     with PIL.Image.open(described.picture(tmp_path / "bars.png")) as bars:

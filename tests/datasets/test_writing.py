@@ -36,7 +36,7 @@ def test_class_folders_read_back_as_they_were(parts: Dataset, tmp_path: Path) ->
     assert content(back) == content(augmented)
     assert back.provenance[:-1] == augmented.provenance
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
-    with pytest.raises(DataError, match="holds augmented pictures"):  # it remembers
+    with pytest.raises(DataError, match="has augmented pictures"):  # it remembers
         datasets.split(back, {"train": 50, "test": 50}, resplit=True)
 
 
