@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, PALE, PAPER, EMPTY = "#1c2430", "#5b6675", "#ffffff", "#eef0f3"
+EXPRESSION_COLOURS = {
+    "angry": "#d55e00",
+    "disgust": "#009e73",
+    "fear": "#cc79a7",
+    "happy": "#f0e442",
+    "sad": "#0072b2",
+    "surprise": "#56b4e9",
+    "neutral": "#a9aeb6",
+    "contempt": "#7a4fbf",
+}
+OTHER_COLOURS = ("#e69f00", "#6b8e23", "#8c564b", "#17becf")
+"""For labels beyond the eight expressions."""
 SPLIT_COLOURS = {
     "train": "#4267ac",
     "validation": "#ed983c",

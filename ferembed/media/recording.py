@@ -24,6 +24,7 @@ from ferembed.labels import EXPRESSIONS, display_name, reading_order
 from ferembed.media.annotate import annotate
 from ferembed.media.photos import Reading, as_json
 from ferembed.media.timeline import Timeline
+from ferembed.media.timeline_picture import save_timeline
 from ferembed.media.video import Frame, Source, Video, openable, quietly, watch
 from ferembed.pipeline import Pipeline
 from ferembed.storage.files import temporary, unique_name
@@ -134,7 +135,7 @@ def record(
             drawing.close()
     if timeline and seen.frames:
         with _failing(errors, timeline):
-            seen.save(timeline, language, os.path.basename(name))
+            save_timeline(seen, timeline, language, os.path.basename(name))
     return Recording(name, seen, tuple(notes), tuple(errors), stopped)
 
 
