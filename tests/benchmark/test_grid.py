@@ -120,7 +120,7 @@ head__class_weight = {happy = 2.0, sad = 1.0}
             DataError,
             "needs a network t",
         ),
-        ('head = "network"\nhead__C = 1', DataError, "has no parameters; given are head__C"),
+        ('head = "network"\nhead__C = 1', DataError, "without parameters. Given: head__C"),
         ("balance = -1", DataError, "balance is -1; it is a whole number from 0"),
         ('mirrored = "yes"', DataError, "mirrored is 'yes'; it is true or false"),
         ("head = []", DataError, "head of a table of cells is an empty list"),

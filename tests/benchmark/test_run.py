@@ -166,7 +166,7 @@ def test_a_cell_that_cannot_be_kept_costs_itself_alone(data, grid, tmp_path):
     lost.mkdir()  # nothing can be written there
     outcome = benchmark(grid, data, tmp_path, store="memory")
     assert outcome.failed == 0
-    assert f"{lost} cannot be kept: Is a directory." in outcome.table()
+    assert f"Cannot write {lost}: Is a directory." in outcome.table()
     assert all(file.is_file() for file in kept)
 
 
