@@ -53,7 +53,7 @@ class FaceRecipe:
         if not isinstance(self.detector, str):
             raise ValueError(f"detector is {self.detector!r:.80}; it is the name of a detector.")
         DETECTORS[self.detector]
-        for name in ("square", "equalize", "whole"):
+        for name in ("square", "equalize", "fallback_to_whole_image"):
             if not isinstance(value := getattr(self, name), (bool, np.bool_)):
                 raise ValueError(f"{name} is {value!r:.80}; it is True or False.")
         for kind, value, known in (
