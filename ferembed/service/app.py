@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from ferembed import __version__
 from ferembed.errors import FerembedError
@@ -276,7 +276,7 @@ def _health(metrics: Metrics, ready: Readiness) -> APIRouter:
         ready.check()
         return {"status": "ready"}
 
-    @health.get("/metrics", responses=describe_problems(401))
+    @health.get("/metrics", response_class=PlainTextResponse, responses=describe_problems(401))
     async def metrics_text() -> Response:
         """Counts and times for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")

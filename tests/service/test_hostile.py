@@ -235,7 +235,7 @@ def test_ten_thousand_malformed_requests(server, jpeg):
 
 
 @pytest.mark.slow
-def test_the_openapi_document_holds(server):
+def test_the_openapi_document_holds(server, tmp_path):
     """Schemathesis makes requests of the document, and compares what is answered with it."""
     run = subprocess.run(
         [
@@ -244,11 +244,13 @@ def test_the_openapi_document_holds(server):
                 "--checks",
                 "not_a_server_error,content_type_conformance,response_schema_conformance",
             ),
-            *("--max-examples", "100", "--seed", "1", "--phases", "examples,coverage,fuzzing"),
+            *("--max-examples", "20", "--seed", "1", "--phases", "coverage,fuzzing"),
+            *("--request-timeout", "60"),
         ],
         capture_output=True,
         text=True,
         timeout=1200,
+        cwd=tmp_path,  # it leaves a folder behind
     )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
 
