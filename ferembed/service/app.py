@@ -77,7 +77,7 @@ def create_app(
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
         )
     app.add_middleware(Guard, settings=settings, metrics=metrics, keys=keys)
-    openapi.add_security(app, bool(settings.api_key_file))
+    openapi.complete_document(app, bool(settings.api_key_file))
     return app
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
+from ferembed.service.problems import ProblemModel
+
 DESCRIPTION = """Reads facial expressions in pictures.
 
 Pictures are held in memory while they are read: they are not written, logged or kept. A label says
@@ -128,15 +130,16 @@ DRAWN: dict[str, Any] = {
 }
 
 
-def add_security(app: FastAPI, needs_key: bool) -> None:
-    """Let the document say that requests carry a key, where they have to."""
+def complete_document(app: FastAPI, needs_key: bool) -> None:
+    """Add to the document how problems look, and that requests carry a key where they have to."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = make()
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {})["ProblemModel"] = ProblemModel.model_json_schema()
         if needs_key:
-            schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
-            schemes["key"] = {"type": "http", "scheme": "bearer"}
+            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"key": []}]
         return document
 
