@@ -122,7 +122,7 @@ def svm_fit(dim: int) -> Callable[[Bench], Row]:
         if others:
             facts["seconds_intelex"] = statistics.median(others[0])
         return Row(
-            what=f"fit a support vector machine on {len(X):,} x {X.shape[1]:,}",
+            what=f"fit svm on {len(X):,} vectors of length {X.shape[1]:,}",
             against="scikit-learn's SVC",
             seconds_ours=ours,
             seconds_theirs=theirs,
@@ -157,7 +157,7 @@ def svm_fit_all(bench: Bench) -> Row:
         "head": fitted["head"].score(vectors.unseen, vectors.truth),
     }
     return Row(
-        what=f"fit a support vector machine on {len(X):,} x {X.shape[1]:,}",
+        what=f"fit svm on {len(X):,} vectors of length {X.shape[1]:,}",
         against="scikit-learn's SVC",
         seconds_ours=ours,
         seconds_theirs=theirs,
@@ -183,9 +183,9 @@ def svm_predict(dim: int) -> Callable[[Bench], Row]:
         )
         apart = np.abs(machine.decisions(asked) - svc.decision_function(asked))
         return Row(
-            what=f"{ASKED:,} rows of {dim:,} through a machine of {len(machine.vectors):,} "
-            "support vectors",
-            against="the same machine, scikit-learn's SVC",
+            what=f"svm decisions for {ASKED:,} vectors of length {dim:,}, "
+            f"{len(machine.vectors):,} support vectors",
+            against="scikit-learn's SVC with the same support vectors",
             seconds_ours=ours,
             seconds_theirs=theirs,
             goals=["ratio >= 20", "difference <= 1e-4"] if dim == 2048 else [],
@@ -216,8 +216,8 @@ def forest_fit(dim: int) -> Callable[[Bench], Row]:
             by_us, partial(by_sklearn, "log2"), partial(by_sklearn, "sqrt"), warm=0
         )
         return Row(
-            what=f"fit {TREES} trees on {len(vectors.X):,} x {dim:,}",
-            against="scikit-learn's random forest, as the head was before",
+            what=f"fit a forest of {TREES} trees on {len(vectors.X):,} vectors of length {dim:,}",
+            against="scikit-learn's random forest",
             seconds_ours=ours,
             seconds_theirs=theirs,
             goals=["ratio >= 3", "points_lost <= 0.5"],
@@ -261,8 +261,8 @@ def forest_predict(bench: Bench) -> Row:
         warm=5,
     )
     return Row(
-        what=f"{len(vectors.unseen):,} rows of 512 through a forest of 300 trees",
-        against="scikit-learn's forest of as many trees, with as few features",
+        what=f"predict {len(vectors.unseen):,} vectors of length 512, forest of 300 trees",
+        against="scikit-learn's forest with the same number of trees and features",
         seconds_ours=fast,
         seconds_theirs=slow,
         goals=["megabytes <= 10", "points_lost <= 0.5", "seconds_of_one_row <= 0.002"],
@@ -299,7 +299,8 @@ def knn_predict(dim: int) -> Callable[[Bench], Row]:
         }
         apart = np.abs(every["ours"] - every["scikit_learns"]).max(axis=1)
         return Row(
-            what=f"30 neighbours of {len(asked):,} rows among {len(vectors.X):,} of {dim:,}",
+            what=f"30 nearest neighbours of {len(asked):,} among {len(vectors.X):,} vectors of "
+            f"length {dim:,}",
             against="scikit-learn's KNeighborsClassifier",
             seconds_ours=fast,
             seconds_theirs=slow,
@@ -388,7 +389,7 @@ def head_growth(name: str) -> Callable[[Bench], Row]:
         fits = growth(fit)
         predictions = growth(predict, list(fitted))
         return Row(
-            what=f"fit the {name} head on more and more rows of 512, and ask it {ASKED:,}",
+            what=f"growth of {name}: fit and predict {ASKED:,}, vectors of length 512",
             against="",
             seconds_ours=list(fits["seconds"].values()),
             facts={"fit": fits, "predict": predictions},

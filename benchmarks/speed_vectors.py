@@ -138,8 +138,8 @@ def network(
         pairs = zip(rates, limits, strict=True)
         labels = data.labels[order]
         return Row(
-            what=f"{len(vectors):,} faces through {name}, {kind}, {faces} a round",
-            against=f"the same graph by Keras predict, batch {size}",
+            what=f"embed {len(vectors):,} faces with {name}, {kind}, {faces} a round",
+            against=f"Keras predict on the same graph, batch {size}",
             seconds_ours=by_us,
             seconds_theirs=by_them,
             goals=goals,
@@ -234,8 +234,8 @@ def stages(bench: Bench) -> Row:
         f"share_of_{stage}": statistics.median(seconds) / whole for stage, seconds in used.items()
     }
     return Row(
-        what="2,048 faces of a zip embedded with twin-vgg, cold",
-        against="the same, one stage after the other",
+        what="embed 2,048 faces of a zip with twin-vgg, empty store",
+        against="the same stages one after the other",
         seconds_ours=ours,
         seconds_theirs=theirs,
         goals=[f"{name} <= 0.15" for name in shares if name != "share_of_network"],
@@ -265,7 +265,7 @@ def warm_store(bench: Bench) -> Row:
     seconds = statistics.median(ours)
     read = (pictures + 4 * embedder().recipe.dim * len(data)) / seconds / 1e6
     return Row(
-        what=f"{len(data):,} faces of a zip, embedded with twin-vgg before",
+        what=f"embed {len(data):,} faces of a zip with twin-vgg, all in the store",
         against="the first run",
         seconds_ours=ours,
         seconds_theirs=theirs,
@@ -300,7 +300,7 @@ def growth_embed(bench: Bench) -> Row:
     embedded = growth(first, patience=300)
     again = growth(lambda size: partial(fill, size, filled[size]), list(filled))
     return Row(
-        what="embed more and more faces with mini-vgg into a new store, and again out of it",
+        what="growth of embedding with mini-vgg: into a new store, and again from it",
         against="",
         seconds_ours=list(embedded["seconds"].values()),
         facts={"embed": embedded, "embed again": again},
@@ -345,8 +345,8 @@ def one_face(bench: Bench) -> Row:
         warm=10,
     )
     return Row(
-        what="one face, the model fast in memory",
-        against="cnn-f by Keras predict, then a forest of 300 trees by scikit-learn",
+        what="predict one face, model fast in memory",
+        against="Keras predict with cnn-f, then scikit-learn's forest of 300 trees",
         seconds_ours=ours,
         seconds_theirs=theirs,
         goals=["ratio >= 20", "seconds <= 0.002"],
@@ -390,7 +390,7 @@ def cold_predict(bench: Bench) -> Row:
         pairs = zip(seconds, ours, strict=True)
         facts[f"times_ours_of_{name}"] = statistics.median(other / us for other, us in pairs)
     return Row(
-        what="ferembed predict photo.jpg --detector haar, a cold process",
+        what="ferembed predict photo.jpg --detector haar, new process",
         against="a script with TensorFlow, the mtcnn package and Keras",
         seconds_ours=ours,
         seconds_theirs=theirs,
@@ -422,8 +422,8 @@ def mtcnn(bench: Bench) -> Row:
     fast, slow = bench.rounds(by_us, by_package, times=9)
     same = found["ours"].shape == found["theirs"].shape
     return Row(
-        what=f"faces found in a photo of {wide.shape[1]}x{wide.shape[0]}",
-        against="the mtcnn package",
+        what=f"detect faces in a photo of {wide.shape[1]}x{wide.shape[0]}",
+        against="the package mtcnn",
         seconds_ours=fast,
         seconds_theirs=slow,
         goals=["ratio >= 3", "pixels_apart <= 0.5"],
@@ -446,7 +446,7 @@ def memory(bench: Bench) -> Row:
     peaks = {int(done): float(megabytes) for done, megabytes in map(str.split, lines)}
     early = next(peak for done, peak in peaks.items() if done >= 20_000)
     return Row(
-        what="200,000 faces into the store with mini-vgg, as they come",
+        what="embed a stream of 200,000 faces into the store with mini-vgg",
         against="",
         seconds_ours=[seconds],
         goals=["megabytes <= 1000", "megabytes_grown <= 50"],
@@ -463,7 +463,7 @@ def importing(bench: Bench) -> Row:
         lambda: run("-c", "import ferembed"), lambda: run("-c", "pass"), times=15
     )
     return Row(
-        what="python -c 'import ferembed', the whole process",
+        what="python -c 'import ferembed', new process",
         against="",
         seconds_ours=ours,
         goals=["seconds <= 0.15", "megabytes <= 60"],
