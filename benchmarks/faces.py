@@ -184,7 +184,9 @@ def tilted(name: str, margin: float, photos: Photos, pipeline: Pipeline) -> dict
     kept = replace(photos, pixels=turned)
     faces = found(DETECTORS[name](), turned)[0]
     scores: dict[str, Any] = {
-        align: score(pipeline, FaceRecipe(name, margin, align=align), kept, faces, ~photos.choosing)
+        align: score(
+            pipeline, FaceRecipe(name, margin=margin, align=align), kept, faces, ~photos.choosing
+        )
         for align in ALIGNS
     }
     return {"degrees": TILT, "found": share(len(each) > 0 for each in faces), **scores}

@@ -405,7 +405,7 @@ def mtcnn(bench: Bench) -> Row:
     import cv2
     from mtcnn import MTCNN
 
-    from ferembed.faces.mtcnn import Cascade
+    from ferembed.faces.mtcnn_openvino import Cascade
 
     portrait = cv2.resize(load_image(photo()), (615, 720), interpolation=cv2.INTER_AREA)
     both = np.concatenate([portrait, portrait[:, ::-1]], axis=1)

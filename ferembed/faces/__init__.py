@@ -1,4 +1,4 @@
-"""Faces in photos. A detector is one file here and one import line below."""
+"""Faces in photos. Each detector is one file here and one import below."""
 
 from ferembed.faces import dlib, haar, mtcnn, whole_image, yunet  # noqa: F401  (each adds itself to DETECTORS)
 from ferembed.faces.face import DETECTORS, Face, FaceDetector

