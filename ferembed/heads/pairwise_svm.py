@@ -90,7 +90,7 @@ class Kernel:
         return np.asarray(values**3 if self.name == "poly" else np.tanh(values))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairwiseSVM:
     """Support vector machines for each pair of classes, as arrays that any version can open."""
 

@@ -243,7 +243,7 @@ class _CalibratedSVC:
             return
         kernel = Kernel(str(arrays["kernel"]), float(arrays["gamma"]))
         parts = ("center", "vectors", "lengths", "weights", "intercepts")
-        head.machine_ = PairwiseSVM(kernel, *(arrays[part] for part in parts))
+        head.machine_ = PairwiseSVM(kernel=kernel, **{part: arrays[part] for part in parts})
         if "calibration_coef" in arrays:
             calibration = Softmax(class_weight=head.class_weight)
             calibration.classes_ = head.classes_
