@@ -1,7 +1,7 @@
 """Let Optuna look for a head: python examples/optuna_search.py FOLDER_OF_FACES
 
 It needs Optuna: pip install optuna. Vectors are computed once; each trial fits a head on them.
-The networks that ship have learned from FER2013's training split: on its faces this flatters them.
+The networks that ship have learned from FER2013's training split: scores on its faces are optimistic.
 """
 
 import sys

@@ -335,3 +335,9 @@ def test_formats_that_take_more_memory_have_a_lower_limit():
     with pytest.raises(ImageTooLarge, match="the limit for WEBP, which takes more memory than ot"):
         load_image(encoded(picture, "WEBP"), max_pixels=10_000)
     assert load_image(encoded(picture, "WEBP"), max_pixels=20_000).shape == (100, 100, 3)
+
+
+def test_16_bits_are_rounded_to_the_nearest_of_8():
+    gray = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    nearest = np.round(gray / 257).astype(np.uint8)
+    assert np.array_equal(load_image(gray)[:, :, 0], nearest)

@@ -1,3 +1,4 @@
+import os
 import warnings
 
 import numpy as np
@@ -6,6 +7,7 @@ from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -312,8 +314,22 @@ def test_threads_share_a_pipeline(faces, labels, portrait):
 
 def test_a_search_in_several_processes(faces, labels, tmp_path):
     made = Pipeline("cnn-a", "softmax", weights="random", store=str(tmp_path / "s.sqlite"))
-    search = GridSearchCV(made, {"head__C": [0.1, 1], "normalize": [True, False]}, cv=2, n_jobs=2)
-    assert not np.isnan(search.fit(faces, labels).cv_results_["mean_test_score"]).any()
+    workers = tmp_path / "workers"
+    workers.mkdir()
+
+    def score(fitted, images, expected):
+        (workers / str(os.getpid())).touch()
+        return -log_loss(expected, fitted.predict_proba(images))
+
+    grid = {"head__C": [0.1, 1], "normalize": [True, False]}
+    alone, several = (
+        GridSearchCV(made, grid, scoring=score, cv=2, n_jobs=jobs).fit(faces, labels)
+        for jobs in (1, 2)
+    )
+    scores = alone.cv_results_["mean_test_score"]
+    assert len({round(one, 6) for one in scores}) == 4
+    assert several.cv_results_["mean_test_score"] == pytest.approx(scores, abs=1e-6)
+    assert {path.name for path in workers.iterdir()} > {str(os.getpid())}
 
 
 def test_an_unreadable_face_is_an_error_or_left_out_as_asked(faces, labels):

@@ -1,3 +1,4 @@
+import signal
 import threading
 import time
 
@@ -55,6 +56,20 @@ def test_it_really_runs_ahead():
     assert next(results) == 0
     assert begun.wait(10)  # the second, before anyone has asked for it
     results.close()
+
+
+def test_ctrl_c_cancels_what_waits_for_a_thread():
+    begun = []
+
+    def work(i):
+        begun.append(i)
+        time.sleep(0.3)  # until the next task waits
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.3)  # until the interrupt has arrived
+
+    with pytest.raises(KeyboardInterrupt):
+        list(prefetch_map(work, range(9), threads=1))
+    assert begun == [0]
 
 
 def test_errors_arrive_where_they_belong_and_no_thread_is_left():

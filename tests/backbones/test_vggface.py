@@ -134,7 +134,7 @@ def test_a_fetched_file_serves_without_being_named(published, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
     assert main(["models", "fetch", name, "--from", str(published / "vgg16-notop.h5")]) == 0
     printed = capsys.readouterr().out
-    assert "Nobody publishes its sha256" in printed
+    assert "No sha256 of it is published" in printed
     assert (tmp_path / f"{file}.sha256").read_text().split()[0] in printed
     vectors = embedder.transform(np.load(published / "faces.npy"))
     assert np.abs(vectors - np.load(published / "vgg16.npz")["embedding"]).max() < 1e-4

@@ -114,3 +114,13 @@ def test_the_picture_is_written_whole(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["clip.png"]
     with PIL.Image.open(tmp_path / "new" / "clip.png") as picture:
         assert np.array_equal(np.array(picture), draw_timeline(made, "es", "clip.mp4"))
+
+
+def test_a_face_counts_as_seen_for_a_second_after_its_last_frame():
+    made = Timeline()
+    for seconds, people in ((0, (person(1, "happy"),)), (10, ()), (20, ())):
+        made.add(Frame(int(seconds), seconds, IMAGE, people))
+    picture = draw_timeline(made)
+    assert made.seconds == 21
+    assert colours(picture, 0, 0.5 / 21)[0] == HAPPY
+    assert colours(picture, 0, 2 / 21)[0] == NOBODY
