@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,11 @@ from ferembed.registry import unknown_name_message
 from ferembed.report import Report
 from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore, Vectors
 from ferembed.storage.weights import read_weights
+
+if TYPE_CHECKING:
+    from ferembed.datasets.vectors import VectorSet
+
+_IN_MEMORY = 100_000  # vectors of a VectorSet that every head is given at once
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,8 @@ class Pipeline(Classifier):
 
     def fit(
         self,
-        images: Iterable[Source],
-        labels: Any,
+        images: Iterable[Source] | VectorSet,
+        labels: Any = None,
         *,
         classes: Sequence[str] | None = None,
         skip_unreadable: bool = False,
@@ -144,11 +149,17 @@ class Pipeline(Classifier):
         `labels` are one per image, or the votes on it: a row per image and a column for each of
         `classes`, as `Dataset.targets`. A face then counts for each class with its share of votes.
 
+        The vectors of `datasets.open_vectors` are taken as they are, with their own labels. More
+        than 100,000 of them are read in batches by the heads that can be fitted so.
+
         `computed_`, `from_store_` and `duplicates_` then say how many vectors were which. An
         unreadable image is an error, once all others are in the store, or with `skip_unreadable`
         stands in `failures_`.
         """
         self._check_settings()
+        if _are_vectors(images):
+            return self._fit_vectors(images, labels)
+        images = cast(Iterable[Source], images)
         given = np.asarray(labels) if classes is not None else _checked_labels(labels)
         labels = given if classes is None else weighted_rows(given, classes)[1]
         self._prior_factors(np.unique(labels), training_prior(labels))
@@ -160,11 +171,7 @@ class Pipeline(Classifier):
         labels = given
         if classes is not None:
             _, labels, weights = weighted_rows(given, classes)
-        if len(found := np.unique(labels)) < 2:
-            raise LabelError(
-                f"{len(given)} images have {len(found)} different labels {found.tolist()}. "
-                "Give images of two expressions or more."
-            )
+        _check_classes(labels, len(given))
         head = _new_head(self.head)
         if classes is None:
             head.fit(embedded.vectors, labels)
@@ -184,6 +191,38 @@ class Pipeline(Classifier):
         self.duplicates_ = embedded.duplicates
         self.failures_ = embedded.failures
         return self
+
+    def _fit_vectors(self, vectors: VectorSet, labels: Any) -> Pipeline:
+        if labels is not None:
+            raise LabelError("Vectors of open_vectors bring their labels: give no others.")
+        recipe = self.embedder.recipe
+        if vectors.fingerprint != recipe.fingerprint:
+            raise ModelError(
+                f"The vectors in {vectors.path} were made otherwise than this pipeline makes them: "
+                f"{_differences(json.loads(recipe.facts), vectors.facts)}. Take "
+                "Pipeline.for_vectors(vectors, head), which has their settings."
+            )
+        labels = vectors.labels
+        _check_classes(labels, len(labels))
+        self._prior_factors(np.unique(labels), training_prior(labels))
+        head = _new_head(self.head)
+        if len(vectors) > _IN_MEMORY and hasattr(head, "fit_batches"):
+            head.fit_batches(vectors.batches, np.array(vectors.classes))
+        else:
+            head.fit(np.asarray(vectors), labels)
+        self.head_ = head
+        self.training_prior_ = training_prior(labels, _class_weight(head))
+        self.recipe_ = recipe
+        self.computed_, self.from_store_, self.duplicates_ = 0, len(vectors), 0
+        self.failures_ = ()
+        return self
+
+    @classmethod
+    def for_vectors(cls, vectors: VectorSet, head: Any = "svm", **settings: Any) -> Pipeline:
+        """A pipeline, not fitted yet, that makes vectors as those of `open_vectors` were made."""
+        own = dict(vectors.embedder)
+        own["preprocess"] = _preprocess(own["preprocess"], own["backbone"])
+        return cls(head=head, **{**own, **settings})
 
     @classmethod
     def from_head(
@@ -244,9 +283,7 @@ class Pipeline(Classifier):
         embedder = self.embedder
         recipe = embedder.recipe
         if recipe.fingerprint != self.recipe_.fingerprint:
-            here, there = json.loads(recipe.facts), json.loads(self.recipe_.facts)
-            odd = sorted(k for k in here.keys() | there if here.get(k) != there.get(k))
-            changed = "; ".join(f"{k} was {there.get(k)!r}, here {here.get(k)!r}" for k in odd)
+            changed = _differences(json.loads(recipe.facts), json.loads(self.recipe_.facts))
             raise ModelError(
                 "The head was fitted on other vectors than are made here: "
                 f"{changed or 'their fingerprint is another'}. Fit it again, or load it with the "
@@ -403,6 +440,24 @@ class Pipeline(Classifier):
                 raise UnknownName(unknown_name_message("parameter of a pipeline", name, known))
         super().set_params(**params)
         return self
+
+
+def _are_vectors(images: Any) -> TypeGuard[VectorSet]:
+    """Whether this is a VectorSet; its module, which predictions do not need, is not imported."""
+    return hasattr(images, "fingerprint")
+
+
+def _differences(here: dict[str, Any], there: dict[str, Any]) -> str:
+    odd = sorted(key for key in here.keys() | there if here.get(key) != there.get(key))
+    return "; ".join(f"{key} was {there.get(key)!r}, here {here.get(key)!r}" for key in odd)
+
+
+def _check_classes(labels: NDArray[Any], images: int) -> None:
+    if len(found := np.unique(labels)) < 2:
+        raise LabelError(
+            f"{images} images have {len(found)} different labels {found.tolist()}. "
+            "Give images of two expressions or more."
+        )
 
 
 def _new_head(head: Any) -> Any:

@@ -58,6 +58,25 @@ def portrait() -> Path:
 
 
 @pytest.fixture(scope="session")
+def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 faces in train/happy and so on, and one file that is no picture."""
+    import cv2
+    import PIL.Image
+
+    root = tmp_path_factory.mktemp("faces")
+    rng = np.random.default_rng(3)
+    for number in range(60):
+        split, label = ("train", "validation")[number % 2], ("happy", "sad", "angry")[number % 3]
+        small = rng.integers(0, 256, (9, 9), dtype=np.uint8)
+        face = cv2.resize(small, (48, 48), interpolation=cv2.INTER_CUBIC)
+        path = root / split / label / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(face).save(path)
+    (root / "train" / "happy" / "broken.png").write_bytes(b"no picture")
+    return root
+
+
+@pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A video of one second, in which someone walks."""
     from tests.helpers import clips

@@ -6,16 +6,21 @@ import argparse
 
 from ferembed.cli.options import add_embedding, embedding_settings
 from ferembed.cli.output import emit, report_failures
+from ferembed.cli.scheduled import add_scheduler
 from ferembed.errors import FerembedError
 
 HELP = "compute the vectors of faces and keep them"
-EXAMPLES = ("ferembed embed faces/",)
+EXAMPLES = (
+    "ferembed embed faces/",
+    "ferembed embed faces/ --scheduler local:4 --output vectors",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="+", help="faces: files, folders, globs, or one data set")
     parser.add_argument("--output", help="write them to this .npz, too")
     add_embedding(parser)
+    add_scheduler(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,6 +29,16 @@ def run(options: argparse.Namespace) -> int:
     from ferembed.storage.files import check_outputs
 
     embedder = Embedder(**embedding_settings(options))
+    if options.scheduler:
+        from ferembed import cluster
+        from ferembed.cli.scheduled import write_tables
+
+        return write_tables(
+            options,
+            lambda client, output, size, progress: cluster.embed(
+                options.data, embedder, client, output, size=size, progress=progress
+            ),
+        )
     if options.output and not options.output.lower().endswith(".npz"):
         raise FerembedError(f"{options.output} would be an .npz. Give it a name that ends so.")
     images = find_images(options.data)

@@ -11,12 +11,20 @@ from ferembed.cli.dataset import (
     crop_photos,
     dataset_settings,
 )
-from ferembed.cli.options import add_embedding, add_settings, embedding_settings
-from ferembed.cli.output import emit, report_failures
+from ferembed.cli.options import (
+    add_embedding,
+    add_settings,
+    embedding_settings,
+    positive_int,
+)
+from ferembed.cli.output import ExitCode, emit, report_failures
 from ferembed.errors import FerembedError
 
 HELP = "fit a head on labelled faces"
-EXAMPLES = ("ferembed fit fer2013.zip --head svm --set head__C=10 --output mine",)
+EXAMPLES = (
+    "ferembed fit fer2013.zip --head svm --set head__C=10 --output mine",
+    "ferembed fit vectors/ --head fourier-svm --output mine",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, "a parameter, such as head__C=10")
     add_crop(parser)
     add_embedding(parser)
+    parser.add_argument(
+        "--sample",
+        type=positive_int,
+        metavar="N",
+        help="of a folder of vectors (embed --scheduler) take so many, drawn at random",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
     from ferembed.pipeline import Pipeline
 
+    if datasets.is_vector_set(options.data):
+        return _fit_vectors(options)
     data = datasets.open(options.data, **dataset_settings(options))
     training = choose_split(data, options.split, "train")
     pipeline = Pipeline(head=options.head, **embedding_settings(options))
@@ -63,3 +79,26 @@ def run(options: argparse.Namespace) -> int:
     text = "{model}: fitted on {faces} faces ({computed} computed, {from_store} from the store)"
     emit(counts, text.format(**counts), as_json=options.json)
     return code
+
+
+def _fit_vectors(options: argparse.Namespace) -> int:
+    """Fit on a folder of vectors; how they were made is said there, and not by options."""
+    from ferembed import datasets
+    from ferembed.pipeline import Pipeline
+
+    vectors = datasets.open_vectors(options.data)
+    whole = set(vectors.splits.tolist()) == {"unsplit"}
+    vectors = vectors.split(options.split or ("unsplit" if whole else "train"))
+    if options.sample:
+        vectors = vectors.sample(options.sample)
+    pipeline = Pipeline.for_vectors(vectors, options.head, engine=options.engine)
+    if options.crop:
+        pipeline.set_params(detector=options.crop)
+    try:
+        pipeline.set_params(**dict(options.set)).fit(vectors)
+    except (TypeError, ValueError) as error:  # scikit-learn's, of parameters that do not fit
+        raise FerembedError(str(error)) from error
+    pipeline.save(options.output)
+    counts = {"model": options.output, "vectors": len(vectors)}
+    emit(counts, "{model}: fitted on {vectors:,} vectors".format(**counts), as_json=options.json)
+    return ExitCode.DONE

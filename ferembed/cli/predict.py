@@ -7,6 +7,7 @@ import argparse
 from ferembed.cli.loading import garbage_collection_off, load_model
 from ferembed.cli.options import add_model, add_tracking, model_settings
 from ferembed.cli.output import ExitCode, table_format, warn
+from ferembed.cli.scheduled import add_scheduler
 from ferembed.errors import FerembedError
 
 HELP = "find the faces in photos or videos and say what they show"
@@ -27,9 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--annotate", metavar="FOLDER", help="write drawn copies there")
     add_tracking(parser)
+    add_scheduler(parser)
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.scheduler:
+        return _run_on_cluster(options)
     with garbage_collection_off():
         from ferembed._progress import progress_bar
         from ferembed.media.batch import predict_photos
@@ -74,3 +78,18 @@ def run(options: argparse.Namespace) -> int:
             warn=warn,
         )
     return ExitCode.SOME_FAILED if batch.failed else ExitCode.DONE
+
+
+def _run_on_cluster(options: argparse.Namespace) -> int:
+    from ferembed import cluster
+    from ferembed.cli.scheduled import write_tables
+
+    if options.annotate or options.timeline:
+        raise FerembedError("--annotate and --timeline do not go with --scheduler.")
+    pipeline = load_model(**model_settings(options))
+    return write_tables(
+        options,
+        lambda client, output, size, progress: cluster.predict(
+            options.photos, pipeline, client, output, size=size, progress=progress
+        ),
+    )

@@ -16,7 +16,7 @@ from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.sources import PixelRow
 from ferembed.datasets.vectors import file_system, is_local
 from ferembed.datasets.zip_members import ZipMember
-from ferembed.errors import DataError, ImageError
+from ferembed.errors import DataError, ImageError, LabelError
 from ferembed.images import EXTENSIONS, LazyPicture, Source, open_source, source_name
 
 Data: TypeAlias = "Dataset | str | os.PathLike[str] | Iterable[Source] | NDArray[np.uint8]"
@@ -144,7 +144,8 @@ def _of_path(path: str) -> Iterator[Item]:
     if not fs.exists(root):
         raise DataError(f"Nothing is found at {path}.")
     if fs.isdir(root):
-        yield from _of_folder(fs, root)
+        found = _as_data_set(root) if is_local(fs) else None
+        yield from _of_folder(fs, root) if found is None else list_items(found)
     elif not is_local(fs):
         if root.lower().endswith(".zip"):
             yield from _of_path(f"zip://::{path}")
@@ -156,6 +157,16 @@ def _of_path(path: str) -> Iterator[Item]:
         yield from _of_data_set(root)
     else:
         yield _item(path, 0)
+
+
+def _as_data_set(folder: str) -> Dataset | None:
+    """The data set of a folder whose folders are called like expressions; None if they are not."""
+    from ferembed import datasets
+
+    try:
+        return datasets.open(folder)
+    except (DataError, LabelError):
+        return None
 
 
 def _of_data_set(path: str) -> Iterator[Item]:

@@ -8,7 +8,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import joblib
 
+from ferembed.backbones.preprocess import Preprocess
 from ferembed.cluster.connection import PATIENCE, check_workers
 from ferembed.cluster.plan import Data, Partition, count_items, list_items, partitions
 from ferembed.cluster.scheduling import run_tasks
@@ -136,7 +137,8 @@ class _Run:
             "crop": crop and crop.facts(),
         }
         if isinstance(model, Pipeline):
-            facts["head"] = joblib.hash(model.head_)
+            told = model.head_, model.prior, model.prior_strength, model.expressions
+            facts["head"] = joblib.hash(told)
             facts["classes"] = [str(label) for label in model.classes_]
         self.mark = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         self.manifest: dict[str, Any] = {
@@ -306,8 +308,8 @@ def _parameters(embedder: Embedder) -> dict[str, Any]:
     def plain(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [plain(one) for one in value]
-        if is_dataclass(value) and not isinstance(value, type):
-            return asdict(value)
+        if isinstance(value, Preprocess):
+            return value.facts()
         return os.fspath(value) if isinstance(value, os.PathLike) else value
 
     names = ("backbone", "layer", "weights", "preprocess", "normalize", "mirror_average")

@@ -16,7 +16,7 @@ from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.description import Description, describe
 from ferembed.datasets.operations import balance, merge, mirror, select_classes, split
 from ferembed.datasets.reading import open, pictures
-from ferembed.datasets.vectors import VectorSet, open_vectors
+from ferembed.datasets.vectors import VectorSet, is_vector_set, open_vectors
 from ferembed.datasets.votes import VoteRules
 from ferembed.datasets.writing import write
 
@@ -33,6 +33,7 @@ __all__ = [
     "clean",
     "crop",
     "describe",
+    "is_vector_set",
     "merge",
     "mirror",
     "open",

@@ -34,8 +34,9 @@ _MIXED_FILES = 16
 class VectorSet:
     """Vectors with a label and a split each, which stay on disk until they are asked for.
 
-    `embedder` are the parameters of the `Embedder` that made them, `fingerprint` and `facts` its
-    recipe. `np.asarray` reads all vectors, `batches` some at a time.
+    `classes` are those of the chosen rows. `embedder` are the parameters of the `Embedder` that
+    made the vectors, `fingerprint` and `facts` its recipe. `np.asarray` reads all vectors,
+    `batches` some at a time.
     """
 
     path: str
@@ -87,9 +88,12 @@ class VectorSet:
                 raise DataError(f"A mask of {len(places)} does not fit {len(self)} vectors.")
             places = np.flatnonzero(places)
         places = np.sort(places)
+        used, codes = np.unique(self.label_codes[places], return_inverse=True)
+        classes = [self.classes[code] for code in used if code != _UNLABELLED]
         return replace(
             self,
-            label_codes=self.label_codes[places],
+            classes=tuple(classes),
+            label_codes=(codes - (len(used) - len(classes))).astype(np.int16),
             split_codes=self.split_codes[places],
             rows=self.rows[places],
         )
@@ -153,6 +157,13 @@ class VectorSet:
             yield left_X, left
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        memory, needed = _physical_memory(), 4 * len(self) * self.dim
+        if needed > memory:
+            raise DataError(
+                f"{len(self):,} vectors of {self.dim} take {needed / 1e9:.1f} GB, and this machine "
+                f"has {memory / 1e9:.1f}. Take some of them with sample(ROWS), or a head that "
+                "reads them in batches: softmax, fourier-svm or approximate-knn."
+            )
         vectors = np.empty(self.shape, np.float32)
         for number in range(len(self.files)):
             places = self._of_file(number)
@@ -182,6 +193,13 @@ class VectorSet:
 
     def _table(self, number: int, columns: list[str]) -> Any:
         return read_table(self.path, self.files[number], columns)
+
+
+def _physical_memory() -> float:
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError):  # not told here
+        return float("inf")
 
 
 def open_vectors(path: str | os.PathLike[str]) -> VectorSet:
@@ -219,7 +237,7 @@ def open_vectors(path: str | os.PathLike[str]) -> VectorSet:
             np.array([ALL_SPLITS.index(split or UNSPLIT) for split in splits], np.uint8)
         )
     codes = np.concatenate(label_codes)
-    names = sorted(classes)
+    names = sorted(classes)  # as scikit-learn orders them
     renumbered = np.array([names.index(name) for name in classes] + [_UNLABELLED], np.int16)
     return VectorSet(
         path=path,
