@@ -16,10 +16,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from joblib import cpu_count
@@ -64,6 +65,7 @@ def benchmark(
     engine: str = "auto",
     language: str = "en",
     verbose: bool = False,
+    score_cells: ScoreCells | None = None,
 ) -> Outcome:
     """Try every cell, choose the best, and write cells/*.json, grid.html and the chosen model.
 
@@ -72,7 +74,8 @@ def benchmark(
     pipeline on training and validation together before it is saved. `test` then scores it on the
     test split; the scores of a pipeline are kept and not computed again. `jobs` cells are fitted at
     the same time; 0 is as many as cores and memory allow. A cell that fails is recorded with its
-    error.
+    error. `score_cells` runs them elsewhere, such as `cluster.score_cells` with a client; every
+    machine must see the folder.
     """
     if folds < 0 or folds == 1:
         raise DataError(f"folds is {folds}; it is 0 or a number from 2.")
@@ -86,16 +89,19 @@ def benchmark(
         folds = folds or (0 if view.has_validation else FOLDS)
         settings = {"store": store, "engine": engine, "verbose": verbose}
         vectors = Vectors(view, folder, folds, settings)
-        runner = Runner(grid, vectors, jobs or cpu_count())
+        runner = Runner(grid, vectors, score_cells or partial(run_tasks, jobs=jobs or cpu_count()))
         records = runner.run()
         return Results(grid, runner, records).write(refit, test, language)
+
+
+ScoreCells: TypeAlias = Callable[[Sequence[Task]], Iterator[tuple[Task, Record]]]
 
 
 class Runner:
     """Fits the cells of a grid that have no record in the folder yet."""
 
-    def __init__(self, grid: Grid, vectors: Vectors, jobs: int) -> None:
-        self.grid, self.vectors, self.jobs = grid, vectors, jobs
+    def __init__(self, grid: Grid, vectors: Vectors, score_cells: ScoreCells) -> None:
+        self.grid, self.vectors, self.score_cells = grid, vectors, score_cells
         self.view, self.folder, self.folds = vectors.view, vectors.folder, vectors.folds
         self.verbose = bool(vectors.settings["verbose"])
         self.notes: list[str] = []
@@ -105,9 +111,9 @@ class Runner:
         """The record of every cell."""
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=_VECTORS) as place:
             records: dict[Cell, Record] = {}
-            tasks = self._tasks(Path(place), records)
+            tasks = self._tasks(Path(place).absolute(), records)
             with progress_bar("cell", quiet=not self.verbose) as progress:
-                for task, record in run_tasks(tasks, self.jobs):
+                for task, record in self.score_cells(tasks):
                     records[task.cell] = record
                     self.fitted += 1
                     progress(self.fitted, len(tasks))

@@ -60,6 +60,16 @@ class Task:
     head: Any  # fitted, if it is the network's own last layer
     alone: bool = True  # the head may use all cores
 
+    def prepare(self) -> Task:
+        """The task for a worker that has one core; an OSError if its vectors are not seen there."""
+        for part in (self.training, self.validation):
+            if part is not None and not part.vectors.exists():
+                raise FileNotFoundError(
+                    f"{part.vectors} is not on this worker. Give an --output folder that all "
+                    "workers see under the same path."
+                )
+        return replace(self, alone=False)
+
     def score(self) -> Record:
         """The record of the cell, also if it fails."""
         try:

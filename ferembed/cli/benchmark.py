@@ -7,6 +7,7 @@ import argparse
 from ferembed.cli.dataset import add_dataset, dataset_settings
 from ferembed.cli.options import add_engine, add_language, add_settings, whole_number
 from ferembed.cli.output import ExitCode, emit, warn
+from ferembed.cli.scheduled import add_scheduler, connected
 
 HELP = "try a grid of pipelines and choose the best"
 EXAMPLES = (
@@ -44,29 +45,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_language(parser)
     add_engine(parser)
+    add_scheduler(parser, partitions=False)
 
 
 def run(options: argparse.Namespace) -> int:
+    from contextlib import ExitStack
     from dataclasses import asdict
+    from functools import partial
 
     from ferembed import datasets
     from ferembed.benchmark import benchmark
     from ferembed.benchmark.grid import Grid
 
     grid = Grid.named(options.grid, **dict(options.set))
-    outcome = benchmark(
-        grid,
-        datasets.open(options.data, **dataset_settings(options)),
-        options.output,
-        folds=options.folds,
-        refit=options.refit,
-        test=options.test,
-        jobs=options.jobs,
-        store=options.store,
-        engine=options.engine,
-        language=options.lang,
-        verbose=not options.quiet,
-    )
+    with ExitStack() as stack:
+        score_cells = None
+        if options.scheduler:
+            from ferembed import cluster
+
+            client = stack.enter_context(connected(options))
+            score_cells = partial(cluster.score_cells, client=client)
+        outcome = benchmark(
+            grid,
+            datasets.open(options.data, **dataset_settings(options)),
+            options.output,
+            folds=options.folds,
+            refit=options.refit,
+            test=options.test,
+            jobs=options.jobs,
+            store=options.store,
+            engine=options.engine,
+            language=options.lang,
+            verbose=not options.quiet,
+            score_cells=score_cells,
+        )
     for row in outcome.rows:
         if row["error"]:
             warn(f"{row['name']}: {row['error']}")

@@ -140,6 +140,14 @@ def _threads_per_task(client: Any, facts: dict[str, Any]) -> int:
     return max(1, min((count // threads[host] for host, count in cores.items()), default=1))
 
 
+def worker_address() -> str:
+    """The address of the worker that runs this; "" outside of one."""
+    try:
+        return str(import_distributed().get_worker().address)
+    except ValueError:
+        return ""
+
+
 def import_distributed() -> Any:
     try:
         import distributed

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from ferembed.cluster.connection import worker_address
 from ferembed.cluster.plan import Item, Partition
 from ferembed.datasets.vectors import (
     PART_FACTS,
@@ -63,7 +64,7 @@ class Outcome:
 
 def compute(blob: bytes, partition: Partition) -> Outcome:
     """Run the pickled job on a partition. Errors are returned, so that others may try again."""
-    worker = _address()
+    worker = worker_address()
     try:
         job = _job(blob)
         _check(job)
@@ -135,15 +136,6 @@ def recipe_here(embedder: Embedder) -> str:
 def _embedder(job: Job) -> Embedder:
     embedder: Embedder = job.model.embedder if isinstance(job.model, Pipeline) else job.model
     return embedder.set_params(store="none", verbose=False)  # type: ignore[no-any-return]
-
-
-def _address() -> str:
-    from distributed import get_worker
-
-    try:
-        return str(get_worker().address)
-    except ValueError:  # in no worker
-        return ""
 
 
 # --- vectors ----------------------------------------------------------------------------------
@@ -305,7 +297,7 @@ def _write(job: Job, partition: Partition, columns: Columns, failures: Failures)
             fs.rm_file(unfinished)
         raise
     return Outcome(
-        worker=_address(),
+        worker=worker_address(),
         file=name,
         rows=table.num_rows,
         pictures=len(partition),

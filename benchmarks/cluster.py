@@ -1,0 +1,312 @@
+"""Time ferembed.cluster: scaling, overhead, scheduling, growth of heads, and a run end to end.
+
+python -m benchmarks.cluster fer2013.zip --work /tmp/cluster scaling --faces 20000
+python -m benchmarks.cluster fer2013.zip --work /tmp/cluster scheduling --partitions 10000
+python -m benchmarks.cluster fer2013.zip --work /tmp/cluster growth --rows 64000 256000 1000000
+python -m benchmarks.cluster fer2013.zip --work /tmp/cluster whole --faces 1000000
+
+Each line of the results is written when it is there, and is not measured again; --again does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import resource
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from ferembed import Embedder, Pipeline, cluster, datasets
+from ferembed.cluster.scheduling import run_tasks
+from ferembed.datasets import Dataset
+from ferembed.heads import HEADS
+from ferembed.images import load_image
+from ferembed.storage.files import atomic_write
+
+RESULTS = Path(__file__).parent / "results" / "cluster.json"
+BACKBONE = "mini-vgg"
+HEADS_IN_BATCHES = ("softmax", "fourier-svm", "approximate-knn")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", help="fer2013.zip")
+    parser.add_argument("--work", type=Path, required=True, help="a folder for what is made")
+    parser.add_argument("--again", action="store_true", help="measure what is there, too")
+    parts = parser.add_subparsers(dest="part", required=True)
+    for name in ("scaling", "whole"):
+        part = parts.add_parser(name)
+        part.add_argument("--faces", type=int, default=20_000)
+    parts.choices["whole"].add_argument("--workers", type=int, default=2)
+    part = parts.add_parser("scheduling")
+    part.add_argument("--partitions", type=int, default=10_000)
+    part.add_argument("--workers", type=int, default=64)
+    part.add_argument("--seconds", type=float, default=0.5, help="that each task sleeps")
+    part = parts.add_parser("growth")
+    part.add_argument("--rows", type=int, nargs="+", default=[64_000, 256_000])
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    MEASURE[options.part](options)
+
+
+def measured(options: argparse.Namespace, name: str, measure: Callable[[], dict[str, Any]]) -> Any:
+    """What `measure` gives, or what an earlier run wrote under this name."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if name not in results or options.again:
+        facts = {**measure(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+        results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        results[name] = facts
+        with atomic_write(RESULTS) as unfinished:
+            unfinished.write_text(json.dumps(results, indent=1) + "\n")
+    print(name, results[name], flush=True)
+    return results[name]
+
+
+# --- faces ------------------------------------------------------------------------------------
+
+
+def faces_of(options: argparse.Namespace) -> Path:
+    """A zip of class folders with as many faces as asked for: real ones, shifted and dimmed."""
+    path: Path = options.work / f"faces-{options.faces}.zip"
+    if not path.exists():
+        real = datasets.open(options.data).split("train")
+        rng = np.random.default_rng(0)
+        pictures = [load_image(source)[:, :, 0] for source in real.images]
+        with (
+            atomic_write(path) as unfinished,
+            zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive,
+        ):
+            for number in range(options.faces):
+                row = number % len(pictures)
+                face = pictures[row]
+                if number >= len(pictures):
+                    face = np.roll(face, rng.integers(-2, 3, 2), (0, 1))
+                    face = (face * rng.uniform(0.8, 1.0)).astype(np.uint8)
+                label = real.classes[real.label_codes[row]]
+                archive.writestr(f"train/{label}/{number:07}.png", png(face))
+    return path
+
+
+def png(face: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(face).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+# --- the parts --------------------------------------------------------------------------------
+
+
+def scaling(options: argparse.Namespace) -> None:
+    """The plain command, 1 worker and 2, in turn; the shorter of two rounds of each."""
+    data = datasets.open(faces_of(options))
+    embedder = Embedder(BACKBONE, store="none", engine="openvino")
+    pipeline = Pipeline.load("fast", store="none", detector="none")
+    for name, model in (("embed", embedder), ("predict", pipeline)):
+        measured(
+            options,
+            f"{name} {options.faces:,} faces",
+            lambda name=name, model=model: scale(options, data, name, model),  # type: ignore[misc]
+        )
+
+
+def scale(options: argparse.Namespace, data: Dataset, name: str, model: Any) -> dict[str, Any]:
+    """The plain command uses all cores; beside it, it is held to the thread that a worker has."""
+    out = options.work / "out"
+    run = cluster.embed if name == "embed" else cluster.predict
+    seconds: dict[str, list[float]] = {}
+    for _ in range(2):
+        for workers in (1, 2):
+            with cluster.connect(f"local:{workers}") as client:
+                few = data.select(np.arange(64 * workers))
+                run(few, model, client, options.work / "warm", size=8)  # loads the networks
+                shutil.rmtree(options.work / "warm")
+                started = time.perf_counter()
+                run(data, model, client, out)
+                seconds.setdefault(f"workers_{workers}", []).append(time.perf_counter() - started)
+                shutil.rmtree(out)
+        seconds.setdefault("plain_1_thread", []).append(plain_seconds(data, name))
+    best = {key: round(min(values), 2) for key, values in seconds.items()}
+    return {
+        "seconds": best,
+        "speedup_of_2_workers": round(best["workers_1"] / best["workers_2"], 2),
+        "overhead_of_1_worker": round(best["workers_1"] / best["plain_1_thread"] - 1, 3),
+    }
+
+
+def plain_seconds(data: Dataset, name: str) -> float:
+    """The seconds of the same work without a cluster, in a process with one thread."""
+    import multiprocessing
+
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return float(pool.apply(_plain, (data, name)))
+
+
+def _plain(data: Dataset, name: str) -> float:
+    from ferembed.inference.openvino import use_threads
+
+    use_threads(1)
+    if name == "embed":
+        embedder = Embedder(BACKBONE, store="none", engine="openvino")
+        work: Callable[[Any], object] = embedder.embed
+    else:
+        work = Pipeline.load("fast", store="none").predict_proba
+    work(data.images[:64])
+    started = time.perf_counter()
+    work(data.images)
+    return time.perf_counter() - started
+
+
+def scheduling(options: argparse.Namespace) -> None:
+    name = f"scheduling of {options.partitions:,} tasks on {options.workers} workers"
+
+    def measure() -> dict[str, Any]:
+        import distributed
+
+        tasks = ((f"sleep-{number}", options.seconds) for number in range(options.partitions))
+        with (
+            distributed.LocalCluster(
+                n_workers=options.workers,
+                threads_per_worker=1,
+                processes=False,
+                dashboard_address=None,
+            ) as local,
+            distributed.Client(local) as client,
+        ):
+            started = time.perf_counter()
+            count = sum(1 for _ in run_tasks(client, sleep, None, tasks))
+            seconds = time.perf_counter() - started
+        ideal = options.partitions * options.seconds / options.workers
+        return {
+            "tasks": count,
+            "sleep_seconds": options.seconds,
+            "seconds": round(seconds, 1),
+            "ideal_seconds": round(ideal, 1),
+            "tasks_per_second": round(count / seconds, 1),
+            "overhead_ms_per_task": round(1000 * (seconds - ideal) / count, 2),
+        }
+
+    measured(options, name, measure)
+
+
+class Slept:
+    error = worker = ""
+
+
+def sleep(shared: object, seconds: float) -> Slept:
+    time.sleep(seconds)
+    return Slept()
+
+
+def growth(options: argparse.Namespace) -> None:
+    """Fits on real vectors with noise added, from batches that are made as they are read."""
+    real = Embedder(BACKBONE, store=options.work / "store.sqlite")
+    training = datasets.open(options.data).split("train")
+    X = real.transform(training.images)
+    codes, classes = training.label_codes, np.array(training.classes)
+    spread = X.std(axis=0) / 10
+    for name in HEADS_IN_BATCHES:
+        seconds = {}
+        for rows in sorted(options.rows):
+
+            def fit(rows: int = rows, name: str = name) -> dict[str, Any]:
+                head = HEADS[name].make()
+                started = time.perf_counter()
+                head.fit_batches(noisy(X, codes, spread, rows), classes)
+                facts = {"seconds": round(time.perf_counter() - started, 1)}
+                if hasattr(head, "recall_"):
+                    facts["recall"] = round(head.recall_, 4)
+                return {**facts, "peak_mb": peak_mb()}
+
+            seconds[rows] = measured(options, f"fit {name} on {rows:,} rows", fit)["seconds"]
+        few, many = min(seconds), max(seconds)
+        if many > few:
+            exponent = np.log(seconds[many] / seconds[few]) / np.log(many / few)
+            measured(
+                options,
+                f"growth of {name} from {few:,} to {many:,} rows",
+                lambda exponent=exponent: {"exponent": round(float(exponent), 2)},  # type: ignore[misc]
+            )
+
+
+def noisy(
+    X: NDArray[np.float32], codes: NDArray[np.int16], spread: NDArray[np.float32], rows: int
+) -> Any:
+    def batches(size: int, seed: int | None) -> Iterator[tuple[Any, Any]]:
+        rng = np.random.default_rng(seed)
+        for start in range(0, rows, size):
+            count = min(size, rows - start)
+            places = np.arange(start, start + count) % len(X)
+            if seed is not None:
+                places = rng.integers(0, len(X), count)
+            noise = np.random.default_rng(start).normal(0, 1, (count, X.shape[1]))
+            yield (X[places] + noise * spread).astype(np.float32), codes[places]
+
+    return batches
+
+
+def whole(options: argparse.Namespace) -> None:
+    """Embed, fit and predict, with the memory and the disk that each takes."""
+    path, size = faces_of(options), f"{options.faces:,} faces, {options.workers} workers"
+    embedder = Embedder(BACKBONE, store="none", engine="openvino")
+    out, model = options.work / f"vectors-{options.faces}", options.work / "model"
+
+    def spread(name: str, run: Callable[[Any], cluster.Done], out: Path) -> None:
+        def measure() -> dict[str, Any]:
+            shutil.rmtree(out, ignore_errors=True)
+            with cluster.connect(f"local:{options.workers}") as client:
+                started = time.perf_counter()
+                done = run(client)
+                seconds = time.perf_counter() - started
+                workers = client.run(peak_mb)
+            return {
+                "seconds": round(seconds, 1),
+                "rows": done.rows,
+                "per_second": round(done.rows / seconds, 1),
+                "partitions": done.computed,
+                "peak_mb_client": peak_mb(),
+                "peak_mb_worker": max(workers.values()),
+                "mb_on_disk": round(sum(f.stat().st_size for f in out.iterdir()) / 1e6, 1),
+            }
+
+        measured(options, f"{name} {size}", measure)
+
+    spread("whole: embed", lambda client: cluster.embed(path, embedder, client, out), out)
+
+    def fit() -> dict[str, Any]:
+        vectors = datasets.open_vectors(out)
+        started = time.perf_counter()
+        pipeline = Pipeline.for_vectors(vectors, "fourier-svm", detector="none").fit(vectors)
+        seconds = time.perf_counter() - started
+        pipeline.save(model)
+        return {"seconds": round(seconds, 1), "rows": len(vectors), "peak_mb_client": peak_mb()}
+
+    measured(options, f"whole: fit fourier-svm on {options.faces:,} vectors", fit)
+    predictions = options.work / f"predictions-{options.faces}"
+
+    def predict(client: Any) -> cluster.Done:
+        pipeline = Pipeline.load(model, store="none")
+        return cluster.predict(path, pipeline, client, predictions)
+
+    spread("whole: predict", predict, predictions)
+
+
+def peak_mb() -> int:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+MEASURE = {"scaling": scaling, "scheduling": scheduling, "growth": growth, "whole": whole}
+
+if __name__ == "__main__":
+    main()
