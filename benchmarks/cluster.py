@@ -179,7 +179,7 @@ def scheduling(options: argparse.Namespace) -> None:
                 n_workers=options.workers,
                 threads_per_worker=1,
                 processes=False,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
             ) as local,
             distributed.Client(local) as client,
         ):

@@ -58,7 +58,7 @@ def portrait() -> Path:
 
 
 @pytest.fixture(scope="session")
-def class_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def faces_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 faces in train/happy and so on, and one file that is no picture."""
     import cv2
     import PIL.Image

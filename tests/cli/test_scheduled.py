@@ -13,11 +13,11 @@ pytest.importorskip("distributed")
 
 
 def test_embed_and_fit_on_local_processes(
-    class_folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    faces_on_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, model = str(tmp_path / "out"), str(tmp_path / "model")
     recipe = ["--backbone", "cnn-a", "--weights", "random", "--store", "none"]
-    embed = ["embed", str(class_folders), *recipe, "--scheduler", "local:1", "--output", out]
+    embed = ["embed", str(faces_on_disk), *recipe, "--scheduler", "local:1", "--output", out]
     assert main([*embed, "--json"]) == 1  # one file is no picture
     facts = json.loads(capsys.readouterr().out)
     assert (facts["rows"], facts["failed"], facts["partitions_found"]) == (60, 1, 0)
@@ -35,11 +35,11 @@ def test_a_scheduler_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert "local:N starts N workers here, such as local:2" in capsys.readouterr().err
 
 
-def test_without_the_flag_nothing_of_dask_is_imported(class_folders: Path) -> None:
+def test_without_the_flag_nothing_of_dask_is_imported(faces_on_disk: Path) -> None:
     code = """
 import sys
 from ferembed.cli import main
 main(["embed", sys.argv[1], "--backbone", "mini-vgg", "--store", "none", "--quiet"])
 print([name for name in ("dask", "distributed", "pyarrow", "fsspec") if name in sys.modules])
 """
-    assert run_python(code, str(class_folders)).stdout.splitlines()[-1] == "[]"
+    assert run_python(code, str(faces_on_disk)).stdout.splitlines()[-1] == "[]"

@@ -18,20 +18,20 @@ EMBEDDER = Embedder("cnn-a", weights="random", store="none", normalize=True)
 
 
 @pytest.fixture(scope="module")
-def vectors(client: Any, class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def vectors(client: Any, faces_on_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("vectors") / "out"
-    cluster.embed(datasets.open(class_folders), EMBEDDER, client, out, size=8)
+    cluster.embed(datasets.open(faces_on_disk), EMBEDDER, client, out, size=8)
     return datasets.open_vectors(out)
 
 
 def test_a_pipeline_fitted_on_vectors_equals_one_fitted_on_the_faces(
-    vectors: Any, class_folders: Path
+    vectors: Any, faces_on_disk: Path
 ) -> None:
-    data = datasets.open(class_folders).split("train")
+    data = datasets.open(faces_on_disk).split("train")
     mine = Pipeline.for_vectors(vectors, "softmax", store="none").fit(vectors.split("train"))
     local = Pipeline(head="softmax", **EMBEDDER.get_params())
     local.fit(data.images, data.labels, skip_unreadable=True)
-    faces = datasets.open(class_folders).split("validation").images
+    faces = datasets.open(faces_on_disk).split("validation").images
     np.testing.assert_array_equal(mine.predict_proba(faces), local.predict_proba(faces))
     assert mine.training_prior_ == local.training_prior_
 
@@ -64,21 +64,21 @@ def test_vectors_of_another_recipe_are_refused(vectors: Any) -> None:
 
 
 def test_another_preprocessing_is_kept_in_the_manifest(
-    client: Any, class_folders: Path, tmp_path: Path
+    client: Any, faces_on_disk: Path, tmp_path: Path
 ) -> None:
     from dataclasses import replace
 
     own = replace(BACKBONES["cnn-a"].preprocess, equalize="histogram")
     embedder = Embedder("cnn-a", weights="random", preprocess=own, store="none")
-    cluster.embed(datasets.open(class_folders), embedder, client, tmp_path / "out")
+    cluster.embed(datasets.open(faces_on_disk), embedder, client, tmp_path / "out")
     vectors = datasets.open_vectors(tmp_path / "out")
     assert Pipeline.for_vectors(vectors, "softmax").fit(vectors).preprocess == own
 
 
 def test_vectors_without_labels_fit_nothing(
-    client: Any, class_folders: Path, tmp_path: Path
+    client: Any, faces_on_disk: Path, tmp_path: Path
 ) -> None:
-    photos = sorted(map(str, class_folders.rglob("0*.png")))
+    photos = sorted(map(str, faces_on_disk.rglob("0*.png")))
     cluster.embed(photos, EMBEDDER, client, tmp_path / "out")
     vectors = datasets.open_vectors(tmp_path / "out")
     pipeline = Pipeline.for_vectors(vectors, "softmax")

@@ -25,9 +25,9 @@ def parts(folder: Path) -> dict[str, int]:
 
 
 def test_vectors_labels_and_splits_equal_the_local_ones(
-    client: Any, class_folders: Path, tmp_path: Path
+    client: Any, faces_on_disk: Path, tmp_path: Path
 ) -> None:
-    data = datasets.open(class_folders)
+    data = datasets.open(faces_on_disk)
     done = cluster.embed(data, EMBEDDER, client, tmp_path / "out", size=8)
     local = EMBEDDER.embed(data.images)
     vectors = open_vectors(tmp_path / "out")
@@ -41,10 +41,10 @@ def test_vectors_labels_and_splits_equal_the_local_ones(
 
 
 def test_a_second_run_computes_only_what_is_missing_or_new(
-    client: Any, class_folders: Path, tmp_path: Path
+    client: Any, faces_on_disk: Path, tmp_path: Path
 ) -> None:
     faces, out = tmp_path / "faces", tmp_path / "out"
-    shutil.copytree(class_folders, faces)
+    shutil.copytree(faces_on_disk, faces)
     first = cluster.embed(faces, EMBEDDER, client, out, size=8)
     written = parts(out)
     again = cluster.embed(faces, EMBEDDER, client, out, size=8)
@@ -89,20 +89,20 @@ def test_predictions_equal_the_local_ones(client: Any, portrait: Path, tmp_path:
 
 
 def test_another_recipe_or_a_foreign_folder_is_refused(
-    client: Any, class_folders: Path, tmp_path: Path
+    client: Any, faces_on_disk: Path, tmp_path: Path
 ) -> None:
-    cluster.embed(class_folders, EMBEDDER, client, tmp_path / "out")
+    cluster.embed(faces_on_disk, EMBEDDER, client, tmp_path / "out")
     other = Embedder("cnn-a", weights="random:1", store="none")
     with pytest.raises(DataError, match="made by another recipe or model. Give another folder"):
-        cluster.embed(class_folders, other, client, tmp_path / "out")
+        cluster.embed(faces_on_disk, other, client, tmp_path / "out")
     with pytest.raises(DataError, match=r"and no manifest.json. Give a folder that is empty"):
-        cluster.embed(class_folders, EMBEDDER, client, class_folders)
+        cluster.embed(faces_on_disk, EMBEDDER, client, faces_on_disk)
 
 
 def test_batches_hold_every_row_once_in_any_order(
-    client: Any, class_folders: Path, tmp_path: Path
+    client: Any, faces_on_disk: Path, tmp_path: Path
 ) -> None:
-    cluster.embed(class_folders / "train", EMBEDDER, client, tmp_path / "out", size=4)
+    cluster.embed(faces_on_disk / "train", EMBEDDER, client, tmp_path / "out", size=4)
     vectors = open_vectors(tmp_path / "out")
     every = np.asarray(vectors)
     in_order = np.concatenate([X for X, _ in vectors.batches(7)])
