@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,9 @@ def crop(
     for index in range(len(dataset)):
         try:
             found = recipe.find(recipe.prepare(load_image(dataset.images[index])))
-            reason = "no face is found"
+            reason = "no face found"
         except ImageError:
-            found, reason = [], "it cannot be read"
+            found, reason = [], "cannot be read"
         if found:
             kept.append(index)
             faces.append(found[0])
@@ -74,16 +74,9 @@ def crop(
         report_progress(progress, index, len(dataset))
     if not kept:
         raise DataError(
-            f"{recipe.detector!r} finds a face in none of the {len(dataset):,} photos. Choose "
-            "another detector, or leave them as they are if each picture is a face."
+            f"{recipe.detector!r} finds no face in any of the {len(dataset):,} photos. Choose "
+            "another detector, or do not crop them if each picture is a face."
         )
     step: Step = {"step": "crop", **recipe.facts(), "kept": len(kept), "skipped": skipped}
     cut = dataset.take(np.array(kept), step)
-    return Dataset(
-        Images([Crops(cut.images, recipe, tuple(faces))]),
-        cut.classes,
-        cut.label_codes,
-        cut.split_codes,
-        cut.provenance,
-        cut.votes,
-    )
+    return replace(cut, images=Images([Crops(cut.images, recipe, tuple(faces))]))

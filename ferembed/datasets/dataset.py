@@ -19,7 +19,7 @@ from ferembed.labels import reading_order
 Step: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
     """Pictures with a label and a split each, and their provenance.
 
@@ -59,11 +59,11 @@ class Dataset:
         if wrong:
             raise DataError(f"No split is called {wrong[0]!r}. Known: {', '.join(ALL_SPLITS)}.")
         return cls(
-            Images([InMemoryImages(images)]),
-            classes,
-            np.array([classes.index(name) for name in names], np.int16),
-            np.array([ALL_SPLITS.index(name) for name in split_names], np.uint8),
-            ({"step": "given", "pictures": len(names)},),
+            images=Images([InMemoryImages(images)]),
+            classes=classes,
+            label_codes=np.array([classes.index(name) for name in names], np.int16),
+            split_codes=np.array([ALL_SPLITS.index(name) for name in split_names], np.uint8),
+            provenance=({"step": "given", "pictures": len(names)},),
         )
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class Dataset:
         return np.eye(len(self.classes), dtype=np.float32)[self.label_codes]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many pictures each split has of each class; a split with none is left out."""
+        """The number of pictures of each split and class; empty splits are omitted."""
         pairs = Counter(zip(self.split_codes.tolist(), self.label_codes.tolist(), strict=True))
         return {
             name: {label: pairs[number, code] for code, label in enumerate(self.classes)}
@@ -103,14 +103,14 @@ class Dataset:
         return ALL_SPLITS[self.split_codes[index]]
 
     def mask(self, *splits: str) -> NDArray[np.bool_]:
-        """Which pictures are in one of these splits."""
+        """A mask of the pictures in one of these splits."""
         for name in splits:
             if name not in ALL_SPLITS:
                 raise DataError(f"No split is called {name!r}. Known: {', '.join(ALL_SPLITS)}.")
         return np.isin(self.split_codes, [ALL_SPLITS.index(name) for name in splits])
 
     def select(self, chosen: ArrayLike) -> Dataset:
-        """Those pictures that a mask of booleans or a list of positions chooses."""
+        """The pictures that a boolean mask or a list of positions selects."""
         rows = np.asarray(chosen)
         if rows.dtype == np.bool_ and rows.shape != (len(self),):
             raise DataError(f"A mask of {len(rows)} does not fit {len(self)} pictures.")
@@ -142,7 +142,7 @@ class Dataset:
         )
 
     def with_splits(self, splits: Sequence[str], codes: NDArray[np.integer], step: Step) -> Dataset:
-        """The same pictures, each put in the split that its code points at."""
+        """The same pictures in other splits; each code is a position in `splits`."""
         numbers = np.array([ALL_SPLITS.index(name) for name in splits], np.uint8)
         return replace(self, split_codes=numbers[codes], provenance=(*self.provenance, step))
 

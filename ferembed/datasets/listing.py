@@ -1,4 +1,4 @@
-"""What a reader lists (a folder or a zip), what it finds there, and what it lays aside."""
+"""Listing: the files of a folder or a zip; and what a reader finds and skips there."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from ferembed.images import EXTENSIONS
 from ferembed.storage.files import is_special_file
 
 PROVENANCE = "provenance.json"
-"""The file beside the pictures in which `write` says how they came about."""
+"""The file beside the pictures in which `write` keeps their provenance."""
 
 TABLES = (".csv", ".tsv")
 
 _EVERY = 1000
 
 
-class Tray:
-    """What a reader lays aside, and how far it is."""
+class ImportLog:
+    """Counts of what a reader skipped, and its progress."""
 
     def __init__(self, path: str, skip_bad: bool, progress: Progress | None) -> None:
         self.path = path
@@ -43,16 +43,16 @@ class Tray:
         self._done = 0
 
     def bad(self, kind: str, message: str) -> None:
-        """Something that should not be: an error, or a counted skip if the caller said so."""
+        """A bad entry: an error, or a counted skip if the caller asked for that."""
         if not self._skip_bad:
             raise DataError(
-                f'{message}. Mend it, or leave such out with on_bad="skip", on the command line '
+                f'{message}. Fix it, or skip bad entries with on_bad="skip", on the command line '
                 "--skip-bad."
             )
         self.skip(kind, message)
 
     def skip(self, kind: str, first: str = "", count: int = 1) -> None:
-        """Something that is no picture of the set, and that nobody need worry about."""
+        """An entry that is not a picture of the data set."""
         if count:
             entry = self.skipped.setdefault(kind, {"count": 0, "first": first})
             entry["count"] += count
@@ -64,8 +64,8 @@ class Tray:
 
 
 @dataclass
-class Found:
-    """What a reader found: the pictures, with labels and splits as they are written."""
+class RawDataset:
+    """A data set as a reader finds it: labels and splits as they are written."""
 
     format: str
     images: Images | None = None
@@ -94,24 +94,24 @@ class Found:
         self.splits.append(0)
 
 
-class Storage:
-    """What lies in a folder or a zip: pictures, CSVs, and how they came about."""
+class Listing:
+    """The pictures and CSVs in a folder or a zip, and their provenance."""
 
-    def __init__(self, path: Path, tray: Tray) -> None:
+    def __init__(self, path: Path, log: ImportLog) -> None:
         self.path = path
         self.tables: dict[str, Path | ZipMember] = {}
         self.steps: Sequence[Step] = ()
-        self.tray = tray
+        self.log = log
         self._names = Names()
         self._numbers = array("Q")
         self._list_folder() if path.is_dir() else self._list_zip()
-        tray.tick(last=True)
+        log.tick(last=True)
         if path.is_dir():
             self.part: Part = Files(str(path), self._names)
         else:
             numbers = np.frombuffer(self._numbers, np.uint64).reshape(-1, 5)
             self.part = Members(zip_members.Archive(str(path)), self._names, numbers)
-        self._note_twins()
+        self._note_case_collisions()
 
     def _list_folder(self) -> None:
         pending, seen = [""], set()
@@ -123,14 +123,14 @@ class Storage:
             except OSError as error:
                 if not folder:
                     raise
-                self.tray.bad(
+                self.log.bad(
                     "folders that cannot be read",
                     f"The folder {here} cannot be read: {error.strerror}",
                 )
                 continue
             identity = (status.st_dev, status.st_ino)
             if status.st_ino and identity in seen:
-                continue  # a link that leads back up
+                continue  # a link to a folder above
             seen.add(identity)
             names: list[str] = []
             folders: list[str] = []
@@ -139,7 +139,7 @@ class Storage:
             prefix = f"{folder}/" if folder else ""
             for name in sorted(folders, reverse=True):
                 if name.startswith("."):
-                    self.tray.skip("hidden files", prefix + name)
+                    self.log.skip("hidden files", prefix + name)
                 else:
                     pending.append(prefix + name)
             number = self._names.folder(folder)
@@ -150,22 +150,22 @@ class Storage:
                     self._names.add(number, name)
                     pictures += 1
                 elif kind and is_special_file(here / name):
-                    self.tray.skip("pipes and devices", prefix + name)
+                    self.log.skip("pipes and devices", prefix + name)
                 elif kind == "table":
                     self.tables[prefix + name] = here / name
                 elif kind == "provenance":
                     self._take_steps(prefix + name, here / name)
             if not (pictures or folders or prefix == ""):
-                self.tray.skip("empty folders", folder)
+                self.log.skip("empty folders", folder)
 
     def _list_zip(self) -> None:
         numbers: dict[str, int] = {}
         empty: dict[str, None] = {}
         for member in zip_members.members(self.path):
             if member.unsafe:
-                self.tray.bad(
-                    "names that lead out of the zip",
-                    f"{self.path}: the member {member.name!r} leads out of the zip",
+                self.log.bad(
+                    "names that point outside the zip",
+                    f"{self.path}: the member {member.name!r} points outside the zip",
                 )
                 continue
             folder, _, name = member.name.rpartition("/")
@@ -174,9 +174,9 @@ class Storage:
                 continue
             kind = self._sort(member.name)
             if kind and member.encrypted:
-                self.tray.bad("encrypted", f"{member} is encrypted; unpack it with its password")
+                self.log.bad("encrypted", f"{member} is encrypted; unpack it with its password")
             elif kind == "picture" and member.size > zip_members.MAX_PICTURE:
-                self.tray.bad(
+                self.log.bad(
                     "larger than a picture may be",
                     f"{member} unpacks to {member.size / 2**20:,.0f} MiB, a picture may have "
                     f"{zip_members.MAX_PICTURE / 2**20:,.0f} MiB",
@@ -196,40 +196,40 @@ class Storage:
         full = {"/".join(names[:depth]) for names in parts for depth in range(1, len(names) + 1)}
         for folder in empty:
             if folder not in full and "__MACOSX" not in folder:
-                self.tray.skip("empty folders", folder)
+                self.log.skip("empty folders", folder)
 
     def _sort(self, full: str) -> str:
-        """What a file is to a data set; what is nothing is noted."""
+        """The kind of a file; files of no kind are counted as skipped."""
         ending = os.path.splitext(full)[1].lower()
         if is_hidden(full):
-            self.tray.skip("hidden files", full)
+            self.log.skip("hidden files", full)
         elif ending in EXTENSIONS:
-            self.tray.tick()
+            self.log.tick()
             return "picture"
         elif ending in TABLES:
             return "table"
         elif full.rpartition("/")[2] == PROVENANCE and full.count("/") < 2:
             return "provenance"
         else:
-            self.tray.skip(f"files that are no pictures ({ending or 'no ending'})", full)
+            self.log.skip(f"files that are not pictures ({ending or 'no ending'})", full)
         return ""
 
     def _take_steps(self, full: str, content: Path | ZipMember) -> None:
         steps = read_steps(content)
         if not steps:
-            self.tray.skip("files that are no pictures (.json)", full)
+            self.log.skip("files that are not pictures (.json)", full)
         self.steps = steps or self.steps
 
-    def _note_twins(self) -> None:
+    def _note_case_collisions(self) -> None:
         total = len(self.part)
         names = (self.part.name(index).casefold() for index in range(total))
         hashes = np.fromiter(map(hash, names), np.int64, total)
         order = np.argsort(hashes, kind="stable")
-        twins = order[1:][hashes[order][1:] == hashes[order][:-1]]
-        if len(twins):
-            first = self.part.name(int(twins.min()))
-            self.tray.noted["names like another but for case"] = {
-                "count": len(twins),
+        collisions = order[1:][hashes[order][1:] == hashes[order][:-1]]
+        if len(collisions):
+            first = self.part.name(int(collisions.min()))
+            self.log.noted["names that differ only in case"] = {
+                "count": len(collisions),
                 "first": first,
             }
 
@@ -240,7 +240,7 @@ def is_hidden(full: str) -> bool:
 
 
 def label_and_split(folder: str) -> tuple[str, str]:
-    """The class is the nearest folder that is no split, the split the nearest that is one."""
+    """The class is the nearest folder that is not a split, the split the nearest that is one."""
     label, split = "", UNSPLIT
     for name in reversed(folder.split("/")):
         means = split_name(name)
@@ -252,12 +252,12 @@ def label_and_split(folder: str) -> tuple[str, str]:
 
 
 def provenance_of(table: Path) -> Path:
-    """The file beside a CSV in which `write` says how it came about."""
+    """The file beside a CSV in which `write` keeps its provenance."""
     return table.with_suffix(f".{PROVENANCE}")
 
 
 def read_steps(content: Path | ZipMember) -> Sequence[Step]:
-    """The steps that `write` left, or none if the file is something else."""
+    """The steps that `write` kept, or none if the file is something else."""
     try:
         steps = json.loads(content.read_bytes())
         return steps if _are_steps(steps) else ()

@@ -44,15 +44,15 @@ def merge(*sets: Dataset) -> Dataset:
         for one, place in zip(sets, places, strict=True):
             votes[start : start + len(one), place] = one.targets
             start += len(one)
+    codes = [place[one.label_codes] for place, one in zip(places, sets, strict=True)]
+    origins = [list(one.provenance) for one in sets]
     return Dataset(
-        images,
-        classes,
-        np.concatenate([p[one.label_codes] for p, one in zip(places, sets, strict=True)]).astype(
-            np.int16
-        ),
-        np.concatenate([one.split_codes for one in sets]),
-        ({"step": "merge", "pictures": len(images), "sets": [list(s.provenance) for s in sets]},),
-        votes,
+        images=images,
+        classes=classes,
+        label_codes=np.concatenate(codes).astype(np.int16),
+        split_codes=np.concatenate([one.split_codes for one in sets]),
+        provenance=({"step": "merge", "pictures": len(images), "sets": origins},),
+        votes=votes,
     )
 
 

@@ -1,4 +1,4 @@
-"""open: a folder, a zip or a CSV -> Dataset. It finds out which format it is, and says so."""
+"""open: a data set from a folder, a zip or a CSV, whose format it detects."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from ferembed._progress import Progress
 from ferembed.datasets import zip_members
-from ferembed.datasets.dataset import Dataset
+from ferembed.datasets.dataset import Dataset, Step
 from ferembed.datasets.listing import (
     TABLES,
-    Found,
-    Storage,
-    Tray,
+    ImportLog,
+    Listing,
+    RawDataset,
     is_hidden,
     label_and_split,
     provenance_of,
@@ -39,7 +39,7 @@ from ferembed.datasets.vocabulary import (
     SPLITS,
     UNSPLIT,
     expression,
-    plain,
+    normalize_name,
     split_name,
 )
 from ferembed.datasets.votes import VOTE_FILES, VoteRules, with_votes
@@ -68,11 +68,11 @@ def open(
     expressions: int = 7,
     progress: Progress | None = None,
 ) -> Dataset:
-    """The data set at `path`, whichever of the known formats it is in.
+    """The data set at `path`, in any of the known formats.
 
     It may be a folder or a zip of class folders (`CLASS/`, `train/CLASS/`, `images/train/CLASS/`),
     a FER2013 CSV of pixels, a CSV of names and labels beside its pictures or in one folder or zip
-    with them, or FER+ votes beside the FER2013 CSV. `print` what comes back to see what was found.
+    with them, or FER+ votes beside the FER2013 CSV. `print` the data set to see its provenance.
 
     `votes` takes the labels from FER+ instead: "majority", "probability", "multi-target", or
     `VoteRules`. The votes are in `votes_file`, or in ferplus.csv or fer2013new.csv within the
@@ -81,10 +81,10 @@ def open(
 
     `split` and `classes` keep only those. `labels` adds names to those that are known
     ({"boredom": "neutral"}); a name mapped to None is dropped, one mapped to itself is kept as a
-    class of its own. `on_unknown="drop"` leaves out pictures with any other name and "keep" takes
-    it for a class, and `on_bad="skip"` leaves out what cannot be read; what is left out is counted.
-    `table` picks one of several CSVs in a folder or zip, and `columns` says what its columns are
-    called ({"image": "img", "label": "y"}).
+    class of its own. `on_unknown="drop"` skips pictures with any other name, "keep" makes a class
+    of it, and `on_bad="skip"` skips entries that cannot be read; skipped entries are counted.
+    `table` picks one of several CSVs in a folder or zip, and `columns` names its columns
+    ({"image": "img", "label": "y"}).
 
     `expressions` is 7, for which contempt is an unknown label, or 8, to which it belongs.
 
@@ -103,17 +103,17 @@ def open(
     if not where.exists():
         raise DataError(f"{where} does not exist.")
     if is_special_file(where):
-        raise DataError(f"{where} is a pipe or a device: copy what it gives to a file.")
-    tray = Tray(str(where), on_bad == "skip", progress)
+        raise DataError(f"{where} is a pipe or a device: copy its content to a file.")
+    log = ImportLog(str(where), on_bad == "skip", progress)
     try:
-        found = _read(where, tray, table, columns or {}, rules, votes_file)
+        found = _read(where, log, table, columns or {}, rules, votes_file)
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error}.") from None
-    return _named(found, tray, split, classes, labels or {}, on_unknown, known)
+    return _named(found, log, split, classes, labels or {}, on_unknown, known)
 
 
 def pictures(path: str | os.PathLike[str]) -> list[ZipMember]:
-    """Every picture in a zip, in its order, whatever folder it is in; [] if it is no zip."""
+    """All pictures in a zip, in its order; [] if the file is not a zip."""
     where = Path(path)
     try:
         members = (
@@ -133,31 +133,31 @@ def _check_choice(what: str, given: str, allowed: Sequence[str]) -> None:
         raise DataError(unknown_name_message(what, given, list(allowed)))
 
 
-def _class_folders(storage: Storage, tray: Tray) -> Found:
-    kind = "a folder" if storage.path.is_dir() else "a zip"
-    found = Found(f"class folders in {kind}", Images([storage.part]), steps=storage.steps)
+def _class_folders(listing: Listing, log: ImportLog) -> RawDataset:
+    kind = "a folder" if listing.path.is_dir() else "a zip"
+    found = RawDataset(f"class folders in {kind}", Images([listing.part]), steps=listing.steps)
     known: dict[str, tuple[str, str]] = {}
-    for index in range(len(storage.part)):
-        name = storage.part.name(index)
+    for index in range(len(listing.part)):
+        name = listing.part.name(index)
         folder, _, file = name.rpartition("/")
         if folder not in known:
             known[folder] = label_and_split(folder)
         label, split = known[folder]
-        if not storage.steps and split in ("test", UNSPLIT):
+        if not listing.steps and split in ("test", UNSPLIT):
             split = _fer2013_split(file, split)
         if label:
             found.add(label, split, name)
         else:
-            tray.bad(
+            log.bad(
                 "pictures in no class folder",
-                f"{storage.path}/{name} lies in no class folder, and no CSV gives its label",
+                f"{listing.path}/{name} lies in no class folder, and no CSV gives its label",
             )
             found.leave_out()
     return found
 
 
 def _fer2013_split(file: str, split: str) -> str:
-    """Where the folder leaves it open, the split that FER2013's own file names tell."""
+    """The split by FER2013's own file names, if the folder does not say it."""
     usage, _, number = file.partition("_")
     told = split_name(usage) if usage in FER2013_USAGES and number[:1].isdigit() else None
     return split if told is None or (told == "train" and split == "test") else told
@@ -165,32 +165,32 @@ def _fer2013_split(file: str, split: str) -> str:
 
 def _read(
     path: Path,
-    tray: Tray,
+    log: ImportLog,
     table: str | None,
     given: Mapping[str, str],
     rules: VoteRules | None,
     votes_file: str | os.PathLike[str] | None,
-) -> Found:
+) -> RawDataset:
     inside: Mapping[str, Path | ZipMember] = {}
     if path.is_dir() or zip_members.is_zip(path):
-        storage = Storage(path, tray)
-        name, inside = _choose_table(storage, table, given)
+        listing = Listing(path, log)
+        name, inside = _choose_table(listing, table, given)
         if name is None:
-            found, chosen = _class_folders(storage, tray), None
+            found, chosen = _class_folders(listing, log), None
         else:
             folder = name.rpartition("/")[0]
             beside = {
                 PurePosixPath(other).name: content
-                for other, content in storage.tables.items()
+                for other, content in listing.tables.items()
                 if other.rpartition("/")[0] == folder
             }
-            content = Table(storage.tables[name])
-            found, chosen = _from_table(content, lambda: storage, folder, beside, tray, given)
+            content = Table(listing.tables[name])
+            found, chosen = _from_table(content, lambda: listing, folder, beside, log, given)
     elif path.suffix.lower() in (*TABLES, ".txt"):
         near = {name: path.parent / name for name in FER2013_FILES if (path.parent / name).exists()}
-        quiet = Tray(str(path.parent), True, tray.progress)  # what else lies there is no news
+        quiet = ImportLog(str(path.parent), True, log.progress)  # other files are ignored
         found, chosen = _from_table(
-            Table(path), lambda: Storage(path.parent, quiet), "", near, tray, given
+            Table(path), lambda: Listing(path.parent, quiet), "", near, log, given
         )
         steps = read_steps(provenance_of(path)) if provenance_of(path).exists() else ()
         found.steps = found.steps or steps
@@ -209,7 +209,7 @@ def _read(
             f"{chosen.name} holds no votes: it needs the columns {', '.join(FERPLUS)}, unknown "
             "and NF."
         )
-    return with_votes(found, chosen, rules or VoteRules(), tray)
+    return with_votes(found, chosen, rules or VoteRules(), log)
 
 
 def _votes_of(path: Path, inside: Mapping[str, Path | ZipMember]) -> Table:
@@ -231,12 +231,12 @@ def _votes_of(path: Path, inside: Mapping[str, Path | ZipMember]) -> Table:
 
 def _from_table(
     table: Table,
-    storage: Callable[[], Storage],
+    listing: Callable[[], Listing],
     base: str,
     beside: Mapping[str, Path | ZipMember],
-    tray: Tray,
+    log: ImportLog,
     given: Mapping[str, str],
-) -> tuple[Found, Table | None]:
+) -> tuple[RawDataset, Table | None]:
     """What a CSV describes, and the CSV itself if it holds votes on another one's pictures."""
     kind = kind_of(table, given)
     if kind == "FER+":
@@ -247,118 +247,137 @@ def _from_table(
                 "beside it, or open the folder or zip of its pictures with votes=..., on the "
                 "command line --votes."
             )
-        return pixel_rows(Table(beside[name]), tray, {}), table
+        return pixel_rows(Table(beside[name]), log, {}), table
     if kind == "pixels" or table.column("pixels", given) is not None:
-        return pixel_rows(table, tray, given), None
-    return named_pictures(table, storage(), base, tray, given), None
+        return pixel_rows(table, log, given), None
+    return named_pictures(table, listing(), base, log, given), None
 
 
 def _choose_table(
-    storage: Storage, wanted: str | None, given: Mapping[str, str]
+    listing: Listing, wanted: str | None, given: Mapping[str, str]
 ) -> tuple[str | None, dict[str, Path | ZipMember]]:
     """The CSV of labels in a folder or zip, if there is one, and its files of votes."""
     useful: list[str] = []
     votes = {}
-    for name, content in storage.tables.items():
+    for name, content in listing.tables.items():
         try:
             kind = kind_of(Table(content), given)
         except DataError as error:
             if wanted is None:
-                storage.tray.bad("CSVs that cannot be read", str(error).removesuffix("."))
+                listing.log.bad("CSVs that cannot be read", str(error).removesuffix("."))
             continue
         if kind == "FER+":
             votes[name] = content
         elif kind:
             useful.append(name)
     if wanted is not None:
-        if wanted not in storage.tables:
+        if wanted not in listing.tables:
             raise DataError(
-                unknown_name_message(f"CSV in {storage.path}", wanted, list(storage.tables))
+                unknown_name_message(f"CSV in {listing.path}", wanted, list(listing.tables))
             )
         return wanted, votes
     if len(useful) > 1:
         raise DataError(
-            f"{storage.path} holds {len(useful)} label files: {', '.join(useful)}. "
+            f"{listing.path} holds {len(useful)} label files: {', '.join(useful)}. "
             f"Choose one: table={useful[0]!r}, on the command line --table {useful[0]}."
         )
     return (useful[0] if useful else None), votes
 
 
 def _named(
-    found: Found,
-    tray: Tray,
+    found: RawDataset,
+    log: ImportLog,
     split: str | None,
     classes: Sequence[str] | None,
     labels: Mapping[str, str | None],
     on_unknown: str,
     known: Sequence[str],
 ) -> Dataset:
-    """The data set in the library's words, without what the caller does not want."""
+    """The data set with the library's labels, without what the caller does not want."""
     assert found.images is not None
     codes = np.array(found.codes, np.int64)
     counts = np.bincount(codes[codes >= 0], minlength=len(found.words))
-    meanings = _meanings(found, counts, tray, labels, on_unknown, known)
-    named = set(meanings.values()) - {None}
-    chosen = reading_order([name for name in named if name])
-    if classes is not None:
-        wanted = [expression(name) or name for name in classes]
-        for name in wanted:
-            if name not in {*chosen, *known}:
-                raise DataError(unknown_name_message("class here", name, chosen))
-        for name in chosen:
-            if name not in wanted:
-                lost = [n for n, word in enumerate(found.words) if meanings[word] == name]
-                tray.skip(f"class {name} not chosen", "", int(counts[lost].sum()))
-        chosen = reading_order(wanted)
+    meanings = _meanings(found, counts, log, labels, on_unknown, known)
+    chosen = _chosen_classes(meanings, counts, log, classes, known)
     target = np.array([chosen.index(m) if m in chosen else -1 for m in meanings.values()] + [-1])
     label_codes = target[codes]
     kept = np.flatnonzero(label_codes >= 0)
     if not len(kept):
-        raise DataError(_nothing(tray))
-    votes = None
-    if found.votes is not None:
-        votes = np.zeros((len(codes), len(chosen)), np.float32)
-        for column, code in enumerate(target[:-1]):
-            if code >= 0:
-                votes[:, code] += found.votes[:, column]
-        if found.multi:
-            votes = np.minimum(votes, 1)
-        else:
-            votes /= np.maximum(votes.sum(axis=1, keepdims=True), np.float32(1e-9))
-        votes = votes[kept]
+        raise DataError(_nothing(log))
+    dataset = Dataset(
+        images=found.images.take(kept),
+        classes=tuple(chosen),
+        label_codes=label_codes[kept].astype(np.int16),
+        split_codes=np.array(found.splits, np.uint8)[kept],
+        provenance=(*found.steps, _step(found, log, meanings, len(kept))),
+        votes=None if found.votes is None else _class_votes(found, target, len(chosen))[kept],
+    )
+    return dataset if split is None else dataset.split(split)
+
+
+def _chosen_classes(
+    meanings: Mapping[str, str | None],
+    counts: NDArray[np.int64],
+    log: ImportLog,
+    classes: Sequence[str] | None,
+    known: Sequence[str],
+) -> list[str]:
+    """The classes to keep: all that occur, or those that the caller names."""
+    present = reading_order([name for name in set(meanings.values()) if name])
+    if classes is None:
+        return present
+    wanted = [expression(name) or name for name in classes]
+    for name in wanted:
+        if name not in {*present, *known}:
+            raise DataError(unknown_name_message("class here", name, present))
+    for name in present:
+        if name not in wanted:
+            lost = [n for n, meaning in enumerate(meanings.values()) if meaning == name]
+            log.skip(f"class {name} not chosen", "", int(counts[lost].sum()))
+    return reading_order(wanted)
+
+
+def _class_votes(found: RawDataset, target: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
+    """The votes for each label as written, added up by class."""
+    assert found.votes is not None
+    votes = np.zeros((len(found.votes), classes), np.float32)
+    for column, code in enumerate(target[:-1]):
+        if code >= 0:
+            votes[:, code] += found.votes[:, column]
+    if found.multi:
+        return np.minimum(votes, 1)
+    votes /= np.maximum(votes.sum(axis=1, keepdims=True), np.float32(1e-9))
+    return votes
+
+
+def _step(
+    found: RawDataset, log: ImportLog, meanings: Mapping[str, str | None], pictures: int
+) -> Step:
+    """The step of the provenance: the format, renamed labels, skipped and odd entries."""
     step: dict[str, Any] = {
         "step": "open",
-        "path": tray.path,
+        "path": log.path,
         "format": found.format,
-        "pictures": len(kept),
+        "pictures": pictures,
     }
     if found.rules:
         step["votes"] = found.rules
     renamed = {word: name for word, name in meanings.items() if name and word != name}
     if renamed:
         step["labels"] = renamed
-    step |= {key: of for key, of in (("skipped", tray.skipped), ("noted", tray.noted)) if of}
-    dataset = Dataset(
-        found.images.take(kept),
-        tuple(chosen),
-        label_codes[kept].astype(np.int16),
-        np.array(found.splits, np.uint8)[kept],
-        (*found.steps, step),
-        votes,
-    )
-    return dataset if split is None else dataset.split(split)
+    return step | {key: of for key, of in (("skipped", log.skipped), ("noted", log.noted)) if of}
 
 
 def _meanings(
-    found: Found,
+    found: RawDataset,
     counts: NDArray[np.int64],
-    tray: Tray,
+    log: ImportLog,
     labels: Mapping[str, str | None],
     on_unknown: str,
     known: Sequence[str],
 ) -> dict[str, str | None]:
-    """What each label as written stands for; None: those pictures are left out."""
-    mapped = {plain(name): meaning for name, meaning in labels.items()}
+    """The class of each label as written; None where its pictures are skipped."""
+    mapped = {normalize_name(name): meaning for name, meaning in labels.items()}
     meanings: dict[str, str | None] = {}
     strange: dict[str, str] = {}
     for (word, place), count in zip(found.words.items(), counts.tolist(), strict=True):
@@ -367,10 +386,10 @@ def _meanings(
             meaning = None
         if found.numbered and re.fullmatch("[0-9]{1,9}", word) and int(word) < len(EXPRESSIONS):
             meaning = EXPRESSIONS[int(word)]
-        if plain(word) in mapped:
-            target = mapped[plain(word)]
+        if normalize_name(word) in mapped:
+            target = mapped[normalize_name(word)]
             if not isinstance(target, (str, type(None))):
-                raise DataError(f"labels says that {word!r} means {target!r}, which is no word.")
+                raise DataError(f"labels says that {word!r} means {target!r}, which is not a word.")
             meaning = target and (expression(target) or target)
         elif meaning is None and on_unknown == "keep":
             meaning = word
@@ -378,7 +397,7 @@ def _meanings(
             strange[word] = f"{word!r} ({count:,}, first {place})"
         meanings[word] = meaning
         if meaning is None:
-            tray.skip(f"label {word!r}", place, count)
+            log.skip(f"label {word!r}", place, count)
     if strange and on_unknown == "error":
         first = next(iter(strange))
         option = "--label=" if first.startswith("-") else "--label "
@@ -387,7 +406,7 @@ def _meanings(
             listed.append(f"and {len(strange) - _MOST_LISTED:,} others")
         eight = "expressions=8, on the command line --expressions 8, takes contempt. "
         raise DataError(
-            f"{tray.path} has labels that are none of the {len(known)} expressions "
+            f"{log.path} has labels that are none of the {len(known)} expressions "
             f"({', '.join(known)}): {'; '.join(listed)}. "
             + eight
             * any(expression(word) == CONTEMPT for word in strange)
@@ -398,11 +417,11 @@ def _meanings(
     return meanings
 
 
-def _nothing(tray: Tray) -> str:
-    laid_aside = "; ".join(f"{n['count']:,} {kind}" for kind, n in tray.skipped.items())
+def _nothing(log: ImportLog) -> str:
+    skipped = "; ".join(f"{n['count']:,} {kind}" for kind, n in log.skipped.items())
     return (
-        f"{tray.path} has no labelled pictures"
-        + (f" (laid aside: {laid_aside})" if laid_aside else "")
+        f"{log.path} has no labelled pictures"
+        + (f" (skipped: {skipped})" if skipped else "")
         + ". A data set is a folder or zip of class folders (train/happy/x.jpg), a FER2013 CSV, or "
         "a CSV of names and labels beside its pictures."
     )

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ferembed.datasets.listing import Found, Storage, Tray, label_and_split
+from ferembed.datasets.listing import ImportLog, Listing, RawDataset, label_and_split
 from ferembed.datasets.sources import Images, PackedRows, Part, PixelRows, parse_pixels
-from ferembed.datasets.vocabulary import UNSPLIT, plain, split_name
+from ferembed.datasets.vocabulary import UNSPLIT, normalize_name, split_name
 from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError
 from ferembed.registry import unknown_name_message
@@ -65,13 +65,13 @@ class Table:
 
     def column(self, what: str, given: Mapping[str, str]) -> int | None:
         """Where the column is that the caller named, or that is called as such columns are."""
-        heads = [plain(head) for head in self.heads]
+        heads = [normalize_name(head) for head in self.heads]
         if what in given:
-            if plain(given[what]) not in heads:
+            if normalize_name(given[what]) not in heads:
                 raise DataError(
                     f"{self.name}: " + unknown_name_message("column", given[what], self.heads)
                 )
-            return heads.index(plain(given[what]))
+            return heads.index(normalize_name(given[what]))
         return next((heads.index(name) for name in COLUMNS[what].split() if name in heads), None)
 
     def need(self, what: str, given: Mapping[str, str]) -> int:
@@ -139,7 +139,7 @@ def _text(line: bytes) -> str:
 
 
 def kind_of(table: Table, given: Mapping[str, str]) -> str | None:
-    if {plain(head) for head in table.heads} >= {*FERPLUS, *FERPLUS_OTHER}:
+    if {normalize_name(head) for head in table.heads} >= {*FERPLUS, *FERPLUS_OTHER}:
         return "FER+"
     labelled = table.column("label", given) is not None
     if labelled and table.column("pixels", given) is not None:
@@ -147,13 +147,13 @@ def kind_of(table: Table, given: Mapping[str, str]) -> str | None:
     return "names" if labelled and table.column("image", given) is not None else None
 
 
-def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> Found:
+def pixel_rows(table: Table, log: ImportLog, given: Mapping[str, str]) -> RawDataset:
     pixels_at, label_at = table.need("pixels", given), table.need("label", given)
     split_at = table.column("split", given)
     zipped = isinstance(table.content, ZipMember)
     rows, offsets, lengths = array("Q"), array("Q"), array("L")
     packed = bytearray()
-    found = Found(
+    found = RawDataset(
         "FER2013 CSV of pixels" + " in a zip" * zipped,
         numbered=True,
         rows=rows,
@@ -163,7 +163,7 @@ def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> Found:
     side = 0
     for row, offset, line in table.lines():
         place = f"{table.name}, row {row}"
-        tray.tick()
+        log.tick()
         fields = line.split(delimiter)
         try:
             if len(fields) != len(table.heads):
@@ -174,7 +174,7 @@ def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> Found:
                 raise ValueError(f"{pixels.size:,} pixels, the rows above have {side * side:,}")
             split = split_of(fields[split_at].decode()) if split_at is not None else UNSPLIT
         except ValueError as error:
-            tray.bad("bad rows", f"{place}: {error}")
+            log.bad("bad rows", f"{place}: {error}")
             continue
         found.add(_text(fields[label_at].strip(b'" \r')), split, place)
         rows.append(row)
@@ -183,7 +183,7 @@ def pixel_rows(table: Table, tray: Tray, given: Mapping[str, str]) -> Found:
         else:
             offsets.append(offset)
             lengths.append(len(line))
-    tray.tick(last=True)
+    log.tick(last=True)
     part: Part = PixelRows(table.name, rows, offsets, lengths, pixels_at, table.delimiter)
     if zipped:
         pictures = np.frombuffer(packed, np.uint8).reshape(-1, side or 1, side or 1)
@@ -201,17 +201,17 @@ def split_of(word: str) -> str:
 
 
 def named_pictures(
-    table: Table, storage: Storage, base: str, tray: Tray, given: Mapping[str, str]
-) -> Found:
+    table: Table, listing: Listing, base: str, log: ImportLog, given: Mapping[str, str]
+) -> RawDataset:
     image_at, label_at = table.need("image", given), table.need("label", given)
     split_at = table.column("split", given)
-    lookup = _Lookup(storage.part, base)
-    kind = "a folder" if storage.path.is_dir() else "a zip"
-    found = Found(f"CSV of names and labels with {kind}", steps=storage.steps)
+    lookup = _Lookup(listing.part, base)
+    kind = "a folder" if listing.path.is_dir() else "a zip"
+    found = RawDataset(f"CSV of names and labels with {kind}", steps=listing.steps)
     chosen = array("q")
     for row, fields in table.rows():
         place = f"{table.name}, row {row}"
-        tray.tick()
+        log.tick()
         try:
             if len(fields) != len(table.heads):
                 raise ValueError(f"{len(fields)} fields, the first row has {len(table.heads)}")
@@ -221,16 +221,16 @@ def named_pictures(
             if split_at is not None:
                 split = split_of(fields[split_at])
             else:
-                _, split = label_and_split(storage.part.name(index).rpartition("/")[0])
+                _, split = label_and_split(listing.part.name(index).rpartition("/")[0])
         except ValueError as error:
-            tray.bad("bad rows", f"{place}: {error}")
+            log.bad("bad rows", f"{place}: {error}")
             continue
         found.add(fields[label_at], split, place)
         chosen.append(index)
-    tray.tick(last=True)
+    log.tick(last=True)
     indices = np.array(chosen, np.int64)
-    tray.skip("pictures without a row", "", len(storage.part) - len(np.unique(indices)))
-    found.images = Images([storage.part], indices)
+    log.skip("pictures without a row", "", len(listing.part) - len(np.unique(indices)))
+    found.images = Images([listing.part], indices)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What other data sets call the expressions and the three splits."""
+"""Names of the expressions and splits in other data sets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ UNSPLIT = "unsplit"
 FER2013_USAGES = ("Training", "PublicTest", "PrivateTest")
 ALL_SPLITS = (*SPLITS, UNSPLIT)
 
-# Written without accents, capitals or punctuation: `plain` brings names to that form. Two letters
-# are the codes of JAFFE and KDEF.
+# As `normalize_name` returns them, without accents and capitals. Two letters are the codes of
+# JAFFE and KDEF.
 _EXPRESSIONS = {
     "angry": """an ang anger angry fury mad rage enfadada enfadado enfado enojada enojado enojo
         furia ira rabia raiva zangado colere enerve fache arger argerlich wut wutend arrabbiato
@@ -37,10 +37,10 @@ _EXPRESSION_OF = {alias: name for name, text in _EXPRESSIONS.items() for alias i
 _SPLIT_OF = {alias: name for name, text in _SPLITS.items() for alias in text.split()}
 
 
-def plain(text: str) -> str:
+def normalize_name(text: str) -> str:
     """A name without case, accents and outer punctuation.
 
-    >>> plain(" Alegría_ ")
+    >>> normalize_name(" Alegría_ ")
     'alegria'
     """
     letters = unicodedata.normalize("NFKD", text.casefold())
@@ -54,13 +54,13 @@ def expression(name: str) -> str | None:
     >>> expression("Tristeza"), expression("bored")
     ('sad', None)
     """
-    return _EXPRESSION_OF.get(plain(name))
+    return _EXPRESSION_OF.get(normalize_name(name))
 
 
 def split_name(name: str) -> str | None:
-    """Which split a folder or a Usage column means, if any.
+    """The split that the name of a folder or a Usage means, or None.
 
     >>> split_name("PublicTest"), split_name("angry")
     ('validation', None)
     """
-    return _SPLIT_OF.get(plain(name).replace(" ", "").replace("_", "").replace("-", ""))
+    return _SPLIT_OF.get(normalize_name(name).replace(" ", "").replace("_", "").replace("-", ""))

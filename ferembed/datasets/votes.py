@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.datasets.listing import Found, Tray
+from ferembed.datasets.listing import ImportLog, RawDataset
 from ferembed.datasets.tables import COLUMNS, FERPLUS, FERPLUS_OTHER, Table, split_of
-from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT, expression, plain
+from ferembed.datasets.vocabulary import ALL_SPLITS, UNSPLIT, expression, normalize_name
 from ferembed.errors import DataError
 from ferembed.registry import unknown_name_message
 
@@ -112,17 +112,17 @@ class VoteRules:
         return shares.astype(np.float32), winners, reasons
 
 
-def with_votes(found: Found, table: Table, rules: VoteRules, tray: Tray) -> Found:
+def with_votes(found: RawDataset, table: Table, rules: VoteRules, log: ImportLog) -> RawDataset:
     """What a reader found, labelled by votes instead: by row beside pixels, else by file name."""
     votes = _Votes.read(table)
-    rows = votes.by_row(found, tray) if found.rows is not None else votes.by_name(found, tray)
+    rows = votes.by_row(found, log) if found.rows is not None else votes.by_name(found, log)
     assert found.images is not None
     voted = np.flatnonzero((rows >= 0) & (np.array(found.codes) >= 0))
     shares, winners, reasons = rules.count(votes.counts[rows[voted]])
     for reason in sorted(set(reasons.values())):
         rejected = [index for index, why in reasons.items() if why == reason]
-        tray.skip(reason, votes.place(rows[voted[rejected[0]]]), len(rejected))
-    result = Found(
+        log.skip(reason, votes.place(rows[voted[rejected[0]]]), len(rejected))
+    result = RawDataset(
         f"FER+ votes for {found.format}",
         found.images.take(voted),
         splits=type(found.splits)("B", np.array(found.splits, np.uint8)[voted].tolist()),
@@ -152,7 +152,7 @@ class _Votes:
 
     @classmethod
     def read(cls, table: Table) -> _Votes:
-        heads = [plain(head) for head in table.heads]
+        heads = [normalize_name(head) for head in table.heads]
         split_at = table.column("split", {})
         name_at = next((heads.index(name) for name in _NAMES if name in heads), None)
         others = {split_at, name_at, *map(heads.index, FERPLUS_OTHER)}
@@ -176,11 +176,11 @@ class _Votes:
     def place(self, index: Any) -> str:
         return f"{self.table}, row {self.rows[index]}"
 
-    def by_row(self, found: Found, tray: Tray) -> NDArray[np.int64]:
+    def by_row(self, found: RawDataset, log: ImportLog) -> NDArray[np.int64]:
         """For each picture of a CSV of pixels which row of votes is on it."""
         assert found.rows is not None
         rows = np.array(found.rows, np.int64)
-        bad = tray.skipped.get("bad rows", {"count": 0})["count"]
+        bad = log.skipped.get("bad rows", {"count": 0})["count"]
         places = np.searchsorted(self.rows, rows)
         fits = len(self.rows) == len(rows) + bad
         if not fits or not np.array_equal(self.rows[places % max(1, len(self.rows))], rows):
@@ -197,7 +197,7 @@ class _Votes:
                 )
         return places
 
-    def by_name(self, found: Found, tray: Tray) -> NDArray[np.int64]:
+    def by_name(self, found: RawDataset, log: ImportLog) -> NDArray[np.int64]:
         """For each picture which row of votes is on it, -1 where none is; both are counted."""
         assert found.images is not None
         paths: dict[str, int] = {}
@@ -213,18 +213,18 @@ class _Votes:
             fitting = [paths[wanted]] if wanted in paths else files.get(wanted, [])
             if len(fitting) > 1 or any(rows[index] >= 0 for index in fitting):
                 what = f"{self.place(place)}: {name!r} is no name of one picture alone"
-                tray.bad("votes that may be on several pictures", what)
+                log.bad("votes that may be on several pictures", what)
             elif fitting:
                 rows[fitting[0]] = place
             else:
                 strange, first_strange = strange + 1, first_strange or self.place(place)
         if strange:
             entry = {"count": strange, "first": first_strange}
-            tray.noted["rows of votes without a picture"] = entry
+            log.noted["rows of votes without a picture"] = entry
         missing = np.flatnonzero((rows < 0) & (np.array(found.codes) >= 0))
         if len(missing):
             name = found.images.name(int(missing[0]))
-            tray.skip("pictures without votes", name, len(missing))
+            log.skip("pictures without votes", name, len(missing))
         return rows
 
 

@@ -25,7 +25,7 @@ from tests.datasets.test_reading import (
     zip_tree,
 )
 
-HINT = ' Mend it, or leave such out with on_bad="skip", on the command line --skip-bad.'
+HINT = ' Fix it, or skip bad entries with on_bad="skip", on the command line --skip-bad.'
 
 
 def refuses(path: Path, message: str) -> None:
@@ -237,7 +237,7 @@ def test_two_files_with_one_name_in_different_case_are_both_read_and_noted(
     path = zip_tree(tmp_path / "x.zip", names) if zipped else write_tree(tmp_path / "x", names)
     faces = datasets.open(path)
     assert sorted(value(image) for image in faces.images) == [0, 1, 2, 3]
-    assert "  noted 2: names like another but for case, first " in str(faces)
+    assert "  noted 2: names that differ only in case, first " in str(faces)
 
 
 def test_a_picture_in_no_class_folder(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "set/notes").mkdir(parents=True)
     refuses(
         tmp_path / "set",
-        f"{tmp_path / 'set'} has no labelled pictures (laid aside: 1 empty folders). A data set is "
+        f"{tmp_path / 'set'} has no labelled pictures (skipped: 1 empty folders). A data set is "
         "a folder or zip of class folders (train/happy/x.jpg), a FER2013 CSV, or a CSV of names "
         "and labels beside its pictures.",
     )
@@ -342,9 +342,9 @@ def test_a_zip_bomb_for_a_csv(tmp_path: Path) -> None:
 )
 def test_a_member_that_leads_out_of_the_zip(tmp_path: Path, name: str) -> None:
     path = zip_tree(tmp_path / "x.zip", ["sad/a.png", name])
-    problem = f"{path}: the member {name!r} leads out of the zip"
+    problem = f"{path}: the member {name!r} points outside the zip"
     refuses(path, f"{problem}.{HINT}")
-    skips(path, "names that lead out of the zip", problem, left=1)
+    skips(path, "names that point outside the zip", problem, left=1)
 
 
 def test_an_encrypted_member(tmp_path: Path) -> None:
@@ -397,7 +397,7 @@ def test_a_directory_that_points_anywhere(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_read(tmp_path: Path) -> None:
     write_tree(tmp_path, ["happy/1.png", "sad/2.png"])
     too_deep(tmp_path)
-    with pytest.raises(DataError, match=r"The folder .*d cannot be read: File name too long. Mend"):
+    with pytest.raises(DataError, match=r"The folder .*d cannot be read: File name too long. Fix"):
         datasets.open(tmp_path)
     faces = datasets.open(tmp_path, on_bad="skip")
     assert len(faces) == 2

@@ -158,7 +158,7 @@ def test_what_is_no_picture_is_counted(tmp_path: Path) -> None:
     names = [*TREE, "readme.txt", ".hidden.png", ".git/happy/a.png", "__MACOSX/happy/b.png"]
     faces = datasets.open(write_tree(tmp_path, names))
     assert len(faces) == 3
-    assert "  skipped 1: files that are no pictures (.txt), first readme.txt" in str(faces)
+    assert "  skipped 1: files that are not pictures (.txt), first readme.txt" in str(faces)
     assert faces.provenance[-1]["skipped"]["hidden files"]["count"] == 3
 
 
@@ -277,7 +277,7 @@ def test_a_zip64_reads_too(tmp_path: Path) -> None:
             file.writestr(f"notes/{number}.txt", b"")
     faces = datasets.open(path)
     assert [value(image) for image in faces.images] == [3]
-    assert faces.provenance[-1]["skipped"]["files that are no pictures (.txt)"]["count"] == 65_540
+    assert faces.provenance[-1]["skipped"]["files that are not pictures (.txt)"]["count"] == 65_540
 
 
 def test_members_are_read_from_threads_and_processes(tmp_path: Path) -> None:
