@@ -12,16 +12,15 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed._progress import Progress, report_progress
+from ferembed._progress import Progress
 from ferembed.datasets.contact_sheet import draw_contact_sheet
 from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.findings import (
@@ -34,18 +33,16 @@ from ferembed.datasets.findings import (
     dropped,
 )
 from ferembed.datasets.label_errors import cross_validated, doubtful_labels
-from ferembed.datasets.near_duplicates import merge_groups, thumbnail, thumbnails
-from ferembed.datasets.operations import pixel_digest
+from ferembed.datasets.looks import FindFaces, Look, look_at
+from ferembed.datasets.near_duplicates import merge_groups
 from ferembed.datasets.vocabulary import UNSPLIT
-from ferembed.errors import DataError, ImageError
-from ferembed.images import Image, load_image, save_picture
+from ferembed.errors import DataError
+from ferembed.images import save_picture
 
 FORMAT = 2
 CLEANED = ("train", UNSPLIT)
 """The splits that `clean` drops pictures from, unless others are named."""
 
-_SAME_GRAY = 12  # gray levels that count as the same
-_BLANK_SHARE = 0.9  # of the pixels of a blank picture have the same gray
 _USUAL_SHARE = 0.8  # of the pictures have one size if others are odd
 _MOST_DOUBTFUL = 10  # labels in the table
 _NUMBERS = ("findings", "pictures", "dropped")
@@ -162,24 +159,27 @@ def audit(
     dataset: Dataset,
     *,
     near_duplicates: bool = True,
-    find_faces: Callable[[Image], Sequence[object]] | None = None,
+    find_faces: FindFaces | None = None,
     vectors: NDArray[np.float32] | None = None,
     progress: Progress | None = None,
+    look: Look = look_at,
 ) -> Audit:
     """Read every picture once and compare all pairs; the faults that were found.
 
     Faults are files that cannot be read or are incomplete, blank pictures, unusual sizes, exact
     duplicates (by their pixels, whatever the files are), near-duplicates (a perceptual hash
     proposes them, the pixels decide) and, with `find_faces`, pictures without a face. The time for
-    near-duplicates grows with the square of the number of pictures: seconds for FER2013, an hour
-    for a million; `near_duplicates=False` skips them.
+    near-duplicates grows with the square of the number of pictures; `near_duplicates=False` skips
+    them. Of more than 50,000 pictures not all pairs are compared: most near-duplicates are found.
+    `look` reads the pictures, here or elsewhere: see `ferembed.cluster.look`.
 
     `vectors` are those of an `Embedder`, a row per picture, NaN where a picture has none. With them
     labels are checked, too: a head is fitted on folds that keep duplicates together, and the labels
     that its predictions contradict are findings, the most doubtful first. `clean` keeps these
     pictures: a person should look at them.
     """
-    looks = _look(dataset, near_duplicates, find_faces, progress)
+    looks = look(dataset.images, near_duplicates, find_faces, progress)
+    digests = looks.digests
     findings = [
         Finding("unreadable", (_picture(dataset, index),), (index,), reason)
         for index, reason in looks.unreadable.items()
@@ -189,13 +189,13 @@ def audit(
         for index in np.flatnonzero(looks.blank).tolist()
     ]
     findings += _odd_sizes(dataset, looks.sizes)
-    groups = looks.digests
+    groups = digests
     findings += _duplicates(dataset, DUPLICATES[0], groups)
     if near_duplicates:
         compared = ~looks.blank
         compared[list(looks.unreadable)] = False
         groups = merge_groups(groups, looks.thumbs, compared)
-        findings += _duplicates(dataset, DUPLICATES[1], groups, unlike=looks.digests)
+        findings += _duplicates(dataset, DUPLICATES[1], groups, unlike=digests)
     findings += [
         Finding("no face", (_picture(dataset, index),), (index,)) for index in looks.faceless
     ]
@@ -222,55 +222,6 @@ def fingerprint_of(dataset: Dataset) -> str:
 
 
 # --- reading the pictures -------------------------------------------------------------------------
-
-
-@dataclass
-class _Looks:
-    """The facts of each picture, from one pass over them."""
-
-    unreadable: dict[int, str]
-    blank: NDArray[np.bool_]
-    sizes: NDArray[np.uint32]
-    digests: NDArray[np.int64]  # the same number for the same pixels
-    thumbs: NDArray[np.uint8]
-    faceless: list[int]
-
-
-def _look(
-    dataset: Dataset,
-    near: bool,
-    find_faces: Callable[[Image], Sequence[object]] | None,
-    progress: Progress | None,
-) -> _Looks:
-    total = len(dataset)
-    looks = _Looks(
-        {},
-        np.zeros(total, np.bool_),
-        np.zeros((total, 2), np.uint32),
-        np.empty(total, np.int64),
-        thumbnails(total if near else 0),
-        [],
-    )
-    numbers: dict[bytes, int] = {}
-    for index, source in enumerate(dataset.images):
-        try:
-            image = load_image(source)
-        except ImageError as error:
-            looks.unreadable[index] = str(error)
-            looks.digests[index] = numbers.setdefault(b"unreadable %d" % index, len(numbers))
-        else:
-            looks.sizes[index] = image.shape[1], image.shape[0]
-            looks.digests[index] = numbers.setdefault(pixel_digest(image), len(numbers))
-            gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-            middle = float(np.median(gray))
-            same = np.count_nonzero(np.abs(gray.astype(np.int16) - middle) <= _SAME_GRAY)
-            looks.blank[index] = same >= _BLANK_SHARE * gray.size
-            if near:
-                looks.thumbs[index] = thumbnail(gray)
-            if find_faces is not None and not len(find_faces(image)):
-                looks.faceless.append(index)
-        report_progress(progress, index, total)
-    return looks
 
 
 def _picture(dataset: Dataset, index: int) -> Picture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import comb
 
 import cv2
 import numpy as np
@@ -14,6 +15,9 @@ _SIDE = 32  # pixels of the thumbnails that are compared
 _SHIFT = 3  # pixels that a near-duplicate may be shifted by
 _MOST_BITS = 12  # of the 63 of the hash that may differ
 _LEAST_CORRELATION = 0.92
+_MOST_PAIRED = 50_000  # pictures of which all pairs are compared
+_MOST_NEIGHBOURS = 256  # of a picture in a bucket
+_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
 _ROWS, _COLUMNS = 1024, 8192  # of the pairs that are compared at once: 32 MB
 
 
@@ -54,7 +58,8 @@ def _near_pairs(thumbs: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """Pairs with similar hashes whose pixels agree up to a small shift."""
     signs = _hash(thumbs)
     inner = slice(_SHIFT, _SIDE - _SHIFT)
-    for ones, others in _similar(signs):
+    similar = _similar if len(signs) <= _MOST_PAIRED else _similar_in_buckets
+    for ones, others in similar(signs):
         for one, other in zip(ones.tolist(), others.tolist(), strict=True):
             match = cv2.matchTemplate(
                 thumbs[one], thumbs[other][inner, inner], cv2.TM_CCOEFF_NORMED
@@ -76,6 +81,41 @@ def _similar(
             ones, others = ones + top, others + left
             upper = ones < others
             yield ones[upper], others[upper]
+
+
+def _similar_in_buckets(
+    signs: NDArray[np.float32],
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """The same for most of those pairs, without comparing all.
+
+    Each table deals the hashes to buckets by some of their bits, drawn at random. There are so many
+    tables that a pair shares a bucket with a probability of 90 % if it differs in as many bits as
+    it may, and with a higher one if in fewer. In a bucket that is very full each hash is compared
+    with those that follow it.
+    """
+    count, bits = signs.shape
+    hashes = np.packbits(np.pad(signs > 0, ((0, 0), (0, 64 - bits))), axis=1)
+    taken = max(1, int(np.log2(count)) - 2)
+    shared = comb(bits - _MOST_BITS, taken) / comb(bits, taken)
+    rng = np.random.default_rng(0)
+    known = np.empty(0, np.int64)
+    for _ in range(int(np.ceil(np.log(0.1) / np.log1p(-shared)))):
+        columns = rng.choice(bits, taken, replace=False)
+        keys = (signs[:, columns] > 0) @ (1 << np.arange(taken))
+        order = np.argsort(keys, kind="stable")
+        keys, places, found = keys[order], np.arange(count), [np.empty(0, np.int64)]
+        for step in range(1, _MOST_NEIGHBOURS + 1):
+            places = places[places < count - step]
+            places = places[keys[places] == keys[places + step]]
+            if not len(places):
+                break
+            ones, others = np.sort([order[places], order[places + step]], axis=0)
+            different = _BITS_SET[hashes[ones] ^ hashes[others]].sum(axis=1)
+            similar = different <= _MOST_BITS
+            found.append(ones[similar] * count + others[similar])
+        fresh = np.setdiff1d(np.concatenate(found), known)
+        known = np.union1d(known, fresh)
+        yield fresh // count, fresh % count
 
 
 def _hash(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ import argparse
 from ferembed.cli.dataset import add_dataset, dataset_settings
 from ferembed.cli.options import add_embedding, embedding_settings
 from ferembed.cli.output import ExitCode, emit
+from ferembed.cli.scheduled import add_scheduler, connected
 
 HELP = "find duplicates, leaks, contradictions and damage"
 EXAMPLES = ("ferembed data audit fer2013.zip --sheet faults.png --output faults.json",)
@@ -25,9 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "faces, whose vectors --backbone makes",
     )
     add_embedding(parser)
+    add_scheduler(parser, partitions=False)
 
 
 def run(options: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+    from functools import partial
     from pathlib import Path
 
     import numpy as np
@@ -35,13 +39,21 @@ def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
     from ferembed._progress import progress_bar
     from ferembed.datasets.audit import audit
+    from ferembed.datasets.looks import Look, look_at
     from ferembed.embedder import Embedder
     from ferembed.faces import DETECTORS
     from ferembed.storage.files import atomic_write, check_outputs
 
     check_outputs([options.data], options.output, options.sheet)
     find_faces = DETECTORS[options.faces]() if options.faces else None
-    with progress_bar(quiet=options.quiet) as progress:
+    with ExitStack() as stack:
+        progress = stack.enter_context(progress_bar(quiet=options.quiet))
+        look: Look = look_at
+        if options.scheduler:
+            from ferembed import cluster
+
+            client = stack.enter_context(connected(options))
+            look = partial(cluster.look, client=client)
         data = datasets.open(options.data, progress=progress, **dataset_settings(options))
         vectors = None
         if options.labels:
@@ -54,6 +66,7 @@ def run(options: argparse.Namespace) -> int:
             find_faces=find_faces,
             vectors=vectors,
             progress=progress,
+            look=look,
         )
     if options.output:
         with atomic_write(Path(options.output)) as unfinished:  # names of files need not be UTF-8

@@ -1,0 +1,65 @@
+"""look: the pictures of an audit read by the workers of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from ferembed._progress import Progress
+from ferembed.cluster.connection import PATIENCE, check_workers, worker_address
+from ferembed.cluster.scheduling import run_tasks
+from ferembed.datasets.looks import FindFaces, Looks, join_looks, look_at
+from ferembed.errors import ClusterError
+from ferembed.images import Source
+
+_SIZE = 1000  # pictures in a task
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Looked:
+    worker: str
+    looks: Looks | None = None
+    error: str = ""
+
+
+def look(
+    images: Sequence[Source],
+    near: bool,
+    find_faces: FindFaces | None,
+    progress: Progress | None = None,
+    *,
+    client: Any,
+    patience: float = PATIENCE,
+) -> Looks:
+    """What `datasets.audit.audit` needs to know of each picture: give it as its `look`.
+
+    A worker that dies costs the tasks under way, which are done by others.
+    """
+    check_workers(client, patience=patience)
+    mark, starts = uuid4().hex[:8], range(0, len(images), _SIZE)
+    tasks = (
+        (f"ferembed-look-{mark}-{start}", (start, list(images[start : start + _SIZE])))
+        for start in starts
+    )
+    parts: dict[int, Looks] = {}
+    done = 0
+    for (start, some), result in run_tasks(client, _look, (near, find_faces), tasks, patience):
+        if isinstance(result, Exception) or result.looks is None:
+            raise ClusterError(
+                f"No worker can read the pictures {start:,} to {start + len(some) - 1:,}: "
+                f"{getattr(result, 'error', result)}"
+            )
+        parts[start] = result.looks
+        done += len(some)
+        if progress:
+            progress(done, len(images))
+    return join_looks([parts[start] for start in starts])
+
+
+def _look(how: tuple[bool, FindFaces | None], task: tuple[int, list[Source]]) -> _Looked:
+    try:
+        return _Looked(worker=worker_address(), looks=look_at(task[1], *how))
+    except Exception as error:  # another worker may have what is missing here
+        return _Looked(worker=worker_address(), error=f"{type(error).__name__}: {error}")

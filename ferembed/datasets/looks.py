@@ -1,0 +1,96 @@
+"""look_at: the facts of pictures that an audit works with, from one pass over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ferembed._progress import Progress, report_progress
+from ferembed.datasets.near_duplicates import thumbnail, thumbnails
+from ferembed.datasets.operations import pixel_digest
+from ferembed.errors import ImageError
+from ferembed.images import Image, Source, load_image
+
+_SAME_GRAY = 12  # gray levels that count as the same
+_BLANK_SHARE = 0.9  # of the pixels of a blank picture have the same gray
+
+
+@dataclass
+class Looks:
+    """The facts of some pictures."""
+
+    unreadable: dict[int, str]
+    blank: NDArray[np.bool_]
+    sizes: NDArray[np.uint32]
+    pixels: list[bytes]  # the digest of the pixels; b"" where they cannot be read
+    thumbs: NDArray[np.uint8]
+    faceless: list[int]
+
+    @property
+    def digests(self) -> NDArray[np.int64]:
+        """A number for each picture, the same for the same pixels."""
+        numbers: dict[bytes, int] = {}
+        found = (
+            numbers.setdefault(pixels or b"unreadable %d" % index, len(numbers))
+            for index, pixels in enumerate(self.pixels)
+        )
+        return np.fromiter(found, np.int64, len(self.pixels))
+
+
+FindFaces: TypeAlias = Callable[[Image], Sequence[object]]
+Look: TypeAlias = Callable[[Sequence[Source], bool, "FindFaces | None", "Progress | None"], Looks]
+
+
+def look_at(
+    images: Sequence[Source],
+    near: bool,
+    find_faces: FindFaces | None,
+    progress: Progress | None = None,
+) -> Looks:
+    """The facts of each picture; thumbnails if `near`, pictures without a face by `find_faces`."""
+    total = len(images)
+    looks = Looks(
+        {},
+        np.zeros(total, np.bool_),
+        np.zeros((total, 2), np.uint32),
+        [b""] * total,
+        thumbnails(total if near else 0),
+        [],
+    )
+    for index, source in enumerate(images):
+        try:
+            image = load_image(source)
+        except ImageError as error:
+            looks.unreadable[index] = str(error)
+        else:
+            looks.sizes[index] = image.shape[1], image.shape[0]
+            looks.pixels[index] = pixel_digest(image)
+            gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+            middle = float(np.median(gray))
+            same = np.count_nonzero(np.abs(gray.astype(np.int16) - middle) <= _SAME_GRAY)
+            looks.blank[index] = same >= _BLANK_SHARE * gray.size
+            if near:
+                looks.thumbs[index] = thumbnail(gray)
+            if find_faces is not None and not len(find_faces(image)):
+                looks.faceless.append(index)
+        report_progress(progress, index, total)
+    return looks
+
+
+def join_looks(parts: Sequence[Looks]) -> Looks:
+    """The facts of the pictures of all parts, in their order."""
+    starts = np.cumsum([0, *(len(part.blank) for part in parts)]).tolist()
+    placed = list(zip(starts, parts, strict=False))
+    return Looks(
+        {start + index: why for start, part in placed for index, why in part.unreadable.items()},
+        np.concatenate([np.zeros(0, np.bool_), *(part.blank for part in parts)]),
+        np.concatenate([np.zeros((0, 2), np.uint32), *(part.sizes for part in parts)]),
+        [pixels for part in parts for pixels in part.pixels],
+        np.concatenate([thumbnails(0), *(part.thumbs for part in parts)]),
+        [start + index for start, part in placed for index in part.faceless],
+    )
