@@ -29,7 +29,7 @@ def main() -> None:
     data = datasets.open(sys.argv[1])
     _, first = np.unique(audit(data).groups, return_index=True)
     data = data.select(np.sort(first))  # one of each group of copies
-    embedder = Embedder(store="none", verbose=True)
+    embedder = Embedder("mini-vgg", store="none", verbose=True)
     arrays: dict[str, Any] = {}
     for split, size in SIZES.items():
         part = data.split(split)

@@ -48,7 +48,7 @@ SEEN = 256  # faces that set the norms given back to it
 STRONG = Augmentation(rotation=12, scale=0.2, shift=0.1, erasing=0.4)
 RECIPES = {
     "mini-vgg": TrainingRecipe(
-        epochs=10,
+        epochs=8,
         rate=0.06,
         steady=0.3,
         warmup_epochs=1,

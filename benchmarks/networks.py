@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import machine_text
-from ferembed import Pipeline, datasets
+from ferembed import datasets
 from ferembed.backbones import BACKBONES
 from ferembed.training import RECIPES, train_backbone
 
@@ -32,12 +32,6 @@ REPORTED = {
     "cnn-5": "79 % (their own merged set)",
     "vgg11 (four classes)": "60 to 62 % (validation, four classes)",
 }
-TUNED = "tuned", "retuned", "shortened", "strengthened"  # stages of fer-mobilenet
-SHIPPED = {  # made by make_network.py, scored here; the model whose results tell how
-    "mini-vgg": "fast",
-    "twin-vgg": "accurate",
-    "fer-mobilenet": "default",
-}
 TIMED = 200  # faces, one at a time
 
 
@@ -45,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", help="FER2013 as a zip of class folders, or its CSV")
     parser.add_argument("work", type=Path, help="a folder for checkpoints")
-    known = [*SHIPPED, *(name for name in RECIPES if name != "vgg11"), "vgg11 (four classes)"]
+    known = [*(name for name in RECIPES if name != "vgg11"), "vgg11 (four classes)"]
     parser.add_argument("names", nargs="*", default=known, metavar="NAME", help=", ".join(known))
     parser.add_argument("--runs", type=int, default=1)
     options = parser.parse_args()
@@ -71,23 +65,17 @@ def train_and_score(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     backbone = name.partition(" ")[0]
     data = datasets.open(source, classes=FOUR if "four" in name else None)
-    recipe: dict[str, Any]
-    if name in SHIPPED:
-        pipeline = Pipeline.from_networks(name)
-        stages = json.loads((RESULTS.parent / f"{SHIPPED[name]}.json").read_text())["stages"]
-        tuned = name == "fer-mobilenet"  # whose teachers the other stages are
-        stages = {stage: facts for stage, facts in stages.items() if (stage in TUNED) == tuned}
-        recipe = {stage: facts["recipe"] for stage, facts in stages.items()}
-        runs = [facts["epochs"] for facts in stages.values()]
-    else:
-        chosen = replace(RECIPES[backbone], seed=seed)
-        folder = work / f"{name.replace(' ', '-')}-{seed}"
-        pipeline = train_backbone(
-            data, backbone, folder, chosen,
-            report=lambda row: print(name, {k: round(v, 4) for k, v in row.items()}, flush=True),
-        ).pipeline  # fmt: skip
-        recipe = {**asdict(chosen), "seed": "as each run says"}
-        runs = [json.loads((folder / "history.json").read_text())["epochs"]]
+    chosen = replace(RECIPES[backbone], seed=seed)
+    folder = work / f"{name.replace(' ', '-')}-{seed}"
+    pipeline = train_backbone(
+        data,
+        backbone,
+        folder,
+        chosen,
+        report=lambda row: print(name, {k: round(v, 4) for k, v in row.items()}, flush=True),
+    ).pipeline
+    recipe = {**asdict(chosen), "seed": "as each run says"}
+    epochs = json.loads((folder / "history.json").read_text())["epochs"]
     unseen = data.split("validation")
     pipeline.set_params(store="none")
     report, _ = pipeline.evaluate(unseen.images, unseen.labels)
@@ -114,9 +102,9 @@ def train_and_score(
         "seed": seed,
         "accuracy": report.accuracy,
         "macro_f1": report.macro_f1,
-        "training_accuracy": runs[-1][-1]["accuracy"],
-        "epochs": sum(map(len, runs)),
-        "minutes": sum(map(minutes, runs)),
+        "training_accuracy": epochs[-1]["accuracy"],
+        "epochs": len(epochs),
+        "minutes": minutes(epochs),
         "milliseconds_per_face": statistics.median(milliseconds),
     }
     return facts, run

@@ -36,7 +36,7 @@ class Vectors:
 
     def __init__(self, bench: Bench, dim: int = 512) -> None:
         train, validation = map(bench.faces.split, ("train", "validation"))
-        embed = Embedder("twin-vgg").transform
+        embed = Embedder("fer-mobilenet").transform
         self.X, self.y = embed(train.images), np.asarray(train.labels)
         self.unseen, self.truth = embed(validation.images), np.asarray(validation.labels)
         if dim > self.X.shape[1]:

@@ -192,9 +192,9 @@ def stages(bench: Bench) -> Row:
     """Where the time of a cold embed goes: each stage by itself, in seconds of a core."""
     data = bench.faces.split("train")
     images = [data.images[i] for i in range(2048)]
-    backbone = load_backbone(LoadRequest("twin-vgg"))
+    backbone = load_backbone(LoadRequest("fer-mobilenet"))
     store = EmbeddingStore.open(bench.scratch / "one-by-one.sqlite")
-    recipe = Embedder("twin-vgg").recipe
+    recipe = Embedder("fer-mobilenet").recipe
     used: dict[str, list[float]] = {}
 
     def took(stage: str, action: Callable[[], Any]) -> Any:
@@ -226,7 +226,7 @@ def stages(bench: Bench) -> Row:
     numbers = count()
 
     def embed() -> None:
-        Embedder("twin-vgg", store=bench.scratch / f"{next(numbers)}.sqlite").transform(images)
+        Embedder("fer-mobilenet", store=bench.scratch / f"{next(numbers)}.sqlite").transform(images)
 
     ours, theirs = bench.rounds(embed, one_by_one)
     whole = sum(map(statistics.median, used.values()))
@@ -234,7 +234,7 @@ def stages(bench: Bench) -> Row:
         f"share_of_{stage}": statistics.median(seconds) / whole for stage, seconds in used.items()
     }
     return Row(
-        what="embed 2,048 faces of a zip with twin-vgg, empty store",
+        what="embed 2,048 faces of a zip with fer-mobilenet, empty store",
         against="the same stages one after the other",
         seconds_ours=ours,
         seconds_theirs=theirs,
@@ -250,7 +250,7 @@ def warm_store(bench: Bench) -> Row:
     number = 0
 
     def embedder() -> Embedder:
-        return Embedder("twin-vgg", store=bench.scratch / f"{number}.sqlite")
+        return Embedder("fer-mobilenet", store=bench.scratch / f"{number}.sqlite")
 
     def first() -> None:
         nonlocal number
@@ -265,7 +265,7 @@ def warm_store(bench: Bench) -> Row:
     seconds = statistics.median(ours)
     read = (pictures + 4 * embedder().recipe.dim * len(data)) / seconds / 1e6
     return Row(
-        what=f"embed {len(data):,} faces of a zip with twin-vgg, all in the store",
+        what=f"embed {len(data):,} faces of a zip with fer-mobilenet, all in the store",
         against="the first run",
         seconds_ours=ours,
         seconds_theirs=theirs,

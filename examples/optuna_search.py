@@ -1,7 +1,7 @@
 """Let Optuna look for a head: python examples/optuna_search.py FOLDER_OF_FACES
 
 It needs Optuna: pip install optuna. Vectors are computed once; each trial fits a head on them.
-The networks that ship have learned from FER2013's training split: scores on its faces are optimistic.
+The networks that ship were trained on FER2013's training split: scores on its faces are optimistic.
 """
 
 import sys
@@ -18,7 +18,9 @@ faces = datasets.open(sys.argv[1]).split("train")
 
 
 def score(trial: optuna.Trial) -> float:
-    pipeline = Pipeline(backbone=trial.suggest_categorical("backbone", ["mini-vgg", "twin-vgg"]))
+    pipeline = Pipeline(
+        backbone=trial.suggest_categorical("backbone", ["mini-vgg", "fer-mobilenet"])
+    )
     pipeline.set_params(
         head__C=trial.suggest_float("C", 0.01, 100, log=True),
         head__gamma=trial.suggest_float("gamma", 1e-4, 1e-1, log=True),

@@ -1,7 +1,7 @@
 """Search a head's parameters with scikit-learn.    python examples/search_head.py faces/
 
 Every face is embedded once; all candidates after the first find its vector in the store.
-The networks that ship have learned from FER2013's training split: scores on its faces are optimistic.
+The networks that ship were trained on FER2013's training split: scores on its faces are optimistic.
 """
 
 import sys

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ferembed._estimator import Estimator
 from ferembed._prefetch import prefetch_map, prefetch_when_slow
-from ferembed.backbones import LoadRequest, fingerprint, load_backbone, quantize
+from ferembed.backbones import DEFAULT_BACKBONE, LoadRequest, fingerprint, load_backbone, quantize
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ImageError, ModelError, WeightsError
 from ferembed.images import MAX_PIXELS, Image, LoadedSource, Source, open_source, source_name
@@ -98,7 +98,7 @@ class Embedder(Estimator):
 
     def __init__(
         self,
-        backbone: OneOrList[str] = "mini-vgg",
+        backbone: OneOrList[str] = DEFAULT_BACKBONE,
         *,
         layer: OneOrList[str | None] = None,
         weights: OneOrList[str | os.PathLike[str] | None] = None,

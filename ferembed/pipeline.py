@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed._estimator import Classifier, require_fitted
-from ferembed.backbones import BACKBONES
+from ferembed.backbones import BACKBONES, DEFAULT_BACKBONE
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.embedder import (
     Embedded,
@@ -92,7 +92,7 @@ class Pipeline(Classifier):
 
     def __init__(
         self,
-        backbone: OneOrList[str] = "mini-vgg",
+        backbone: OneOrList[str] = DEFAULT_BACKBONE,
         head: Any = "svm",
         *,
         detector: str | FaceRecipe | None = "mtcnn",

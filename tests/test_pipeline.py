@@ -18,7 +18,7 @@ from ferembed.errors import ImageError, ImageTooLarge, LabelError, ModelError, U
 from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.images import load_image
-from ferembed.labels import EXPRESSIONS
+from ferembed.labels import EIGHT_EXPRESSIONS, EXPRESSIONS
 
 # scikit-learn's checks feed matrices of numbers, and a row of numbers is no image. Each check that
 # cannot pass is here with its reason; what it is after is checked below on images, and by the
@@ -121,7 +121,12 @@ def test_scikit_learns_own_checks(estimator, check):
 
 def pipeline(head="knn", **options):
     made = Pipeline("cnn-a", head, weights="random", store="memory", **options)
-    small = {"knn": {"head__n_neighbors": 3}, "bagged-svm": {"head__max_samples": 20}}
+    neighbors = {"head__n_neighbors": 3}
+    small = {
+        "knn": neighbors,
+        "approximate-knn": neighbors,
+        "bagged-svm": {"head__max_samples": 20},
+    }
     return made.set_params(**small.get(head, {}) if isinstance(head, str) else {})
 
 
@@ -411,15 +416,25 @@ def test_fitting_warns_of_nothing(faces, labels):
         pipeline("svm", preprocess=Preprocess(equalize="histogram")).fit(faces, labels)
 
 
-def test_networks_that_ship_answer_by_their_own_last_layers_and_several_by_the_mean(faces):
-    settings = {"layer": "logits", "store": "none"}
-    mini, twin = (Embedder(name, **settings).transform(faces) for name in ("mini-vgg", "twin-vgg"))
-    made = Pipeline.from_networks("mini-vgg", "twin-vgg", store="none")
-    order = np.argsort(EXPRESSIONS)
-    shares = softmax((mini + twin) / 2, axis=1)[:, order]
-    assert made.predict_proba(faces) == pytest.approx(shares, abs=1e-5)
-    assert made.classes_.tolist() == sorted(EXPRESSIONS)
+@pytest.mark.parametrize(
+    ("label_set", "columns", "classes"),
+    [("ferplus", slice(0, 8), EIGHT_EXPRESSIONS), ("fer2013", slice(8, 15), EXPRESSIONS)],
+)
+def test_networks_that_ship_predict_a_label_set_and_several_predict_the_mean(
+    faces, label_set, columns, classes
+):
+    names = ("mini-vgg", "fer-mobilenet")
+    logits = [Embedder(name, layer="logits", store="none").transform(faces) for name in names]
+    made = Pipeline.from_networks(*names, label_set=label_set, store="none")
+    expected = softmax(np.mean(logits, axis=0)[:, columns], axis=1)[:, np.argsort(classes)]
+    assert made.predict_proba(faces) == pytest.approx(expected, abs=1e-5)
+    assert made.classes_.tolist() == sorted(classes)
+
+
+def test_a_pipeline_of_networks_needs_their_last_layers_and_a_label_set_that_they_know():
     with pytest.raises(ModelError, match="cnn-a brings no last layer"):
         Pipeline.from_networks("cnn-a")
     with pytest.raises(ModelError, match="vggface2-mobilenet brings no last layer"):
         Pipeline.from_networks("vggface2-mobilenet")
+    with pytest.raises(UnknownName, match="No label set of mini-vgg is called 'affectnet'"):
+        Pipeline.from_networks("mini-vgg", label_set="affectnet")

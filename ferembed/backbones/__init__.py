@@ -15,6 +15,7 @@ from ferembed.backbones.custom import register_keras_model
 from ferembed.backbones.network import quantize
 from ferembed.backbones.spec import (
     BACKBONES,
+    DEFAULT_BACKBONE,
     BackboneSpec,
     LoadRequest,
     fetch_weights,
@@ -24,6 +25,7 @@ from ferembed.backbones.spec import (
 
 __all__ = [
     "BACKBONES",
+    "DEFAULT_BACKBONE",
     "Backbone",
     "BackboneSpec",
     "LoadRequest",

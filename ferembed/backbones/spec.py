@@ -189,6 +189,7 @@ def fingerprint(facts: dict[str, object]) -> str:
 
 
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
+DEFAULT_BACKBONE = "fer-mobilenet"  # where none is named; the network of the model "default"
 
 
 def load_backbone(request: LoadRequest) -> Backbone:

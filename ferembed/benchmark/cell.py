@@ -9,7 +9,7 @@ from typing import Any
 
 from sklearn.base import is_classifier
 
-from ferembed.backbones import BACKBONES
+from ferembed.backbones import BACKBONES, DEFAULT_BACKBONE
 from ferembed.backbones.preprocess import EQUALIZERS, Preprocess
 from ferembed.errors import DataError, UnknownName
 from ferembed.heads import HEADS
@@ -44,7 +44,7 @@ class Cell:
     parameters : of the head, by name
     """
 
-    backbone: str = "twin-vgg"
+    backbone: str = DEFAULT_BACKBONE
     layer: str | None = None
     weights: str | None = None
     preprocess: str = "none"

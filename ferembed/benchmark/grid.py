@@ -3,7 +3,7 @@
     title = "Neighbours"
 
     [[cells]]
-    backbone = ["mini-vgg", "twin-vgg"]
+    backbone = ["mini-vgg", "fer-mobilenet"]
     head = "knn"
     head__n_neighbors = [10, 30, 100]
 

@@ -164,7 +164,9 @@ def test_a_network_is_built_for_any_number_of_classes(name):
         classes = layer == spec.classifier
         assert model.get_layer(layer).output.shape == (None, 4 if classes else dim)
     kernel = model.get_layer(spec.classifier).kernel
-    assert model.count_params() == spec.parameters - 3 * (kernel.shape[0] + 1)
+    assert model.count_params() == spec.parameters - (spec.dim(spec.classifier) - 4) * (
+        kernel.shape[0] + 1
+    )
     assert model.output is model.get_layer(spec.classifier).output
 
 
@@ -261,10 +263,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
 def test_a_file_that_is_no_weights_is_refused(tmp_path):
     path = tmp_path / "a.npz"
     path.write_text("no weights")
-    with pytest.raises(WeightsError, match=r"a\.npz is no readable \.npz of weights"):
+    with pytest.raises(WeightsError, match=r"a\.npz is not a readable \.npz file of weights"):
         load_backbone(LoadRequest("cnn-a", weights=str(path), engine="keras"))
     np.savez(path, evil=np.array([{"an": "object"}], dtype=object))
-    with pytest.raises(WeightsError, match="Object arrays cannot be loaded"):
+    with pytest.raises(WeightsError, match="evil holds objects"):
         load_backbone(LoadRequest("cnn-b", weights=str(path), engine="keras"))
 
 
@@ -351,7 +353,7 @@ def test_the_golden_vector(name, engine):
 
 
 @pytest.mark.skipif(not _has_bfloat16(), reason="needs a CPU with bfloat16")
-@pytest.mark.parametrize("name", ["mini-vgg", "twin-vgg", "cnn-f", "vggface2-resnet50"])
+@pytest.mark.parametrize("name", ["mini-vgg", "cnn-f", "vggface2-resnet50"])
 def test_bfloat16_turns_vectors_by_less_than_a_degree(name, faces):
     weights = None if BACKBONES[name].onnx else "random"
     few = faces if BACKBONES[name].preprocess.size < 160 else faces[:6]
@@ -380,7 +382,7 @@ def test_what_is_no_network_has_no_integers(faces):
 
 def test_a_cpu_without_bfloat16_is_told_so(monkeypatch):
     monkeypatch.setattr("ferembed.inference.engines._has_bfloat16", lambda: False)
-    with pytest.raises(MissingExtra, match="This CPU has no bfloat16: .* Take 'openvino'"):
+    with pytest.raises(MissingExtra, match="This CPU has no bfloat16, .* Use 'openvino'"):
         choose_engine("openvino-bf16")
 
 

@@ -12,7 +12,7 @@ def test_parameters_by_hand():
     widths = WIDTHS[:12]
     inputs = (32, *widths[:-1])
     blocks = sum(9 * i + i + i * o + o for i, o in zip(inputs, widths, strict=True))
-    expected = conv1 + blocks + 1536 * 7 + 7
+    expected = conv1 + blocks + 1536 * 15 + 15
     assert fer_mobilenet.build().count_params() == expected == BACKBONES["fer-mobilenet"].parameters
 
 
@@ -31,7 +31,9 @@ def test_norms_of_the_later_blocks_are_trained_and_fold_into_the_convolutions():
     assert arrays.keys() == {weight.path for weight in plain.weights}
     for weight in plain.weights:
         weight.assign(arrays[weight.path])
-    faces = rng.uniform(-128, 128, (2, 192, 192, 3)).astype(np.float32)
+    faces = rng.uniform(-128, 128, (2, fer_mobilenet.SIZE, fer_mobilenet.SIZE, 3)).astype(
+        np.float32
+    )
     there, here = model(faces, training=False), plain(faces, training=False)
     assert np.std(here) > 0.01
     assert np.asarray(there) == pytest.approx(np.asarray(here), abs=1e-4)

@@ -264,7 +264,7 @@ def test_what_cannot_be_asked_of_them_is_refused(data_of_two, tmp_path):
         load_backbone(LoadRequest("regions", weights="random", preprocess=Preprocess()))
     with pytest.raises(WeightsError, match="No trained weights ship for regions. Give weights="):
         load_backbone(LoadRequest("regions"))
-    with pytest.raises(TrainingError, match="distances has no network that could be trained"):
+    with pytest.raises(TrainingError, match="distances has no network that can be trained"):
         train_backbone(data_of_two, "distances", tmp_path)
 
 

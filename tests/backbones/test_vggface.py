@@ -206,7 +206,9 @@ def test_a_file_that_is_damaged_or_no_h5_is_refused(published, tmp_path):
     whole = (published / "vgg16-notop.h5").read_bytes()
     for content in (b"", b"no weights", whole[:100], whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(content)
-        with pytest.raises(WeightsError, match=r"weights\.h5 is no readable \.h5 of Keras 2 weigh"):
+        with pytest.raises(
+            WeightsError, match=r"weights\.h5 is not a readable \.h5 file of Keras 2 weigh"
+        ):
             load(path)
     with h5py.File(path, "w") as file:
         file["a"] = np.zeros(3)

@@ -18,17 +18,17 @@ def parse(text):
 def test_lists_are_tried_in_every_combination():
     grid = parse(
         'title = "Two heads"\n'
-        '[[cells]]\nhead = "svm"\nhead__C = [1, 10]\nbackbone = ["mini-vgg", "twin-vgg"]\n'
+        '[[cells]]\nhead = "svm"\nhead__C = [1, 10]\nbackbone = ["mini-vgg", "fer-mobilenet"]\n'
         '[[cells]]\nhead = "knn"\nhead__n_neighbors = 3\n'
         '[[reported]]\nby = "them"\naccuracy = 0.6\non = "theirs"\n'
     )
     assert grid.title == "Two heads"
     assert [(c.backbone, c.head, dict(c.parameters)) for c in grid.cells] == [
         ("mini-vgg", "svm", {"C": 1}),
-        ("twin-vgg", "svm", {"C": 1}),
+        ("fer-mobilenet", "svm", {"C": 1}),
         ("mini-vgg", "svm", {"C": 10}),
-        ("twin-vgg", "svm", {"C": 10}),
-        ("twin-vgg", "knn", {"n_neighbors": 3}),
+        ("fer-mobilenet", "svm", {"C": 10}),
+        ("fer-mobilenet", "knn", {"n_neighbors": 3}),
     ]
     assert grid.reported == (("them", 0.6, "theirs"),)
     assert varying_settings(grid.cells) == ["backbone", "head", "head__C", "head__n_neighbors"]
@@ -52,7 +52,9 @@ def test_any_classifier_of_scikit_learn_is_a_head():
 
 @pytest.mark.parametrize("name", READY)
 def test_every_grid_that_ships_can_run(name):
-    changes = {"backbone": "twin-vgg"} if name == "vggface2" else {}  # whose weights do not ship
+    changes = (
+        {"backbone": "fer-mobilenet"} if name == "vggface2" else {}
+    )  # whose weights do not ship
     grid = Grid.named(name, **changes)
     assert len(grid.cells) > 3
     assert grid.about
@@ -111,10 +113,10 @@ head__class_weight = {happy = 2.0, sad = 1.0}
         ('head = "sklearn.trees.Oak"', UnknownName, "is no classifier of scikit-learn"),
         ('bckbone = "cnn-a"', UnknownName, "called 'bckbone'. Did you mean 'backbone'"),
         ('backbone = "cnn-z"', UnknownName, "No backbone is called 'cnn-z'. Did you mean"),
-        ('layer = "dense9"', UnknownName, "No layer of twin-vgg is called 'dense9'"),
+        ('layer = "dense9"', UnknownName, "No layer of fer-mobilenet is called 'dense9'"),
         ('preprocess = "clah"', UnknownName, "Did you mean 'clahe'"),
         ('backbone = "cnn-f"', DataError, "cnn-f has no weights of its own. Give the path of a"),
-        ('weights = "nowhere.npz"', DataError, "twin-vgg has no weights nowhere.npz. Give"),
+        ('weights = "nowhere.npz"', DataError, "fer-mobilenet has no weights nowhere.npz. Give"),
         (
             'backbone = "cnn-f"\nweights = "random"\nhead = "network"',
             DataError,

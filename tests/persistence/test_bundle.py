@@ -28,7 +28,12 @@ from tests.conftest import ROOT, run_python
 def fitted(faces, labels, head="knn", **options):
     options = {"weights": "random", **options}
     made = Pipeline("cnn-a", head, store="memory", **options)
-    small = {"knn": {"head__n_neighbors": 3}, "bagged-svm": {"head__max_samples": 20}}
+    neighbors = {"head__n_neighbors": 3}
+    small = {
+        "knn": neighbors,
+        "approximate-knn": neighbors,
+        "bagged-svm": {"head__max_samples": 20},
+    }
     return made.set_params(**small.get(head, {})).fit(faces, labels)
 
 

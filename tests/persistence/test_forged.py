@@ -24,6 +24,7 @@ from tests.conftest import ROOT
 
 SMALL = {
     "knn": {"n_neighbors": 3},
+    "approximate-knn": {"n_neighbors": 3},
     "bagged-svm": {"n_estimators": 2, "max_samples": 20},
     "forest": {"n_jobs": 1},
 }
