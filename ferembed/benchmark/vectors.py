@@ -79,7 +79,10 @@ class Vectors:
         settings = self._vector_settings(cell)
         head = self.head(cell)
         if cell.head == OWN_LAST_LAYER:
-            return Pipeline.from_head(head, **settings)
+            prior = None
+            if cell.weights == TRAIN_FIRST:
+                prior = self.network(cell).training_prior_
+            return Pipeline.from_head(head, training_prior=prior, **settings)
         data = self.view.of_cell(cell)
         data = data.select(data.mask(*splits))
         pipeline = Pipeline(head=head, **settings)

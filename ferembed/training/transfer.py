@@ -85,6 +85,7 @@ def train_backbone(
         for split in (training, validation)
     ]
     classes = list(data.classes)
+    used = recipe or RECIPES.get(backbone, DEFAULT)
     with exclusive_folder(folder, TrainingError):
         model = train(
             partial(_network, spec, len(classes), source),
@@ -92,7 +93,7 @@ def train_backbone(
             parts[0],
             parts[1],
             folder,
-            recipe or RECIPES.get(backbone, DEFAULT),
+            used,
             report,
             verbose,
             {
@@ -112,10 +113,26 @@ def train_backbone(
     layer, last = _embedding_layer(model, spec)
     kernel, bias = (weight.numpy() for weight in last.weights)
     pipeline = Pipeline.from_head(
-        Softmax.from_layer(kernel, bias, classes), backbone=backbone, layer=layer, weights=str(path)
+        Softmax.from_layer(kernel, bias, classes),
+        training_prior=_training_prior(parts[0][1], classes, used),
+        backbone=backbone,
+        layer=layer,
+        weights=str(path),
     )
     pipeline.failures_ = tuple(failures)
     return TrainingResult(pipeline, path, folder / "curves.png", history)
+
+
+def _training_prior(
+    targets: Shares, classes: list[str], recipe: TrainingRecipe
+) -> dict[str, float] | None:
+    """The class shares that the network expects; None where it has not seen a class."""
+    shares = np.asarray(targets).sum(axis=0, dtype=np.float64)
+    if not shares.all():
+        return None
+    if recipe.class_weight == "balanced":
+        shares = np.ones(len(classes))
+    return dict(zip(classes, (shares / shares.sum()).tolist(), strict=True))
 
 
 def _source_network(backbone: str, weights: str) -> Any:

@@ -326,6 +326,9 @@ def test_a_trained_pipeline_is_saved_with_its_weights(data, tmp_path):
     (tmp_path / "run" / "cnn-a.npz").unlink()
     loaded = Pipeline.load(tmp_path / "model", store="none")
     assert loaded.predict(list(data.images)).shape == (24,)
+    labels = data.split("train").labels.tolist()
+    shares = {label: labels.count(label) / len(labels) for label in data.classes}
+    assert loaded.training_prior_ == pytest.approx(shares)
 
 
 def test_fine_tuning_starts_from_the_weights_given(data, tmp_path):
