@@ -81,7 +81,7 @@ class Vectors:
         if cell.head == OWN_LAST_LAYER:
             prior = None
             if cell.weights == TRAIN_FIRST:
-                prior = self.network(cell).training_prior_
+                prior = self._network(cell).training_prior_
             return Pipeline.from_head(head, training_prior=prior, **settings)
         data = self.view.of_cell(cell)
         data = data.select(data.mask(*splits))
