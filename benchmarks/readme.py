@@ -38,8 +38,6 @@ def results(name: str) -> dict[str, Any]:
 
 def compared() -> str:
     """The models that ship beside the package `fer`, on the same faces in one run."""
-    if not (RESULTS / "peers.json").exists():
-        return earlier_models("models/")
     result = results("peers")
     rows = [
         [
@@ -64,12 +62,9 @@ def compared() -> str:
 
 def models() -> str:
     """The models that ship, under both sets of labels and on photos."""
-    files = [name for name in MODELS if (RESULTS / f"{name}.json").exists()]
-    found = {name: results(name) for name in files if "scores" in results(name)}
-    if not found:
-        return earlier_models()
     rows = []
-    for name, result in found.items():
+    for name in MODELS:
+        result = results(name)
         facts = [
             f"[`{name}`]({name}.md)",
             " and ".join(f"`{network}`" for network in result["networks"]),
@@ -91,43 +86,6 @@ def models() -> str:
             facts = [""] * len(facts)
     columns = ["model", "networks", "parameters", "predicts", "prior strength", "scored on"]
     columns += ["accuracy", "without duplicates", "macro F1", "calibration error"]
-    return markdown_table(columns, rows)
-
-
-def earlier_models(folder: str = "") -> str:
-    """The models that ship, by the results of their earlier version."""
-    milliseconds = results("speed")["rows"]["one-face"]
-    seconds = {
-        "fast": milliseconds["seconds"],
-        "default": milliseconds["seconds_of_the_default_model"],
-        "accurate": milliseconds["seconds_of_the_accurate_model"],
-    }
-    columns: tuple[str, ...] = (
-        "model",
-        "networks",
-        "parameters",
-        "PublicTest",
-        "without duplicates",
-        "macro F1",
-    )
-    columns = *columns, "calibration error", "latency (ms)"
-    rows = []
-    for name in seconds:
-        result = results(name)
-        heads = {row["head"]: row for row in result["heads"]}
-        ships = heads.get("symmetric network", heads["network"])
-        networks = " and ".join(f"`{one}`" for one in result["backbone"].split(" and "))
-        cells = [
-            f"[`{name}`]({folder}{name}.md)",
-            networks + (", and the mirror image" if ships is not heads["network"] else ""),
-            f"{result['parameters']:,}",
-            f"{ships['accuracy']:.2%}",
-            f"{ships['accuracy_without_copies']:.2%}",
-            f"{ships['macro_f1']:.3f}",
-            f"{ships['calibration_error']:.3f}",
-            f"{1000 * seconds[name]:.1f}",
-        ]
-        rows.append(cells)
     return markdown_table(columns, rows)
 
 
