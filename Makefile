@@ -2,12 +2,13 @@
 # make test   the quick tests, on all cores        make test-all  the slow tests, too
 # make serve  the HTTP API and the page at http://localhost:8000
 # make bench  time it all (DATA=fer2013.zip)       make clean     remove what these made
+# make torture MINUTES=60  broken files, kills and faults: the harness of tests/robustness
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo serve test test-all check bench clean
+.PHONY: demo serve test test-all check bench clean torture
 
 demo: $(VENV)/.demo
 	$(BIN)/ferembed demo
@@ -32,8 +33,11 @@ bench: $(VENV)/.test
 	@test -n "$(DATA)" || { echo "Say where FER2013 is: make bench DATA=fer2013.zip"; exit 1; }
 	$(BIN)/python -m benchmarks.speed $(ROWS) --data $(DATA)
 
+torture: $(VENV)/.test
+	$(BIN)/python -m tests.robustness.torture --minutes $(or $(MINUTES),10) --keep torture --output torture.json
+
 clean:
-	rm -rf $(VENV) build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) torture torture.json build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.demo: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || \

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +175,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Record]]
         def begin(begun: list[int] = begun) -> Iterator[Any]:
             for number, task in list(waiting.items()):
                 begun.append(number)
-                yield delayed(_score)(number, replace(task, alone=False))
+                yield delayed(_score)(number, replace(task, alone=False), os.getpid())
 
         pool = Parallel(
             at_once, return_as="generator_unordered", pre_dispatch=at_once, batch_size=1
@@ -186,8 +189,22 @@ def run_tasks(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Record]]
                 yield task, _alone(task)
 
 
-def _score(number: int, task: Task) -> tuple[int, Record]:
+def _score(number: int, task: Task, run: int) -> tuple[int, Record]:
+    if os.getppid() == run:  # else joblib works in this process
+        _end_with(run)
     return number, task.score()
+
+
+@cache
+def _end_with(run: int) -> None:
+    """End this worker soon after the process of its run is gone: a killed one cannot say so."""
+
+    def watch() -> None:
+        while os.getppid() == run:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _alone(task: Task) -> Record:
@@ -196,7 +213,7 @@ def _alone(task: Task) -> Record:
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     try:
-        ((_, record),) = Parallel(2)([delayed(_score)(0, task)])
+        ((_, record),) = Parallel(2)([delayed(_score)(0, task, os.getpid())])
     except BrokenProcessPool:
         return task.failure("its process was killed; probably it had too little memory")
     return dict(record)

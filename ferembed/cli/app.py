@@ -6,9 +6,10 @@ import argparse
 import gc
 import signal
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from ferembed import __version__
 from ferembed.cli import (
@@ -29,7 +30,7 @@ from ferembed.cli import (
 )
 from ferembed.cli.output import ExitCode, warn
 from ferembed.cli.streams import IgnoreBrokenPipe, discard, prepare_streams
-from ferembed.errors import FerembedError
+from ferembed.errors import FerembedError, StoreWarning
 from ferembed.registry import unknown_name_message
 
 # Each has HELP, EXAMPLES, add_arguments(parser) and run(options), or COMMANDS of its own.
@@ -64,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return ExitCode.FAILED
     try:
-        code: int = options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code: int = options.run(options)
         sys.stdout.flush()
         return code
     except FerembedError as error:
@@ -80,6 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn("interrupted; finished work has been saved.")
         return ExitCode.INTERRUPTED
     return ExitCode.FAILED
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, StoreWarning):
+        warn(message)
+    else:
+        warn(warnings.formatwarning(message, category, filename, lineno).rstrip())
 
 
 def _unknown_command(arguments: Sequence[str], modules: Iterable[ModuleType]) -> str | None:

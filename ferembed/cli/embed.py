@@ -53,9 +53,13 @@ def run(options: argparse.Namespace) -> int:
     counts = {
         "computed": embedded.computed,
         "from_store": embedded.hits,
+        "duplicates": embedded.duplicates,
         "damaged": embedded.damaged,
         "failed": len(embedded.failures),
     }
-    text = "{computed} computed, {from_store} from store, {damaged} damaged, {failed} failed"
+    text = (
+        "{computed} computed, {from_store} from store, {duplicates} duplicates, {damaged} damaged, "
+        "{failed} failed"
+    )
     emit(counts, text.format(**counts), as_json=options.json)
     return code

@@ -74,9 +74,14 @@ def run(options: argparse.Namespace) -> int:
         "faces": len(training) - len(pipeline.failures_),
         "computed": pipeline.computed_,
         "from_store": pipeline.from_store_,
+        "duplicates": pipeline.duplicates_,
+        "backbone": pipeline.backbone,
         "failed": len(pipeline.failures_),
     }
-    text = "{model}: fitted on {faces} faces ({computed} computed, {from_store} from the store)"
+    text = (
+        "{model}: fitted on {faces} faces ({computed} computed, {from_store} from the store, "
+        "{duplicates} duplicates) with the backbone {backbone}"
+    )
     emit(counts, text.format(**counts), as_json=options.json)
     return code
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any
 
+from ferembed._text import printable
 from ferembed.errors import FerembedError
 
 
@@ -23,12 +24,12 @@ class ExitCode(IntEnum):
 
 def emit(facts: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     """Print the result of a command."""
-    print(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else text)
+    print(json.dumps(facts, ensure_ascii=False, indent=2) if as_json else printable(text))
 
 
 def warn(message: object) -> None:
     """Print one line on standard error."""
-    line = f"ferembed: {message}"
+    line = printable(f"ferembed: {message}")
     if "tqdm" in sys.modules:  # a bar may be on the line
         from tqdm import tqdm
 

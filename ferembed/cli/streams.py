@@ -14,7 +14,7 @@ def prepare_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (stays open as the stream)
         elif hasattr(stream, "reconfigure"):  # names of files need not fit the terminal
             codecs.register_error("ferembed", _escape_as_json)
             stream.reconfigure(errors="ferembed")

@@ -106,7 +106,7 @@ def stored(folder: str, key: str) -> Outcome | None:
 @lru_cache(maxsize=2)
 def _job(blob: bytes) -> Job:
     """The job, unpickled once per process; its networks are loaded once, too."""
-    job: Job = pickle.loads(blob)
+    job: Job = pickle.loads(blob)  # noqa: S301  (of our own client, over Dask's own pickles)
     from ferembed.inference.openvino import use_threads
 
     use_threads(job.threads)

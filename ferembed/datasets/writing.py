@@ -49,6 +49,9 @@ def write(
     `open` reads that too.
     """
     out = Path(out)
+    part = out.with_name(f"{out.name}.part")
+    if _finish(dataset, out, part, size if out.suffix.lower() == ".csv" else 0):
+        return out
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} exists already. Delete it, or choose another name.")
     if not len(dataset):
@@ -67,7 +70,6 @@ def write(
             raise DataError(
                 f"The label {label!r} cannot be the name of a folder. Map it to another."
             )
-    part = out.with_name(f"{out.name}.part")
     with exclusive_folder(part, DataError):
         try:
             _write(dataset, out, part, size if as_csv else 0, progress)
@@ -76,7 +78,33 @@ def write(
                 f"{error} Mend it and call again, which goes on from there, or leave such pictures "
                 f"out: delete {part}, and clean the data set first (on the command line --clean)."
             ) from None
+    if not as_csv:  # which moves a file; a folder is moved once nothing in it is open
+        if out.exists():
+            out.rmdir()
+        os.replace(part, out)
+    _clean_up(out, part)
     return out
+
+
+def _finish(dataset: Dataset, out: Path, part: Path, size: int) -> bool:
+    """Whether `out` is whole already, of a call that was stopped before it had cleaned up."""
+    place = part if size else out
+    known = place / _PLAN
+    if not out.exists() or not known.is_file() or (size and (part / "rows.csv").exists()):
+        return False
+    if known.read_text("utf-8") != _plan(dataset, size):
+        return False
+    _clean_up(out, part)
+    return True
+
+
+def _clean_up(out: Path, part: Path) -> None:
+    """Remove what the work needed and the data set does not."""
+    if out.is_dir():
+        (out / LOCK).unlink(missing_ok=True)
+        (out / _PLAN).unlink(missing_ok=True)
+    else:
+        shutil.rmtree(part)
 
 
 def _write(dataset: Dataset, out: Path, part: Path, size: int, progress: Progress | None) -> None:
@@ -93,14 +121,8 @@ def _write(dataset: Dataset, out: Path, part: Path, size: int, progress: Progres
     if as_csv:
         _write_whole(provenance_of(out), written)
         os.replace(part / "rows.csv", out)
-        shutil.rmtree(part)
     else:
         _write_whole(part / PROVENANCE, written)
-        (part / _PLAN).unlink()
-        (part / LOCK).unlink(missing_ok=True)
-        if out.exists():
-            out.rmdir()
-        os.replace(part, out)
 
 
 def _plan(dataset: Dataset, size: int) -> str:
@@ -131,7 +153,7 @@ def _begin(part: Path, plan: str, out: Path) -> None:
     known = part / _PLAN
     if known.exists() and known.read_text() == plan:
         return
-    if any(path.name != LOCK for path in part.iterdir()):
+    if any(path.name not in (LOCK, f"{_PLAN}.new") for path in part.iterdir()):
         raise DataError(
             f"{part} holds another data set, half written. Delete it, or write to a name other "
             f"than {out.name}."

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from ferembed._prefetch import prefetch_map
+from ferembed._text import cell, printable
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.images import EXTENSIONS, Image, Source, load_image, save_picture
@@ -86,7 +87,8 @@ def unpacked(files: Iterable[str]) -> list[str | ZipMember]:
 def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[str]) -> list[str]:
     """The files that paths, folders and globs stand for, each once, in order.
 
-    Of a folder, all files below it of these endings; a file that is named counts whatever its
+    Of a folder, all files below it of these endings, also in folders that are linked there, but no
+    hidden ones; a file that is named counts whatever its
     ending is, and one that does not exist is kept, to be reported like any other failure. `drawn`
     is the folder for drawn copies: what lies there is passed over, and no photo may.
     """
@@ -102,13 +104,21 @@ def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[s
                 raise DataError(
                     f"Drawn copies would lie among the photos in {pattern}. Choose another folder."
                 )
-            for folder, subfolders, names in os.walk(pattern, onerror=unreadable):
+            seen: set[tuple[int, int]] = set()
+            _is_new(pattern, seen)
+            for folder, subfolders, names in os.walk(pattern, onerror=unreadable, followlinks=True):
                 subfolders[:] = sorted(
                     name
                     for name in subfolders
-                    if os.path.realpath(os.path.join(folder, name)) != ours
+                    if not name.startswith(".")
+                    and os.path.realpath(os.path.join(folder, name)) != ours
+                    and _is_new(os.path.join(folder, name), seen)
                 )
-                pictures = (n for n in sorted(names) if Path(n).suffix.lower() in endings)
+                pictures = (
+                    name
+                    for name in sorted(names)
+                    if Path(name).suffix.lower() in endings and not name.startswith(".")
+                )
                 found.update((os.path.join(folder, name), None) for name in pictures)
         elif os.path.exists(pattern) or not glob.has_magic(pattern):
             found[pattern] = None
@@ -123,6 +133,19 @@ def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[s
     if not found:
         raise DataError(f"No picture is found at {', '.join(patterns)}.")
     return list(found)
+
+
+def _is_new(folder: str, seen: set[tuple[int, int]]) -> bool:
+    """Whether a folder is met for the first time: a link may lead back up."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return True  # which is reported when it is opened
+    identity = (status.st_dev, status.st_ino)
+    if status.st_ino and identity in seen:
+        return False
+    seen.add(identity)
+    return True
 
 
 def read_photos(
@@ -245,18 +268,20 @@ def _csv(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]:
     table = csv.writer(out)
     box = ("x1", "y1", "x2", "y2")
     table.writerow(
-        ["photo", "face", *box, "score", "found", "label", "name", *labels, "error"],
+        ["photo", "face", *box, "score", "found", "label", "name", *map(cell, labels), "error"],
     )
 
     def write(reading: Reading) -> None:
         if not reading.predictions:
-            table.writerow([reading.photo, *[""] * (9 + len(labels)), reading.error])
+            table.writerow(
+                [cell(reading.photo), *[""] * (9 + len(labels)), printable(reading.error)]
+            )
         for number, prediction in enumerate(reading.predictions, 1):
             face, label = prediction.face, prediction.label
             shares = [f"{prediction.probabilities.get(name, 0):.6f}" for name in labels]
             found = "yes" if face.found else "no"
-            row = [reading.photo, number, *face.box, f"{face.score:.4f}", found, label]
-            table.writerow([*row, display_name(label, language), *shares, ""])
+            row = [cell(reading.photo), number, *face.box, f"{face.score:.4f}", found, cell(label)]
+            table.writerow([*row, cell(display_name(label, language)), *shares, ""])
 
     yield write
 
@@ -267,17 +292,18 @@ def _text(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]
         if reading.error:
             return  # reported on standard error
         if not reading.predictions:
-            out.write(f"{reading.photo}: no face found\n")
+            out.write(f"{printable(reading.photo)}: no face found\n")
         for number, prediction in enumerate(reading.predictions, 1):
             box = ", ".join(map(str, prediction.face.box))
             where = f"face {number} at ({box})"
             if not prediction.face.found:
                 where = "no face found; the whole picture read as one"
-            out.write(f"{reading.photo}: {where}\n")
+            out.write(f"{printable(reading.photo)}: {where}\n")
             for label, share in prediction.probabilities.items():
                 mark = ">" if label == prediction.label else " "
                 bar = "█" * round(share * 30)
-                out.write(f"  {mark} {display_name(label, language):9} {share:6.1%} {bar}\n")
+                shown = printable(display_name(label, language))
+                out.write(f"  {mark} {shown:9} {share:6.1%} {bar}\n")
 
     yield write
 

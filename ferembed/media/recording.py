@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ferembed._text import cell, printable
 from ferembed.drawing import font
 from ferembed.errors import DataError, FerembedError, VideoError
 from ferembed.images import Image
@@ -29,6 +32,7 @@ from ferembed.media.video import Frame, Source, Video, openable, quietly, watch
 from ferembed.pipeline import Pipeline
 from ferembed.storage.files import temporary, unique_name
 
+_ROOM = 4 << 20  # bytes that are left on the disk
 _LONGEST_STILL = 60.0  # seconds that a film stands still at most
 _TITLE = "ferembed"
 
@@ -245,8 +249,10 @@ class _Csv:
         table = csv.writer(out)
         if not self._started:
             fields = ("video", "frame", "seconds", "person", "x1", "y1", "x2", "y2", "score")
-            raw = [f"raw_{label}" for label in self._labels]
-            table.writerow([*fields, "found", "carried", "label", "name", *self._labels, *raw])
+            raw = [cell(f"raw_{label}") for label in self._labels]
+            table.writerow(
+                [*fields, "found", "carried", "label", "name", *map(cell, self._labels), *raw]
+            )
             self._started = True
         for person in frame.people:
             shares = [f"{person.probabilities.get(label, 0):.6f}" for label in self._labels]
@@ -258,8 +264,14 @@ class _Csv:
                 f"{face.score:.4f}",
                 *("yes" if fact else "no" for fact in (face.found, person.carried)),
             ]
-            where = [video.name, frame.index, f"{frame.seconds:.3f}", person.number, *face.box]
-            names = [person.label, display_name(person.label, self._language)]
+            where = [
+                cell(video.name),
+                frame.index,
+                f"{frame.seconds:.3f}",
+                person.number,
+                *face.box,
+            ]
+            names = [cell(person.label), cell(display_name(person.label, self._language))]
             table.writerow([*where, *facts, *names, *shares, *raw])
         return out.getvalue()
 
@@ -317,7 +329,7 @@ class _Text:
                 name = display_name(person.label, self._language)
                 share = f"{person.probabilities[person.label]:.0%}".replace("%", " %")
                 where = f"{video.name}: {frame.seconds:.2f} s"
-                lines.append(f"{where}: person {person.number}: {name} {share}\n")
+                lines.append(printable(f"{where}: person {person.number}: {name} {share}\n"))
         return "".join(lines)
 
     def end(self) -> str:
@@ -411,6 +423,7 @@ class _Film:
         if self._writer is None:
             self._open(picture, rate)
             self._start = seconds
+        self._check_room()
         pixels = self._fitted(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         behind = round((seconds - self._start) * self._rate) - self._written
         if behind > _LONGEST_STILL * self._rate:
@@ -431,6 +444,7 @@ class _Film:
         self._rate = rate
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._check_room()
             self._unfinished.open("wb").close()
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
@@ -445,6 +459,11 @@ class _Film:
                 f"{self._path} cannot be written: this OpenCV ({cv2.__version__}) makes no MPEG-4 "
                 f"video of {self._size[0]} x {self._size[1]} pixels. Run: pip install opencv-python"
             )
+
+    def _check_room(self) -> None:
+        """An OSError while there is room for the film's index: without it no player opens it."""
+        if shutil.disk_usage(self._path.parent).free < _ROOM + 64 * self._written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def _fitted(self, pixels: Any) -> Any:
         """A picture in the size of the first, with black at its sides."""
@@ -472,7 +491,9 @@ class _Film:
             check.release()
         try:
             if not whole:  # OpenCV does not say so when it cannot write
-                raise VideoError(f"{self._path} could not be written to its end. Is the disk full?")
+                raise VideoError(
+                    f"{self._path} could not be written to its end and is lost. Is the disk full?"
+                )
             os.replace(self._unfinished, self._path)
         finally:
             self._unfinished.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ ENDINGS = frozenset({
 })
 # fmt: on
 USUAL_RATE = 30.0  # frames a second, where a video does not say
+CLOSING = 3.0  # seconds that a camera's driver is waited for when it is let go
 RETRY = 3.0  # seconds that a camera which gives no frame is waited for
 _SLACK = 0.02  # share of its frames that a file may miss: what it announces is often an estimate
 _AHEAD = 2  # frames in which faces are looked for while another is read
@@ -99,10 +100,12 @@ class Video:
     def close(self) -> None:
         """Let go of the file or the camera."""
         self._closed.set()
-        while self._reader.is_alive():
+        until = time.monotonic() + CLOSING
+        while self._reader.is_alive() and time.monotonic() < until:
             with suppress(queue.Empty):
                 self._seen.get(timeout=0.1)
-        self._capture.release()
+        if not self._reader.is_alive():  # else its driver hangs, and would so on release, too
+            self._capture.release()
 
     def frames(self, realtime: bool | None = None, clock: Clock = time) -> Iterator[Frame]:
         """Its frames in order, once; nobody has been looked for in them.

@@ -52,8 +52,9 @@ def download(url: str, path: Path, size: int | None, progress: Progress) -> Path
 def _open(url: str, start: int = 0) -> HTTPResponse:
     headers = {"User-Agent": "ferembed"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        response: HTTPResponse = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=_TIMEOUT
+        response: HTTPResponse = urllib.request.urlopen(  # noqa: S310  (addresses of the registry)
+            urllib.request.Request(url, headers=headers),  # noqa: S310
+            timeout=_TIMEOUT,
         )
     except urllib.error.HTTPError as error:
         error.close()

@@ -320,7 +320,7 @@ class EmbeddingStore:
                 some = keys[start : start + _LOOKUP]
                 marks = ",".join("?" * len(some))
                 rows = db.execute(
-                    "SELECT key, checksum, vector FROM vectors"
+                    "SELECT key, checksum, vector FROM vectors"  # noqa: S608  (marks are "?")
                     f" WHERE key IN ({marks}) AND recipe ="
                     " (SELECT id FROM recipes WHERE fingerprint = ?)",
                     (*some, recipe.fingerprint),

@@ -36,7 +36,7 @@ def test_embed_fills_the_store_and_writes_vectors(run, class_folders, tmp_path):
     code, out, err = run("embed", class_folders, *options)
     assert code == 1
     assert err.count("\n") == 1
-    expected = {"computed": 24, "from_store": 0, "damaged": 0, "failed": 1}
+    expected = {"computed": 24, "from_store": 0, "duplicates": 0, "damaged": 0, "failed": 1}
     assert json.loads(out) == expected
     target = tmp_path / "vectors.npz"
     out = run("embed", class_folders, *options, "--output", target)[1]

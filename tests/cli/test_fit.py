@@ -16,7 +16,8 @@ def test_fit_evaluate_and_a_second_fit_from_the_store(run, class_folders, tmp_pa
     assert code == 1
     assert "letter.png is not a picture" in err
     assert json.loads(out) == {
-        "model": str(tmp_path / "one"), "faces": 18, "computed": 18, "from_store": 0, "failed": 1,
+        "model": str(tmp_path / "one"), "faces": 18, "computed": 18, "from_store": 0,
+        "duplicates": 0, "backbone": "cnn-a", "failed": 1,
     }  # fmt: skip
     counts = json.loads(run(*fit, "--output", tmp_path / "two.ferembed")[1])
     assert (counts["computed"], counts["from_store"]) == (0, 18)

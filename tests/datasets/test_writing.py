@@ -210,3 +210,43 @@ def test_progress_is_told(tmp_path: Path, parts: Dataset) -> None:
     seen: list[tuple[int, int | None]] = []
     datasets.write(parts, tmp_path / "out", progress=lambda done, all: seen.append((done, all)))
     assert seen[-1] == (24, 24)
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv"])
+def test_a_stop_before_the_last_step_is_finished_by_the_next_call(
+    tmp_path: Path, parts: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import ferembed.datasets.writing as module
+
+    def stop(out: Path, part: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_clean_up", stop)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.write(parts, tmp_path / name)
+    monkeypatch.undo()
+    assert datasets.write(parts, tmp_path / name) == tmp_path / name
+    assert len(datasets.open(tmp_path / name)) == len(parts)
+    left = [path.name for path in tmp_path.rglob("*")]
+    assert not {"plan.txt", ".lock", f"{name}.part"}.intersection(left)
+    with pytest.raises(DataError, match="exists already"):
+        datasets.write(parts, tmp_path / name)
+
+
+def test_a_stop_before_the_folder_is_moved_is_finished_by_the_next_call(
+    tmp_path: Path, parts: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = os.replace
+
+    def stop(source: Path, target: Path) -> None:
+        if target == tmp_path / "out":
+            raise KeyboardInterrupt
+        named(source, target)
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.write(parts, tmp_path / "out")
+    monkeypatch.undo()
+    datasets.write(parts, tmp_path / "out")
+    assert len(datasets.open(tmp_path / "out")) == len(parts)
+    assert not (tmp_path / "out.part").exists()

@@ -185,3 +185,31 @@ def test_a_folder_that_cannot_be_read_costs_itself_alone(pipeline, portrait, tmp
     first, second = read_photos(pipeline, find_photos([str(tmp_path)]))
     assert len(first.predictions) == 1
     assert "File name too long" in second.error
+
+
+def test_linked_folders_are_read_and_hidden_files_are_not(tmp_path):
+    (tmp_path / "photos" / ".thumbnails").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("photos/a.png", "photos/.b.png", "photos/.thumbnails/c.png", "elsewhere/d.png"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "photos" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "photos")
+    found = find_photos([str(tmp_path / "photos")])
+    assert [os.path.relpath(path, tmp_path / "photos") for path in found] == ["a.png", "link/d.png"]
+
+
+def test_no_text_of_others_reaches_a_terminal_or_a_spreadsheet_raw(tmp_path):
+    face = Face((0, 0, 9, 9), 0.9)
+    shares = {"=cmd": 0.75, "sad\x1b[2J": 0.25}
+    seen = Reading("=1+1.png", (Prediction(face, "=cmd", shares),))
+    for format in ("csv", "text"):
+        path = tmp_path / f"out.{format}"
+        with writing(str(path), format, "en", list(shares)) as write:
+            write(seen)
+            write(Reading("b\x1b]0;title\x07.png"))
+        text = path.read_text()
+        assert "\x1b" not in text
+        assert "b\\x1b]0;title\\x07.png" in text
+    rows = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert rows[0][10:12] == ["'=cmd", "sad\\x1b[2J"]
+    assert (rows[1][0], rows[1][8]) == ("'=1+1.png", "'=cmd")

@@ -297,7 +297,7 @@ print(*record(pipeline, {str(clip)!r}, film="film.mp4").errors)
     table, other, film = done.stdout.splitlines()
     assert table.endswith("faces.csv: File too large. t.png: File too large.")
     assert "faces.json: File too large." in other
-    assert film == "film.mp4 could not be written to its end. Is the disk full?"
+    assert film == "film.mp4 could not be written to its end and is lost. Is the disk full?"
     assert len(rows(tmp_path / "faces.csv")) == int(table.split()[0]) > 3
     (entry,) = json.loads((tmp_path / "faces.json").read_text())
     assert len(entry["frames"]) == int(other.split()[0]) > 3
@@ -473,3 +473,24 @@ def test_a_video_without_people_has_a_table_too(pipeline, tmp_path, format):
         (error,) = record(pipeline, ground, table).errors
     assert "y.part is there and is no such table" in error
     assert (tmp_path / "y.part").read_text() == "precious"
+
+
+def test_on_a_small_disk_a_film_ends_early_and_can_be_played(blind, small_disk, clip, monkeypatch):
+    """It ends while there is room for its index, without which nothing can be read."""
+    source = clip
+    (small_disk / "filler").write_bytes(bytes((3 << 20) + (900 << 10)))
+    monkeypatch.setattr(recording, "_ROOM", (4 << 20) - (60 << 10))
+    made = record(blind, source, film=small_disk / "film.mp4")
+    if made.errors:
+        assert made.errors == (f"{small_disk / 'film.mp4'}: No space left on device.",)
+    assert (small_disk / "film.mp4").exists()
+    capture = cv2.VideoCapture(str(small_disk / "film.mp4"))
+    assert capture.read()[0]
+    capture.release()
+    assert sorted(path.name for path in small_disk.iterdir()) == ["filler", "film.mp4"]
+
+
+def test_a_film_is_not_begun_where_there_is_no_room_for_it(blind, small_disk, clip):
+    (small_disk / "filler").write_bytes(bytes(6 << 20))
+    made = record(blind, clip, film=small_disk / "film.mp4")
+    assert made.errors == (f"{small_disk / 'film.mp4'}: No space left on device.",)

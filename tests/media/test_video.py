@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+import threading
 import time
 from itertools import pairwise
 
@@ -396,3 +397,34 @@ def test_videos_are_found_and_kept_apart_from_photos(tmp_path, monkeypatch):
             find_videos(mixed)
     with pytest.raises(DataError, match="The drawn copy of clips/a.mp4 would lie beside it"):
         find_videos(["clips/a.mp4"], "clips")
+
+
+def test_a_camera_whose_driver_hangs_is_let_go_in_bounded_time(monkeypatch):
+    """A read that never returns: closing waits a little, and leaves it."""
+    hanging = threading.Event()
+
+    class Hanging:
+        def isOpened(self):  # noqa: N802  (as OpenCV calls it)
+            return True
+
+        def get(self, what):
+            return 30.0
+
+        def read(self):
+            hanging.wait()
+            return False, None
+
+        def release(self):
+            raise AssertionError("the driver would hang here, too")
+
+    monkeypatch.setattr(module, "CLOSING", 0.3)
+    monkeypatch.setattr(Video, "_opened", lambda self: Hanging())
+    seen = Video(0)
+    frames = seen.frames()
+    asking = threading.Thread(target=lambda: next(frames, None), daemon=True)
+    asking.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    seen.close()
+    assert time.monotonic() - started < 3
+    hanging.set()

@@ -23,8 +23,8 @@ from ferembed.persistence.bundle import ARRAYS, HEAD, MANIFEST
 from tests.conftest import ROOT
 
 SMALL = {
-    "knn": {"n_neighbors": 3},
     "approximate-knn": {"n_neighbors": 3},
+    "knn": {"n_neighbors": 3},
     "bagged-svm": {"n_estimators": 2, "max_samples": 20},
     "forest": {"n_jobs": 1},
 }

@@ -1,0 +1,128 @@
+"""Reads mutated files in a process with limits of memory and time; prints what became of each.
+
+python -m tests.robustness.worker KIND SECONDS MEGABYTES < paths
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class TooSlow(BaseException):
+    """A file took longer than it may."""
+
+
+def _read_picture(path: Path) -> None:
+    from ferembed.images import load_image
+
+    image = load_image(path)
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
+
+
+def _read_data(path: Path) -> None:
+    from ferembed import datasets
+
+    data = datasets.open(path, on_bad="skip", on_unknown="drop")
+    assert sum(map(sum, (counts.values() for counts in data.counts().values()))) == len(data)
+    for image in data.images:
+        _try(lambda image=image: _read_picture(image))
+
+
+def _read_grid(path: Path) -> None:
+    from ferembed.benchmark.grid import Grid
+
+    Grid.named(str(path))
+
+
+def _read_model(path: Path) -> None:
+    from ferembed import Pipeline
+
+    faces = np.random.default_rng(0).integers(0, 256, (2, 48, 48), dtype=np.uint8)
+    shares = Pipeline.load(path, store="memory").predict_proba(faces)
+    assert np.isfinite(shares).all()
+    assert abs(shares.sum(axis=1) - 1).max() < 1e-3
+
+
+def _read_store(path: Path) -> None:
+    from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore
+
+    store = EmbeddingStore(path)
+
+    def compute(missing: list[int]) -> Any:
+        yield missing, np.ones((len(missing), 8), np.float32)
+
+    keys = [f"{n:032d}".encode() for n in range(20)]
+    found = store.fetch(EmbeddingSpec("f" * 64, "{}", 8), keys, compute)
+    assert found.present.all()
+    assert np.isin(found.vectors, (1, 2)).all()  # computed, or as they were stored
+    store.verify()
+    store.recipes()
+
+
+READERS: dict[str, Callable[[Path], None]] = {
+    "csv": _read_data,
+    "zip": _read_data,
+    "FER+ table": _read_data,
+    "grid": _read_grid,
+    "model": _read_model,
+    "store": _read_store,
+}
+
+
+def _try(read: Callable[[], None]) -> str:
+    """ "read", "refused", or what must not be: another exception, or none in time."""
+    from ferembed.errors import FerembedError
+
+    try:
+        read()
+    except FerembedError as error:
+        return "refused" if str(error).strip() else "an error without a message"
+    except TooSlow:
+        return "too slow"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:300]
+    return "read"
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise TooSlow
+
+
+def main() -> None:
+    kind, seconds, megabytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    read = READERS.get(kind, _read_picture)
+    for module in ("benchmark.grid", "datasets", "images", "pipeline"):
+        importlib.import_module(f"ferembed.{module}")  # which a file's time does not count
+    # Of what the process maps: libraries alone take some gigabytes of that.
+    limit = _mapped() + (megabytes << 20)
+    if kind != "model":  # OpenVINO maps as much as there is
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    signal.signal(signal.SIGALRM, _stop)
+    for line in sys.stdin:
+        path = Path(line.rstrip("\n"))
+        started = time.perf_counter()
+        signal.alarm(seconds)
+        outcome = _try(lambda path=path: read(path))
+        signal.alarm(0)
+        took = round(time.perf_counter() - started, 3)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        print(json.dumps([str(path), outcome, took, peak]), flush=True)
+
+
+def _mapped() -> int:
+    return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main()
