@@ -1,4 +1,4 @@
-"""Embedder: images -> (n, d) float32. The only module that knows everything left of the seam."""
+"""Embedder: a scikit-learn transformer from images to vectors, (n, d) float32."""
 
 from __future__ import annotations
 
@@ -16,43 +16,50 @@ from numpy.typing import NDArray
 
 from ferembed._estimator import Estimator
 from ferembed._prefetch import prefetch_map, prefetch_when_slow
-from ferembed.backbones import DEFAULT_BACKBONE, LoadRequest, fingerprint, load_backbone, quantize
+from ferembed.backbones import (
+    DEFAULT_BACKBONE,
+    Backbone,
+    LoadRequest,
+    fingerprint,
+    load_backbone,
+    quantize,
+)
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ImageError, ModelError, WeightsError
 from ferembed.images import MAX_PIXELS, Image, LoadedSource, Source, open_source, source_name
-from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore, Vectors
+from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore, Fetched, Vectors
 from ferembed.storage.files import atomic_write
 
 T = TypeVar("T")
 OneOrList: TypeAlias = T | Sequence[T]
 
-BATCH = 64  # images computed and stored together: what a kill can lose
+BATCH = 64  # images computed and stored together; an interruption loses at most one batch
 _READ = 32  # files that a thread reads at a time
-_CHUNK = 512  # images looked up together, or fewer that hold
-_CHUNK_BYTES = 64 << 20  # this much
-_ASKED = 300  # faces that tell the ranges of a network's numbers
+_CHUNK = 512  # images looked up in the store together,
+_CHUNK_BYTES = 64 << 20  # or fewer, up to this size
+_CALIBRATION = 300  # faces that calibrate an INT8 network
 _EPSILON = 1e-10
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that could not be used: where it stood, what it is called, and why."""
+    """An image that could not be used: its position, its name and the reason."""
 
     position: int
     name: str
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """Vectors of the images at `positions`; those that failed stand in `failures` instead."""
+    """The vectors of the images at `positions`; images that failed are in `failures`."""
 
     vectors: Vectors
     positions: NDArray[np.intp]
     failures: tuple[Failure, ...] = ()
-    hits: int = 0  # vectors taken from the store; of joined ones each counts
+    hits: int = 0  # vectors found in the store; joined vectors are counted separately
     computed: int = 0
-    damaged: int = 0  # found damaged in the store and computed again
+    damaged: int = 0  # damaged vectors in the store that were computed again
     duplicates: int = 0  # of images that came more than once and were computed once
     unstored: int = 0  # computed vectors that the store could not take
 
@@ -64,13 +71,13 @@ class Embedded:
 
 
 class Embedder(Estimator):
-    """Faces in, vectors out; a vector once computed is taken from the store.
+    """Turns faces into vectors. Vectors that were computed before are read from the store.
 
     >>> faces = np.zeros((2, 48, 48), np.uint8)
     >>> Embedder("cnn-a", weights="random", store="memory").transform(faces).shape
     (2, 64)
 
-    Given lists, it joins vectors. Each is kept in the store by itself, under a recipe of its own.
+    Lists of parameters join the vectors of several networks. Each is stored separately.
 
     >>> both = Embedder("cnn-a", layer=["dense1", "dense2"], weights="random", store="memory")
     >>> both.transform(faces).shape
@@ -79,18 +86,18 @@ class Embedder(Estimator):
     Parameters
     ----------
     backbone : the name of a backbone (`ferembed models` lists them), or a list of names
-    layer : which of its layers is the embedding; None for its default
-    weights : None for those that ship or were fetched, the path of a file of them, or "random",
+    layer : the layer whose output is the embedding; None for the default
+    weights : None for those that ship or were downloaded, the path of a file, "random" or
         "random:SEED"
-    preprocess : a Preprocess of another recipe than the backbone's own
-        (each of these three: one for all, or a list of one for each)
+    preprocess : a Preprocess instead of the backbone's own
+        (these three: one value for all backbones, or a list with one for each)
     normalize : scale each backbone's vector to unit length
     mirror_average : average the vectors of each face and its mirror image; twice as slow
     store : "disk" for the user's cache, "memory", "none", or the path of a file
-    engine : "auto", "openvino" or "keras", which give the same vectors, or "openvino-bf16", twice
-        as fast where the CPU has bfloat16, or "openvino-int8", faster still on most CPUs, once
-        `quantize` has made the network ready: such vectors are kept apart from others in the store
-    max_pixels : a larger picture is refused before it is decoded
+    engine : "auto", "openvino" or "keras", which give the same vectors; "openvino-bf16", twice as
+        fast on CPUs with bfloat16; "openvino-int8", faster still on most CPUs, after a call of
+        `quantize`. Vectors of a reduced precision are stored separately
+    max_pixels : larger pictures are refused before they are decoded
     verbose : show progress on a terminal
     """
 
@@ -122,7 +129,7 @@ class Embedder(Estimator):
         self.verbose = verbose
 
     def fit(self, images: Any = None, labels: Any = None) -> Embedder:
-        """Nothing is learned here; the embedder itself."""
+        """Do nothing, as there is nothing to fit, and return the embedder."""
         return self
 
     def fit_transform(self, images: Iterable[Source], labels: Any = None) -> Vectors:
@@ -136,7 +143,7 @@ class Embedder(Estimator):
         return embedded.vectors
 
     def embed(self, images: Iterable[Source]) -> Embedded:
-        """The vectors of all images that can be read, and what failed of the others."""
+        """The vectors of all images that can be read, and the failures of the others."""
         return self._joined(list(self.stream(images)))
 
     def stream(self, images: Iterable[Source], *, must_store: bool = False) -> Iterator[Embedded]:
@@ -159,31 +166,30 @@ class Embedder(Estimator):
                 yield part
 
     def warm_store(self, images: Iterable[Source]) -> Embedded:
-        """Put the vectors into the store; what is returned counts them without holding them."""
+        """Compute the vectors into the store. The result has counts and failures, no vectors."""
         parts = self.stream(images, must_store=True)
         return self._joined([replace(part, vectors=part.vectors[:0]) for part in parts])
 
     def _joined(self, parts: Sequence[Embedded]) -> Embedded:
+        vectors = [np.empty((0, self.recipe.dim), np.float32), *(part.vectors for part in parts)]
         return Embedded(
-            np.concatenate(
-                [np.empty((0, self.recipe.dim), np.float32), *(p.vectors for p in parts)]
-            ),
-            np.concatenate([np.empty(0, np.intp), *(part.positions for part in parts)]),
-            tuple(chain.from_iterable(part.failures for part in parts)),
-            sum(part.hits for part in parts),
-            sum(part.computed for part in parts),
-            sum(part.damaged for part in parts),
-            sum(part.duplicates for part in parts),
-            sum(part.unstored for part in parts),
+            vectors=np.concatenate(vectors),
+            positions=np.concatenate([np.empty(0, np.intp), *(part.positions for part in parts)]),
+            failures=tuple(chain.from_iterable(part.failures for part in parts)),
+            **_totals(parts),
         )
 
     def quantize(self, images: Sequence[Source]) -> tuple[Failure, ...]:
-        """Make the networks ready for the engine "openvino-int8", with up to 300 of these faces.
+        """Calibrate the networks for the engine "openvino-int8" on up to 300 of these faces.
 
-        What is made stays in the user's cache. Those of the faces that cannot be read are returned.
+        The INT8 networks are kept in the user's cache. Faces that cannot be read are returned.
         """
         _refuse_one_alone(images)
-        chosen = sorted({i * len(images) // _ASKED for i in range(_ASKED)}) if len(images) else []
+        chosen = (
+            sorted({i * len(images) // _CALIBRATION for i in range(_CALIBRATION)})
+            if len(images)
+            else []
+        )
         failures: dict[int, Failure] = {}
 
         def faces() -> Iterator[Image]:
@@ -206,7 +212,7 @@ class Embedder(Estimator):
 
     @property
     def recipe(self) -> EmbeddingSpec:
-        """Everything that decides a vector beside the image."""
+        """All facts that determine a vector, except for the image."""
         recipes = [self._recipe(request) for request in self.requests]
         if len(recipes) == 1:
             return recipes[0]
@@ -215,7 +221,7 @@ class Embedder(Estimator):
 
     @property
     def requests(self) -> list[LoadRequest]:
-        """How each backbone is asked for whose vectors are joined; most often it is one."""
+        """One load request for each backbone whose vectors are joined."""
         given = {name: getattr(self, name) for name in ("backbone", "layer", "weights")}
         given["preprocess"] = self.preprocess
         lengths = {name: len(value) for name, value in given.items() if is_list(value)}
@@ -237,7 +243,7 @@ class Embedder(Estimator):
 
     @property
     def request(self) -> LoadRequest:
-        """How the backbone is asked for, where it is one."""
+        """The load request of the only backbone."""
         (request,) = self.requests
         return request
 
@@ -246,8 +252,8 @@ class Embedder(Estimator):
             more["symmetric"] = True
         return _recipe({**request.facts(), "normalize": bool(self.normalize), **more})
 
-    def _kept_under(self, request: LoadRequest) -> EmbeddingSpec:
-        """The recipe of the store: heads take rounded vectors, too, but they are kept apart."""
+    def _stored_under(self, request: LoadRequest) -> EmbeddingSpec:
+        """The spec in the store. Vectors of a reduced precision are stored separately."""
         rounded = request.precision_tag
         return self._recipe(request, precision=rounded) if rounded else self._recipe(request)
 
@@ -259,69 +265,79 @@ class Embedder(Estimator):
         must_store: bool,
     ) -> Embedded:
         keys = [image.key for image in chunk]
-        broken: dict[bytes, str] = {}
-
-        def compute(
-            request: LoadRequest, missing: list[int]
-        ) -> Iterator[tuple[list[int], Vectors]]:
-            network = load_backbone(request)
-
-            def prepare(batch: list[int]) -> tuple[list[int], Vectors]:
-                done: list[int] = []
-
-                def faces() -> Iterator[Image]:
-                    for i in batch:
-                        try:
-                            face = chunk[i].content.image(self.max_pixels)
-                        except ImageError as error:
-                            broken[keys[i]] = str(error).removeprefix(chunk[i].content.name)
-                        else:
-                            done.append(i)
-                            yield face
-
-                return done, network.preprocess(faces())
-
-            batches = [missing[i : i + BATCH] for i in range(0, len(missing), BATCH)]
-            for done, batch in prefetch_map(prepare, batches):
-                if not done:
-                    continue
-                if self.mirror_average:
-                    if batch.ndim < 4:
-                        raise ModelError(
-                            f"{request.name} measures faces and sees no picture that could be "
-                            "mirrored: leave out mirror_average."
-                        )
-                    both = network.checked_forward(np.concatenate([batch, batch[:, :, ::-1]]))
-                    vectors = both.reshape(2, len(batch), -1).mean(axis=0)
-                else:
-                    vectors = network.checked_forward(batch)
-                if self.normalize:
-                    squares = np.square(vectors).sum(axis=1, keepdims=True)
-                    vectors /= np.sqrt(np.maximum(squares, _EPSILON))
-                yield done, vectors
-
-        fetched = [
-            store.fetch(
-                self._kept_under(request), keys, partial(compute, request), must_store=must_store
-            )
-            for request in self.requests
-        ]
+        reasons: dict[int, str] = {}  # of the images that could not be decoded, by place
+        fetched = []
+        for request in self.requests:
+            compute = partial(self._compute, request, chunk, reasons)
+            spec = self._stored_under(request)
+            fetched.append(store.fetch(spec, keys, compute, must_store=must_store))
         present = np.logical_and.reduce([one.present for one in fetched])
-        vectors = np.concatenate([one.vectors for one in fetched], axis=1)
-        positions = np.array([image.position for image in chunk], np.intp)
+        by_key = {keys[i]: reason for i, reason in reasons.items()}
         for i in np.flatnonzero(~present):
-            name = chunk[i].content.name  # of equal pictures one was decoded
-            failures.append(Failure(chunk[i].position, name, name + broken[keys[i]]))
+            name = chunk[i].content.name  # of equal pictures only one was decoded
+            failures.append(Failure(chunk[i].position, name, name + by_key[keys[i]]))
         return Embedded(
-            vectors[present],
-            positions[present],
-            tuple(sorted(failures, key=lambda failure: failure.position)),
-            sum(one.hits for one in fetched),
-            sum(one.computed for one in fetched),
-            sum(one.damaged for one in fetched),
-            sum(one.duplicates for one in fetched),
-            sum(one.unstored for one in fetched),
+            vectors=np.concatenate([one.vectors for one in fetched], axis=1)[present],
+            positions=np.array([image.position for image in chunk], np.intp)[present],
+            failures=tuple(sorted(failures, key=lambda failure: failure.position)),
+            **_totals(fetched),
         )
+
+    def _compute(
+        self,
+        request: LoadRequest,
+        chunk: list[_Readable],
+        reasons: dict[int, str],
+        missing: list[int],
+    ) -> Iterator[tuple[list[int], Vectors]]:
+        """Batches of the places in the chunk that could be read, with their vectors.
+
+        The other places get a reason in `reasons`.
+        """
+        network = load_backbone(request)
+        prepare = partial(self._prepare_batch, network, chunk)
+        batches = [missing[i : i + BATCH] for i in range(0, len(missing), BATCH)]
+        for done, batch, broken in prefetch_map(prepare, batches):
+            reasons |= broken
+            if done:
+                yield done, self._forward(request, network, batch)
+
+    def _prepare_batch(
+        self, network: Backbone, chunk: list[_Readable], places: list[int]
+    ) -> tuple[list[int], Vectors, dict[int, str]]:
+        """The places that could be decoded, their network input, and why the others failed."""
+        done: list[int] = []
+        broken: dict[int, str] = {}
+
+        def faces() -> Iterator[Image]:
+            for i in places:
+                content = chunk[i].content
+                try:
+                    face = content.image(self.max_pixels)
+                except ImageError as error:
+                    broken[i] = str(error).removeprefix(content.name)
+                else:
+                    done.append(i)
+                    yield face
+
+        return done, network.preprocess(faces()), broken
+
+    def _forward(self, request: LoadRequest, network: Backbone, batch: Vectors) -> Vectors:
+        """The vectors of a batch, averaged with the mirror image and normalised if asked for."""
+        if self.mirror_average:
+            if batch.ndim < 4:
+                raise ModelError(
+                    f"{request.name} has no picture as input that could be mirrored. Leave out "
+                    "mirror_average."
+                )
+            both = network.checked_forward(np.concatenate([batch, batch[:, :, ::-1]]))
+            vectors = both.reshape(2, len(batch), -1).mean(axis=0)
+        else:
+            vectors = network.checked_forward(batch)
+        if self.normalize:
+            squares = np.square(vectors).sum(axis=1, keepdims=True)
+            vectors /= np.sqrt(np.maximum(squares, _EPSILON))
+        return np.asarray(vectors, np.float32)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -332,8 +348,14 @@ class Embedder(Estimator):
         return tags
 
 
+def _totals(parts: Sequence[Embedded | Fetched]) -> dict[str, int]:
+    """The sums of what was found, computed and so on."""
+    names = ("hits", "computed", "damaged", "duplicates", "unstored")
+    return {name: sum(getattr(part, name) for part in parts) for name in names}
+
+
 def is_list(value: object) -> bool:
-    """Whether a parameter gives one value for each backbone rather than one for all."""
+    """True if a parameter has one value for each backbone, not one for all."""
     return isinstance(value, (list, tuple))
 
 
@@ -351,12 +373,12 @@ def _refuse_one_alone(images: Any) -> None:
         alone = isinstance(images, (str, bytes, os.PathLike)) or not isinstance(images, Iterable)
     if alone:
         raise ImageError(
-            f"Images come as a list, and {source_name(images)} is one alone: put it in [ ]."
+            f"Images are given as a list, and {source_name(images)} is a single one: put it in [ ]."
         )
 
 
 def raise_failures(embedded: Embedded) -> None:
-    """An ImageError that names the images that failed, if any did."""
+    """Raise an ImageError that names the images that failed, if there are any."""
     failures = embedded.failures
     if failures:
         shown = "\n".join(f"  {failure.reason}" for failure in failures[:5])
@@ -366,13 +388,13 @@ def raise_failures(embedded: Embedded) -> None:
         total = len(failures) + len(embedded.positions)
         raise ImageError(
             f"{len(failures)} of {total} images cannot be used; the vectors of the others are "
-            f"kept. Leave these out and go on:\n{shown}{more}"
+            f"stored. Leave these out and run again:\n{shown}{more}"
         )
 
 
 @dataclass(slots=True)
 class _Readable:
-    """An image whose content is in memory, and the digest of that."""
+    """An image with its content in memory and the digest of the content."""
 
     position: int
     content: LoadedSource
@@ -382,7 +404,7 @@ class _Readable:
 def _chunks(
     images: Iterable[Source], max_pixels: int
 ) -> Iterator[tuple[list[_Readable], list[Failure]]]:
-    """What to look up together. Files are read ahead, a few at a time."""
+    """Chunks of images to look up together, and failures. Files are read in advance by threads."""
 
     def read(some: list[tuple[int, Source]]) -> list[_Readable | Failure]:
         found: list[_Readable | Failure] = []
@@ -394,7 +416,7 @@ def _chunks(
                 found.append(Failure(position, source_name(image), str(error)))
         return found
 
-    # A generator may use one array for all its pictures.
+    # A generator may reuse one array for all its pictures.
     kept = (image.copy() if isinstance(image, np.ndarray) else image for image in images)
     numbered = enumerate(kept)
     chunk: list[_Readable] = []

@@ -276,7 +276,7 @@ def test_one_bad_image_never_costs_the_good_ones_their_work(store, faces):
     with pytest.raises(ImageError) as error:
         embedder(store).transform(images)
     assert str(error.value).startswith(
-        "3 of 5 images cannot be used; the vectors of the others are kept. Leave these out"
+        "3 of 5 images cannot be used; the vectors of the others are stored. Leave these out"
     )
     assert embedder(store).embed(faces[:2]).hits == 2
 
@@ -354,7 +354,7 @@ def test_a_picture_above_the_limit_is_a_failure(store, faces):
 
 
 def test_one_image_alone_is_not_taken_for_a_list(store):
-    with pytest.raises(ImageError, match="a.png is one alone: put it in"):
+    with pytest.raises(ImageError, match="a.png is a single one: put it in"):
         embedder(store).transform("a.png")
 
 
@@ -362,7 +362,7 @@ def test_one_image_alone_is_not_taken_for_a_list(store):
     "alone", [np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9)), PIL.Image.new("L", (9, 9)), None]
 )
 def test_one_picture_alone_is_not_taken_for_many(store, alone):
-    with pytest.raises(ImageError, match=r"is one alone: put it in \[ \]"):
+    with pytest.raises(ImageError, match=r"is a single one: put it in \[ \]"):
         embedder(store).transform(alone)
 
 
@@ -532,7 +532,7 @@ def test_a_generator_may_use_one_array_for_all_its_pictures(store, faces):
 
 
 def test_what_measures_faces_cannot_be_mirrored(faces):
-    with pytest.raises(ModelError, match="regions measures faces and sees no picture"):
+    with pytest.raises(ModelError, match="regions has no picture as input"):
         Embedder("regions", weights="random", mirror_average=True, store="none").transform(
             faces[:1]
         )

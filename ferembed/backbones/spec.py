@@ -21,6 +21,7 @@ from ferembed.storage.folders import cache_folder
 from ferembed.storage.weights import DownloadableWeights, Weights, read_weights, sha256_of
 
 _MOST_CLASSES = 1000
+DEFAULT_BACKBONE = "mini-vgg"  # of Embedder and Pipeline
 NETWORK = "network.xml"  # the file of a network in OpenVINO's format; its weights are beside it
 
 

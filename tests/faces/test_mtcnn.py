@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ferembed.errors import WeightsError
-from ferembed.faces import mtcnn
+from ferembed.faces import mtcnn, mtcnn_openvino
 from ferembed.faces.mtcnn import Mtcnn
 from ferembed.faces.mtcnn_openvino import Cascade
 from ferembed.images import load_image
@@ -130,7 +130,7 @@ def test_boxes_that_a_surer_one_covers_are_left_out_whatever_their_number():
 
     kept = [row for i, row in enumerate(rows) if all(share(row, s) <= 0.5 for s in rows[:i])]
     assert 50 < len(kept) < 650
-    assert (mtcnn._apart(rng.permutation(rows), 0.5) == kept).all()
+    assert (mtcnn_openvino.non_maximum_suppression(rng.permutation(rows), 0.5) == kept).all()
 
 
 def test_a_pickle_of_other_content_is_never_opened(monkeypatch, tmp_path):
