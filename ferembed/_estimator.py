@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Estimator:
-    """A class whose parameters are those of its `__init__`, which keeps them as they are.
+    """An estimator: its parameters are those of `__init__`, which stores them unchanged.
 
     >>> class Scale(Estimator):
     ...     def __init__(self, factor=1, shift=0):
@@ -31,7 +31,7 @@ class Estimator:
         return sorted(set(inspect.signature(cls.__init__).parameters) - {"self"})
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters by name; of those that are estimators, theirs too, as head__C."""
+        """The parameters by name, with those of nested estimators, such as head__C."""
         params = {}
         for name in self._get_param_names():
             value = params[name] = getattr(self, name)
@@ -40,7 +40,7 @@ class Estimator:
         return params
 
     def set_params(self, **params: Any) -> Any:
-        """Change parameters, head__C being one of the head's; the estimator itself."""
+        """Set parameters, also nested ones such as head__C, and return the estimator."""
         from sklearn.base import BaseEstimator
 
         own = {**self.get_params(deep=False), **params}
@@ -74,19 +74,19 @@ class Estimator:
 
 
 class Classifier(Estimator):
-    """An estimator that tells classes apart."""
+    """The base class of classifiers."""
 
     _sklearn_mixin = "ClassifierMixin"
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of X that is told rightly."""
+        """The accuracy on X."""
         from sklearn.base import ClassifierMixin
 
         return float(ClassifierMixin.score(self, X, y, sample_weight))
 
 
 def require_fitted(estimator: Any, attribute: str) -> None:
-    """scikit-learn's NotFittedError, where the estimator has not got what fitting gives it."""
+    """Raise scikit-learn's NotFittedError unless the estimator has the attribute."""
     if not hasattr(estimator, attribute):
         from sklearn.utils.validation import check_is_fitted
 

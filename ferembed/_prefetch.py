@@ -1,4 +1,4 @@
-"""Work done ahead by threads, while what came before is in use."""
+"""Ordered maps whose next results are computed by threads while the last one is used."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 THREADS = min(4, os.cpu_count() or 1)
-_SLOW = 0.005  # seconds; for less, threads that wait for each other take longer than they save
+_SLOW = 0.005  # seconds; for faster tasks, threads cost more time than they save
 
 
 def prefetch_map(work: Callable[[T], R], tasks: Iterable[T], threads: int = THREADS) -> Iterator[R]:
-    """What `work` makes of each task, in their order.
+    """The results of `work` for each task, in order.
 
-    Tasks are drawn by the thread that asks, and a single one is worked on by it. Of more, as many
-    are under way as there are threads. None of those is left behind, however the caller leaves off.
+    The calling thread reads the tasks, and runs a single one itself. Otherwise at most `threads`
+    tasks run ahead. When the caller stops early, waiting tasks are cancelled.
     """
     tasks = iter(tasks)
     first = list(islice(tasks, 2))
@@ -43,9 +43,9 @@ def prefetch_map(work: Callable[[T], R], tasks: Iterable[T], threads: int = THRE
 
 
 def prefetch_when_slow(work: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-    """The same, but by the thread that asks until a task is slow.
+    """Like `prefetch_map`, but without threads until a task is slow.
 
-    It is for reading files: most often the system has them in memory.
+    It is meant for reading files, which are usually in the system's cache.
     """
     tasks = iter(tasks)
     for task in tasks:

@@ -1,4 +1,4 @@
-"""The font and the colours of pictures. The font is DejaVu Sans, which matplotlib carries."""
+"""The font (DejaVu Sans, from matplotlib) and the colours of all pictures."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ SPLIT_COLOURS = {
 
 @cache
 def font(size: int) -> PIL.ImageFont.FreeTypeFont:
-    """The font at a height in pixels. Pillow's own default draws a box for each accented letter."""
+    """The font at a height in pixels. Pillow's default font lacks accented letters."""
     import PIL.ImageFont
 
     return PIL.ImageFont.truetype(matplotlib_data() / "fonts" / "ttf" / "DejaVuSans.ttf", size)
 
 
 def matplotlib_data() -> Path:
-    """The folder of files that matplotlib carries, found without importing it."""
+    """The data folder of matplotlib, found without importing it."""
     package = find_spec("matplotlib")
     assert package is not None, "matplotlib is a dependency"
     assert package.origin is not None

@@ -1,9 +1,9 @@
-"""What can go wrong, as one tree.
+"""The exceptions of ferembed, as one tree.
 
 FerembedError
 ├── UnknownName        a name that no registry knows (also a ValueError)
 ├── MissingExtra       an optional dependency is not installed (also an ImportError)
-├── ImageError         a source that is no readable picture (also a ValueError)
+├── ImageError         a source that is not a readable picture (also a ValueError)
 │   └── ImageTooLarge  more pixels than the limit allows
 ├── VideoError         a video or a camera that cannot be read, or stopped (also a ValueError)
 ├── LabelError         labels that do not fit the images or each other (also a ValueError)
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 
 class FerembedError(Exception):
-    """The root: catch it to catch everything that ferembed raises on purpose."""
+    """The base class of all errors that ferembed raises on purpose."""
 
 
 class UnknownName(FerembedError, ValueError):
@@ -37,7 +37,7 @@ class MissingExtra(FerembedError, ImportError):
 
 
 class ImageError(FerembedError, ValueError):
-    """A source that is no readable picture."""
+    """A source that is not a readable picture."""
 
 
 class ImageTooLarge(ImageError):
@@ -57,7 +57,7 @@ class DataError(FerembedError, ValueError):
 
 
 class TrainingError(FerembedError, ValueError):
-    """What was given cannot be trained on."""
+    """Data or settings that a network cannot be trained with."""
 
 
 class WeightsError(FerembedError):

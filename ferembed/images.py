@@ -1,4 +1,4 @@
-"""Any picture a person may hand over -> Image: (H, W, 3) uint8 RGB, turned as its EXIF says."""
+"""Reading of pictures as (H, W, 3) uint8 RGB, with EXIF rotation applied."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Image: TypeAlias = NDArray[np.uint8]
 
 @runtime_checkable
 class Readable(Protocol):
-    """A file by another name: pathlib.Path, zipfile.Path, a row of a data set."""
+    """An object with the bytes of a file: pathlib.Path, zipfile.Path, a row of a data set."""
 
     def read_bytes(self) -> bytes: ...
 
 
 @runtime_checkable
 class ArrayLike(Protocol):
-    """Pixels by another name; NumPy's own protocol."""
+    """An object that NumPy can convert to an array."""
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
 
 
 class LazyPicture(ABC):
-    """A picture that is worked out when it is asked for; its `str` says which it is."""
+    """A picture that is computed on request; its `str` is its name."""
 
     __slots__ = ()
 
@@ -93,7 +93,7 @@ def load_image(source: Source, max_pixels: int = MAX_PIXELS) -> Image:
 
 
 def size_of(source: Source, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height as `load_image` would give them; of a file the head is read alone."""
+    """Width and height as given by `load_image`; only the head of a file is read."""
     if isinstance(source, (str, Path)) and Path(source).is_file():
         with _damage(str(source)), Path(source).open("rb") as file:
             return _size(file, str(source), max_pixels)
@@ -105,7 +105,7 @@ def size_of(source: Source, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
 
 
 def open_source(source: Source) -> LoadedSource:
-    """The source's content, read once, for a digest and for pixels."""
+    """The source with its content, read once, for a digest and for pixels."""
     name = source_name(source)
     if isinstance(source, bytes):
         return LoadedSource(name, source)
@@ -136,13 +136,13 @@ def open_source(source: Source) -> LoadedSource:
 
 
 def save_picture(picture: PIL.Image.Image, path: Path) -> None:
-    """Write it whole or not at all, in the format that the ending names; as PNG where none does."""
+    """Write a picture atomically, in the format of its ending; without a known ending, as PNG."""
     with atomic_write(path) as unfinished:
         picture.save(unfinished, format=None if path.suffix.lower() in _COMMON else "PNG")
 
 
 def source_name(source: Source) -> str:
-    """How messages call a source."""
+    """The name of a source in messages."""
     if isinstance(source, (str, LazyPicture)) or _is_readable(source):
         return str(source)
     if isinstance(source, bytes):
@@ -155,19 +155,19 @@ def source_name(source: Source) -> str:
 
 
 def _is_readable(source: object) -> TypeGuard[Readable]:
-    # To ask isinstance of a protocol takes as long as to read a small file.
+    # isinstance with a protocol is as slow as reading a small file.
     return hasattr(source, "read_bytes")
 
 
 class LoadedSource:
-    """A source whose content is in memory: encoded bytes, an array, or a PIL image."""
+    """A source with its content in memory: encoded bytes, an array, or a PIL image."""
 
     def __init__(self, name: str, content: Any) -> None:
         self.name = name
         self.content = content
 
     def digest(self, max_pixels: int = MAX_PIXELS) -> bytes:
-        """32 bytes that stand for the content; encoded bytes are not decoded for it."""
+        """A digest of the content, 32 bytes; encoded bytes are not decoded for it."""
         if isinstance(self.content, bytes):
             started = _DIGEST.copy()
             started.update(self.content)
@@ -178,7 +178,7 @@ class LoadedSource:
 
     @property
     def nbytes(self) -> int:
-        """About what it holds in memory."""
+        """The approximate memory of the content."""
         if isinstance(self.content, bytes):
             return len(self.content)
         if isinstance(self.content, np.ndarray):
@@ -197,7 +197,7 @@ class LoadedSource:
 
 
 class _Silence:
-    """Ignores warnings while any thread is inside; catch_warnings alone is for one at a time."""
+    """Ignores warnings while any thread is inside; catch_warnings is not thread-safe."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -223,7 +223,7 @@ _silence = _Silence()
 
 @contextmanager
 def _encoded(file: BinaryIO, name: str, max_pixels: int) -> Iterator[PIL.Image.Image]:
-    """The picture in a file, of which the head is read at first."""
+    """The picture in a file; only its head is read at first."""
     import PIL.Image
 
     head = file.read(64)
@@ -237,7 +237,7 @@ def _encoded(file: BinaryIO, name: str, max_pixels: int) -> Iterator[PIL.Image.I
             _check_icons(file, name, max_pixels)
         file.seek(0)
     with _damage(name), _silence:
-        # Pillow's own limit is global; ours is checked later, from the same head.
+        # Pillow's limit is global; that of ferembed is checked later, from the same head.
         with _opening:
             limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
             try:
@@ -321,7 +321,7 @@ def _damage(name: str) -> Iterator[None]:
         raise
     except MemoryError:
         raise ImageTooLarge(f"{name} does not fit in memory.") from None
-    except Exception as error:  # Pillow's plugins raise whatever a damaged file makes them trip on
+    except Exception as error:  # Pillow's plugins raise many types of errors for damaged files
         reason = str(error).rstrip(".") or type(error).__name__
         raise ImageError(f"{name} is damaged: {reason}.") from error
 
@@ -367,7 +367,7 @@ def _unturned(image: Image, orientation: object) -> Image:
 
 
 def _rgb_of(picture: PIL.Image.Image) -> Callable[[PIL.Image.Image], NDArray[np.uint8]]:
-    """What turns a band of this picture into RGB."""
+    """A function that converts a band of this picture to RGB."""
     import PIL.Image
 
     if picture.mode.startswith("I") or picture.mode == "F":

@@ -10,11 +10,11 @@ EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"
 
 CONTEMPT = "contempt"
 EIGHT_EXPRESSIONS = (*EXPRESSIONS, CONTEMPT)
-"""The seven and contempt, as FER+ and AffectNet have them."""
+"""The seven expressions and contempt, as in FER+ and AffectNet."""
 
 
 def display_name(label: str, language: str = "en") -> str:
-    """The name a reader sees; a label outside the eight is shown as it is.
+    """The name of a label in a language; labels outside the eight are unchanged.
 
     >>> display_name("happy", "es")
     'Alegría'
@@ -23,7 +23,7 @@ def display_name(label: str, language: str = "en") -> str:
 
 
 def reading_order(labels: list[str]) -> list[str]:
-    """Labels as people read them: the eight in the order of FER2013 and FER+, then others.
+    """Labels in reading order: the eight as in FER2013 and FER+, then others, sorted.
 
     >>> reading_order(["sad", "bored", "angry"])
     ['angry', 'sad', 'bored']

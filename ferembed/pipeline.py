@@ -50,7 +50,7 @@ _IN_MEMORY = 100_000  # vectors of a VectorSet that every head is given at once
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a face shows: the label, and the probability of every label in reading order."""
+    """A prediction for a face: the label, and the probability of each label in reading order."""
 
     face: Face
     label: str
@@ -58,7 +58,7 @@ class Prediction:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """Where the face is in the photo: (x1, y1, x2, y2)."""
+        """The box of the face in the photo: (x1, y1, x2, y2)."""
         return self.face.box
 
 
@@ -133,7 +133,7 @@ class Pipeline(Classifier):
 
     @property
     def embedder(self) -> Embedder:
-        """What turns this pipeline's faces into vectors."""
+        """The embedder with the settings of this pipeline."""
         return Embedder(**{name: getattr(self, name) for name in Embedder().get_params()})
 
     def fit(
@@ -278,7 +278,7 @@ class Pipeline(Classifier):
         return self.probabilities(self.checked_embedder().transform(images))
 
     def checked_embedder(self) -> Embedder:
-        """The embedder, if it makes the vectors that the head was fitted on."""
+        """The embedder, after checking that its vectors are those the head was fitted on."""
         require_fitted(self, "head_")
         embedder = self.embedder
         recipe = embedder.recipe
@@ -297,7 +297,7 @@ class Pipeline(Classifier):
             expression_set(self.expressions)
 
     def _columns(self, classes: NDArray[Any]) -> NDArray[np.intp]:
-        """Which of the head's classes are predicted."""
+        """The indices of the head's classes that are predicted."""
         if self.expressions is None:
             return np.arange(len(classes))
         known = classes.astype(str)
@@ -314,7 +314,7 @@ class Pipeline(Classifier):
     def _prior_factors(
         self, classes: NDArray[Any], trained: Mapping[str, float] | None
     ) -> NDArray[np.float64] | None:
-        """What `prior` multiplies each predicted column of `classes` with; None: nothing."""
+        """The factor of `prior` for each predicted column of `classes`; None for no change."""
         labels = [str(label) for label in classes[self._columns(classes)]]
         return prior_factors(self.prior, self.prior_strength, labels, trained)
 
@@ -334,7 +334,7 @@ class Pipeline(Classifier):
         return reweighted(probabilities[:, columns], factors)
 
     def evaluate(self, images: Iterable[Source], labels: Any) -> tuple[Report, tuple[Failure, ...]]:
-        """The scores on labelled faces, and which of them could not be read."""
+        """The scores on labelled faces, and the faces that could not be read."""
         labels = _checked_labels(labels)
         embedded = _embed_labelled(self.checked_embedder(), images, labels)
         true = labels[embedded.positions]
@@ -342,14 +342,14 @@ class Pipeline(Classifier):
         return Report.from_predictions(true, probabilities, self.classes_), embedded.failures
 
     def analyze(self, photo: Source) -> list[Prediction]:
-        """The faces in a photo and what they show, the surest face first; [] if there is none."""
+        """The predictions for the faces in a photo, the most confident face first; [] for none."""
         require_fitted(self, "head_")
         image = load_image(photo, self.max_pixels)
         found = FaceRecipe.resolve(self.detector)(image)
         return self.read([crop for _, crop in found], [face for face, _ in found])
 
     def read(self, crops: Sequence[Source], faces: Sequence[Face]) -> list[Prediction]:
-        """What faces show that were found and cut out elsewhere."""
+        """The predictions for faces that were detected and cropped elsewhere."""
         probabilities = self.predict_proba(crops)
         labels = [str(label) for label in self.classes_]
         order = reading_order(labels)
@@ -489,7 +489,7 @@ def _last_layer(
 
 
 def _ask_head(head: Any, method: str, vectors: Vectors) -> Any:
-    """What a method of the head answers. A head may be anybody's, and fail in every way."""
+    """The result of a method of the head. Errors of foreign heads become ModelErrors."""
     try:
         with np.errstate(all="ignore"):  # what comes of it is checked
             return getattr(head, method)(vectors)

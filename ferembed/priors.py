@@ -63,7 +63,7 @@ def parse_prior(text: str) -> Prior:
 def prior_factors(
     prior: Prior, strength: float, classes: Sequence[str], trained: Mapping[str, float] | None
 ) -> NDArray[np.float64] | None:
-    """What to multiply the probability of each class with; None if there is nothing to change."""
+    """The factor for the probability of each class; None if nothing changes."""
     if not 0 <= strength <= 1:
         raise LabelError(f"prior_strength is {strength!r}. It is a number from 0 to 1.")
     if prior is None:

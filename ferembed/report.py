@@ -17,7 +17,7 @@ _BINS, _STEPS = 15, 20
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: the share of its answers that are right, the share of it that is found."""
+    """The precision, recall and F1 of one class, and its number of faces."""
 
     precision: float
     recall: float
@@ -27,7 +27,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Mean:
-    """The scores of all classes that have faces, as one: each counts alike, or each face does."""
+    """Mean scores over classes (macro) or over faces (weighted)."""
 
     precision: float
     recall: float
@@ -36,7 +36,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers of about one confidence: how sure they are on average, and how often right."""
+    """A bin of predictions of similar confidence: mean confidence, accuracy and count."""
 
     confidence: float
     accuracy: float
@@ -45,7 +45,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class CoveragePoint:
-    """What comes of answering only the surest: the share answered, from which confidence on."""
+    """The accuracy of the most confident predictions, and the confidence where they start."""
 
     coverage: float
     accuracy: float
@@ -54,7 +54,7 @@ class CoveragePoint:
 
 @dataclass(frozen=True)
 class Report:
-    """Scores of one classifier on one set of faces."""
+    """The scores of one classifier on one set of faces."""
 
     labels: tuple[str, ...]
     count: int
@@ -62,8 +62,8 @@ class Report:
     macro_f1: float
     calibration_error: float  # expected, over 15 bins of confidence
     classes: dict[str, ClassScore]
-    confusion: tuple[tuple[int, ...], ...]  # a row per true label, a column per answer
-    calibration: tuple[Bin, ...]  # of the 15 those that have answers
+    confusion: tuple[tuple[int, ...], ...]  # a row per true label, a column per prediction
+    calibration: tuple[Bin, ...]  # the bins that are not empty, of 15
     coverage: tuple[CoveragePoint, ...]  # 20 steps up to all faces, or one step per face
 
     @classmethod
@@ -74,7 +74,7 @@ class Report:
         classes: ArrayLike,
         answers: ArrayLike | None = None,
     ) -> Report:
-        """The report on probabilities, whose columns are `classes`, against the true labels.
+        """The report on probabilities, with a column for each of `classes`, and true labels.
 
         The `answers` are the likeliest, of several the first of the classes, unless they are given.
         """
@@ -125,12 +125,12 @@ class Report:
 
     @property
     def macro(self) -> Mean:
-        """The mean over classes: a rare one counts as much as a frequent one."""
+        """The mean over classes; rare and frequent classes have the same weight."""
         return self._mean([1 if score.support else 0 for score in self.classes.values()])
 
     @property
     def weighted(self) -> Mean:
-        """The mean over faces: a class counts as often as it occurs."""
+        """The mean over classes, weighted by their number of faces."""
         return self._mean([score.support for score in self.classes.values()])
 
     def _mean(self, weights: list[int]) -> Mean:
@@ -139,12 +139,12 @@ class Report:
 
     @property
     def normalised(self) -> tuple[tuple[float, ...], ...]:
-        """The confusion as shares of each true label; zeros for one without faces."""
+        """The confusion matrix, each row divided by its sum; zeros for a label without faces."""
         return tuple(tuple(n / max(1, sum(row)) for n in row) for row in self.confusion)
 
     @property
     def predicted(self) -> dict[str, int]:
-        """How often each label is the answer; how often it is true is its `support`."""
+        """The number of predictions of each label."""
         columns = zip(*self.confusion, strict=True)
         return dict(zip(self.labels, map(sum, columns), strict=True))
 
@@ -187,7 +187,7 @@ def _calibration(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> t
 def _coverage(
     confidence: NDArray[np.float64], right: NDArray[np.bool_]
 ) -> tuple[CoveragePoint, ...]:
-    """Of equally sure answers none comes first: each counts for their mean."""
+    """The coverage curve. Predictions of equal confidence count with their mean accuracy."""
     values, tied = np.unique(-confidence, return_inverse=True)
     mean = np.bincount(tied, right) / np.bincount(tied)
     order = np.argsort(tied, kind="stable")

@@ -1,4 +1,4 @@
-"""Preprocess: a frozen recipe from a face crop to what a network takes in."""
+"""Preprocess: the conversion of a face crop to the input of a network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _number(name: str, value: object) -> float:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a face becomes network input: colour, size, equalisation, then (x - mean) * scale.
+    """Converts faces to network input: colour, size, equalisation, then (x - mean) * scale.
 
     `whiten` brings each face to a mean of 0 and a deviation of 1 after that.
 
@@ -87,7 +87,7 @@ class Preprocess:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what it makes of one face."""
+        """The shape of the input for one face."""
         return self.size, self.size, self.channels
 
     def __call__(self, faces: Iterable[Image]) -> NDArray[np.float32]:
@@ -106,14 +106,14 @@ class Preprocess:
         return batch
 
     def facts(self) -> dict[str, object]:
-        """Every value that changes the outcome. One that came later is named where it is used."""
+        """All values that change the result. Values added later are included only if used."""
         facts: dict[str, object] = dict(vars(self))
-        if not self.whiten:  # so that recipes of before it keep their fingerprints
+        if not self.whiten:  # keeps the fingerprints of older recipes
             del facts["whiten"]
         return facts
 
     def pixels(self, face: Image) -> Image:
-        """(size, size, channels) uint8: everything but the arithmetic on mean and scale."""
+        """(size, size, channels) uint8, before mean and scale are applied."""
         import cv2
 
         if self.color == "gray":
@@ -126,7 +126,7 @@ class Preprocess:
         return face.reshape(self.size, self.size, self.channels)
 
     def resized(self, face: Image) -> Image:
-        """(size, size) of a face, gray or in colour."""
+        """The face at (size, size), gray or in colour."""
         import cv2
 
         height, width = face.shape[:2]

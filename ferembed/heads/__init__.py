@@ -1,4 +1,4 @@
-"""Heads: scikit-learn classifiers on vectors, by name, with defaults and grids that suit them."""
+"""Heads: scikit-learn classifiers on vectors, by name, with defaults and search spaces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ferembed.registry import Registry
 
 @dataclass(frozen=True)
 class Head:
-    """A kind of head: how to make one, what to search, and what it is good for."""
+    """A kind of head: its name, a summary, a factory and a search space."""
 
     name: str
     summary: str
@@ -102,7 +102,7 @@ for _head in (
     ),
     Head(
         "softmax",
-        "multinomial logistic regression: a network's last layer, learned again",
+        "multinomial logistic regression: a network's last layer, trained again",
         Softmax,
         {"C": [0.001, 0.01, 0.1, 1, 10]},
     ),

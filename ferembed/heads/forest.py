@@ -1,4 +1,4 @@
-"""The head "forest": a random forest that is small once it is fitted."""
+"""The head "forest": a random forest, stored compactly."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ferembed.heads._jobs import threads_of
 from ferembed.heads.pairwise_svm import Matrix
 
-_WALKING = 256  # rows that go down the trees side by side
+_ROWS_AT_A_TIME = 256  # rows that walk down the trees together
 
 
 class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A random forest that is a few arrays once it is fitted, and megabytes instead of hundreds.
+    """A random forest stored as a few arrays, in megabytes instead of hundreds of them.
 
     It is scikit-learn's random forest on values that are dealt to `bins` bins with as many rows in
     each, which are sorted sooner. What the leaves say is kept to a 255th. scikit-learn's own trees
@@ -98,7 +98,7 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             level = np.stack([left[level], right[level]], axis=1).ravel()
         order = np.concatenate(levels)
         leaf = features[order] < 0
-        kind = np.min_scalar_type(self.n_features_in_)  # which as a feature stands for a leaf
+        kind = np.min_scalar_type(self.n_features_in_)  # this number marks a leaf
         self.features_ = np.where(leaf, self.n_features_in_, features[order]).astype(kind)
         self.splits_ = splits[order[~leaf]].astype(np.uint8)
         shares = shares[order[leaf], 0]
@@ -106,7 +106,7 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.shares_ = np.rint(shares * 255).astype(np.uint8)
 
     def _prepared(self) -> tuple[NDArray[Any], ...]:
-        """What a walk down the trees looks up: a leaf leads back to itself."""
+        """The lookup arrays of a walk down the trees; the child of a leaf is the leaf."""
         leaf = self.features_ == self.n_features_in_
         count = len(leaf) - 2 * len(self.splits_)
         nodes = np.arange(len(leaf), dtype=np.int32)
@@ -133,8 +133,8 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, dtype=np.float32, reset=False)
         roots, child, features, thresholds, leaves = self._walk
         shares = np.empty((len(X), len(self.classes_)))
-        for start in range(0, len(X), _WALKING):
-            rows = X[start : start + _WALKING]
+        for start in range(0, len(X), _ROWS_AT_A_TIME):
+            rows = X[start : start + _ROWS_AT_A_TIME]
             begins = np.repeat(np.arange(len(rows), dtype=np.int32) * X.shape[1], len(roots))
             values, at = rows.ravel(), np.tile(roots, len(rows))
             while True:
@@ -145,7 +145,7 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 at = below
             reached = leaves.take(at).reshape(len(rows), -1)
             found = self.shares_[reached].sum(axis=1, dtype=np.uint32)
-            shares[start : start + _WALKING] = found
+            shares[start : start + _ROWS_AT_A_TIME] = found
         return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -154,7 +154,7 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _edges(X: Matrix, bins: int) -> Matrix:
-    """(d, bins - 1 or fewer): where trees may split, halfway between two values; then infinity."""
+    """(d, at most bins - 1): possible splits, halfway between two values, filled with infinity."""
     step = max(1, len(X) // 10_000)
     ordered = np.sort(X[::step].T, axis=1)
     n = ordered.shape[1]
@@ -169,7 +169,7 @@ def _edges(X: Matrix, bins: int) -> Matrix:
 
 
 def _binned(X: Matrix, edges: Matrix) -> Matrix:
-    """The number of the bin of each value, column by column, as trees read it."""
+    """The bin number of each value, in column order."""
     numbers = np.empty(X.shape[::-1], np.float32)
     for number, column, ends in zip(numbers, X.T, edges, strict=True):
         number[:] = np.searchsorted(ends, column)

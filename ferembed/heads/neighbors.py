@@ -16,13 +16,13 @@ from ferembed.heads.pairwise_svm import Matrix, map_row_blocks, squared_lengths
 from ferembed.heads.votes import face_numbers
 from ferembed.inference.matmul import matmul_transposed
 
-_GROUP = 32  # neighbours of which the nearest is found first
+_GROUP = 32  # neighbours in a group, of which the nearest is found first
 _EUCLIDEAN = ("minkowski", "euclidean")
-_ASKED = 256  # rows whose distances from all neighbours are held at a time
+_QUERIES = 256  # rows whose distances to all neighbours are in memory at a time
 
 
 class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """k nearest neighbours, found by one matrix product, that answer as scikit-learn's do.
+    """k nearest neighbours by one matrix product, with the predictions of scikit-learn's.
 
     The rows are kept as float16 where `compact`, and so are those asked about: half the size.
     With sample weights, equal rows that follow each other are one neighbour, which counts for each
@@ -55,7 +55,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"weights is {self.weights!r}; known: 'uniform', 'distance'.")
         if not isinstance(self.n_neighbors, (int, np.integer)) or self.n_neighbors < 1:
             raise ValueError(f"n_neighbors is {self.n_neighbors!r}; it is a whole number above 0.")
-        if self.metric not in _EUCLIDEAN:  # one that fails does so now, not when it is asked
+        if self.metric not in _EUCLIDEAN:  # a wrong metric fails now, not at prediction
             search = NearestNeighbors(n_neighbors=1, metric=self.metric, algorithm="brute")
             search.fit(X[:2]).kneighbors(X[:1])
         self.classes_, codes = np.unique(y, return_inverse=True)
@@ -77,7 +77,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _scaled(self, X: Matrix) -> Matrix:
-        """Rows at a scale at which float16 holds them, and squares are no infinity."""
+        """Rows scaled to the range of float16, so that their squares do not overflow."""
         return np.asarray(np.clip(X / np.float32(self.scale_), -6e4, 6e4))
 
     def _prepared(self) -> tuple[Matrix, Matrix]:
@@ -96,7 +96,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         center = extended[:n, :d].mean(axis=0)
         extended[:n, :d] -= center
         extended[:n, d] = squared_lengths(extended[:n, :d])
-        extended[n:, d] = np.finfo(np.float32).max  # infinity times nothing is no number
+        extended[n:, d] = np.finfo(np.float32).max  # not infinity: infinity times 0 is NaN
         return center, extended
 
     def __getstate__(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._ready = self._prepared()
 
     def kneighbors(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """(n, k) and (n, k): how far the nearest rows are, in no order, and which they are."""
+        """(n, k) and (n, k): the distances of the nearest rows, not sorted, and their indices."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
         center, extended = self._ready
@@ -135,10 +135,10 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             nearest = _lowest(apart, k)
             return np.take_along_axis(apart, nearest, axis=1), nearest
 
-        found, nearest = map_row_blocks(find, asked, _ASKED, threads_of(self.n_jobs))
+        found, nearest = map_row_blocks(find, asked, _QUERIES, threads_of(self.n_jobs))
         distances = found + own.astype(np.float64)
         one, other = np.nonzero(distances < 1e-3 * (own + lengths[nearest]))
-        if len(one):  # there single precision cancels out
+        if len(one):  # single precision is too inexact for these
             distances[one, other] = ((X[one] - rows[nearest[one, other]]) ** 2).sum(axis=1)
         return np.sqrt(distances) * self.scale_, nearest
 

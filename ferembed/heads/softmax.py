@@ -1,4 +1,4 @@
-"""Softmax: the head that is a network's last layer. It answers without scikit-learn."""
+"""Softmax: multinomial logistic regression, as a network's last layer. Predicts without sklearn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Softmax(Classifier):
-    """Multinomial logistic regression that is two arrays once it is fitted.
+    """Multinomial logistic regression, stored as two arrays.
 
     scikit-learn's own cannot be opened by an older version of it; what ships must open everywhere.
 
@@ -49,7 +49,9 @@ class Softmax(Classifier):
         ).fit(X, y, sample_weight)
         self.classes_, self.n_iter_ = model.classes_, model.n_iter_
         self.coef_, self.intercept_ = model.coef_, model.intercept_
-        if len(self.classes_) == 2:  # which have one row, of the second class against the first
+        if (
+            len(self.classes_) == 2
+        ):  # scikit-learn has one row, of the second class against the first
             self.coef_ = np.concatenate([0 * self.coef_, self.coef_])
             self.intercept_ = np.concatenate([0 * self.intercept_, self.intercept_])
         return self
@@ -76,7 +78,7 @@ class Softmax(Classifier):
 
     @classmethod
     def from_layer(cls, kernel: NDArray[Any], bias: NDArray[Any], classes: list[str]) -> Softmax:
-        """A network's own last layer (d, k), as the fitted head that computes the same."""
+        """A fitted head that computes the same as a network's last layer (d, k)."""
         order = np.argsort(classes)
         head = cls()
         head.classes_ = np.array(classes)[order]
@@ -96,7 +98,7 @@ class Softmax(Classifier):
         return np.asarray(values / values.sum(axis=1, keepdims=True))
 
     def _is_in_order(self, X: Any) -> bool:
-        """Whether scikit-learn would find nothing about X to change or to say."""
+        """True if scikit-learn's validation would neither change X nor complain."""
         return (
             type(X) is np.ndarray
             and X.dtype in (np.float32, np.float64)

@@ -23,7 +23,7 @@ from ferembed.heads.votes import face_numbers
 
 
 class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A support vector machine whose probabilities are calibrated and agree with its answers.
+    """A support vector machine with calibrated probabilities that agree with its predictions.
 
     The machine is fitted on all rows. A logistic regression turns its decisions between each two
     classes into probabilities; it is fitted on the decisions of machines of `folds` folds on the
@@ -89,14 +89,14 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             for machine, (_, others) in zip(machines, splits, strict=True):
                 unseen[others] = machine.decisions(X[others], jobs)
             self.calibration_ = Softmax(class_weight=self.class_weight)
-            with threadpool_limits(1):  # so small products lose more to threads than they win
+            with threadpool_limits(1):  # threads are slower for products this small
                 self.calibration_.fit(unseen, y, weights)
         return self
 
     def _splits(
         self, X: Matrix, codes: NDArray[np.intp], counts: NDArray[np.intp]
     ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """The rows to learn from and those to calibrate on, of each fold; [] if there are none."""
+        """The rows to train on and those to calibrate on, for each fold; [] if there are none."""
         folds = min(self.folds, int(counts.min()))
         if folds < 2:
             return []
@@ -116,7 +116,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return [(np.flatnonzero(~one), np.flatnonzero(one)) for one in inside]
 
     def _gamma(self, X: Matrix) -> float:
-        """As scikit-learn's SVC means it."""
+        """The value of gamma, as in scikit-learn's SVC."""
         if isinstance(self.gamma, (int, float, np.number)):
             return float(self.gamma)
         if self.gamma not in ("scale", "auto"):
@@ -130,7 +130,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.machine_ is None:
             return np.ones((len(X), 1))
         machine = self.machine_
-        if isinstance(machine, SVC):  # of a model that was saved when heads held one
+        if isinstance(machine, SVC):  # of a model saved by format 1
             machine = PairwiseSVM.from_svc(machine)
         decisions = machine.decisions(X, threads_of(self.n_jobs))
         if hasattr(self, "calibration_"):
@@ -143,7 +143,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _pair_signs(classes: int) -> NDArray[np.float64]:
-    """(pairs, classes): for which class a decision between two speaks, and against which."""
+    """(pairs, classes): the sign of each class in the decision between two."""
     if classes == 2:
         return np.array([[-1.0, 1.0]])
     sides = np.zeros((classes * (classes - 1) // 2, classes))

@@ -1,3 +1,3 @@
-"""How a network is run: the choice of an engine, OpenVINO, matrix products."""
+"""Running networks: the choice of an engine, OpenVINO, matrix products."""
 
 ENGINES = ("auto", "keras", "openvino", "openvino-bf16", "openvino-int8")

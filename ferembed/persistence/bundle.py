@@ -50,7 +50,7 @@ _PICKLES = (b"\x80", b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A saved model whose files were what its manifest says."""
+    """A saved model, after its files were checked against its manifest."""
 
     pipeline: dict[str, Any]
     fingerprint: str
@@ -109,7 +109,7 @@ def _replace_folder(folder: Path, path: Path) -> None:
 
 
 def _previous(path: Path) -> Path:
-    """Where a model lies while a new one takes its place."""
+    """The path of the old model while a new one replaces it."""
     return path.with_name(f".{path.name[-60:]}.previous")
 
 
@@ -157,7 +157,7 @@ def _write_head(head: Any, folder: Path) -> None:
 
 
 def _take_along(weights: Any, folder: Path) -> Any:
-    """What the manifest says of the weights, whose files are then in the folder."""
+    """The manifest's entry for the weights, after copying their files into the folder."""
 
     def take(one: str | None, name: str) -> str | None:
         if one is None or _DRAWN_WEIGHTS.fullmatch(one):
@@ -171,7 +171,7 @@ def _take_along(weights: Any, folder: Path) -> Any:
 
 
 def _check_free(path: Path) -> None:
-    """A model is replaced by a model; whatever else is there is not lost."""
+    """Raise a ModelError if the path has something other than a model."""
     zipped = path.suffix == ".ferembed"
     if path.is_dir():
         foreign = sorted(file.name for file in path.iterdir() if not _is_ours(file.name))
@@ -218,7 +218,7 @@ def read(path: str | os.PathLike[str], trusted: Sequence[str] = ()) -> Bundle:
 
 
 def find(path: str | os.PathLike[str]) -> Path:
-    """Where a model lies."""
+    """The path of a model, given its path or the name of one that ships."""
     place = Path(path)
     ships = str(path) == place.name and (models_folder() / place / MANIFEST).exists()
     if (place / MANIFEST).exists() or (place.exists() and not ships):
@@ -240,7 +240,7 @@ def shipped() -> list[str]:
 
 
 def is_pickle(path: str | os.PathLike[str]) -> bool:
-    """Whether a file starts like a pickle, or like one that joblib compressed."""
+    """True if a file starts like a pickle, or like one compressed by joblib."""
     if not Path(path).is_file():
         return False
     with Path(path).open("rb") as file:
@@ -391,7 +391,7 @@ _JOINED = {"backbone", "layer", "weights", "preprocess"}  # may be lists, to joi
 
 
 def _of_format_1(pipeline: dict[str, Any]) -> dict[str, Any]:
-    """What format 1 said of a pipeline, as later ones say it: it had a detector and a margin."""
+    """The pipeline of format 1, which had a detector and a margin, in the later form."""
     pipeline = dict(pipeline)
     found = {"detector": pipeline["detector"] or "none", "margin": pipeline.pop("margin")}
     return {**pipeline, "detector": found}
@@ -406,7 +406,7 @@ def _with_present_names(pipeline: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_manifest(manifest: dict[str, Any]) -> None:
-    """A manifest sets what makes vectors and faces, and nothing else: no paths, no limits."""
+    """Raise an error unless the manifest has exactly the known settings, without paths."""
     kinds: dict[str, type | tuple[type, ...]] = {
         "labels": list,
         "training_prior": (dict, type(None)),
@@ -541,7 +541,7 @@ def _refusal(place: Path, foreign: list[str], functions: set[str]) -> str:
 
 
 def _placed_weights(place: Path, contents: _Contents, name: str, fact: dict[str, Any]) -> str:
-    """Where a file of weights lies: in the folder, or copied out of the zip into the cache."""
+    """The path of a file of weights: in the folder, or copied from the zip into the cache."""
     if place.is_dir():
         _copy_verified(place, contents, name, fact, None)
         return str(place / name)

@@ -1,4 +1,4 @@
-"""A fitted pipeline for other programs. An export is refused unless it answers as the original."""
+"""Export of fitted pipelines for other programs. An export must predict as the original does."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _pickle(pipeline: Any, path: Path) -> None:
 
     if path.suffix not in _PICKLES:
         raise ModelError(
-            f"{path} would be a pickle. Give it a name that says so, with an ending out of "
-            f"{', '.join(filter(None, _PICKLES))}. Networks as ONNX lie in models/backbones, and "
+            f"{path} would be a pickle. Give it one of the endings "
+            f"{', '.join(filter(None, _PICKLES))}. ONNX networks are in models/backbones, and "
             "Pipeline.save writes models that are safe to open."
         )
     with atomic_write(path) as unfinished:
@@ -35,12 +35,12 @@ EXPORTS.add("pickle", _pickle)
 
 
 def load_pickle(path: Path, allowed: bool) -> Any:
-    """What an exported pickle holds. Opening one runs whatever code its writer put in."""
+    """The content of an exported pickle. Opening a pickle can run any code in it."""
     if not allowed:
         raise UntrustedModel(
-            f"{path} is a pickle or another file that is no saved model. Opening a pickle runs any "
-            "code that its writer put in. If you made it or trust its maker, load it with "
-            "allow_pickle=True; better, keep models with Pipeline.save, which are safe to open."
+            f"{path} is a pickle or another file that is not a saved model. Opening a pickle can "
+            "run any code in it. If you trust its maker, load it with allow_pickle=True. "
+            "Models written by Pipeline.save are safe to open."
         )
     import joblib
 
@@ -63,4 +63,4 @@ def _require_equal(original: Any, copy: Any) -> None:
         else (answers[0] == answers[1]).all()
     )
     if not same or original.embedder.recipe != copy.embedder.recipe:
-        raise ModelError("The export does not answer as the original does; it was not written.")
+        raise ModelError("The export does not predict as the original does; it was not written.")

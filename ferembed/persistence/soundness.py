@@ -1,4 +1,4 @@
-"""Which objects a head.skops builds when it is opened, and whether trees in it are sound.
+"""Checks of a head.skops: the types of its objects, and the arrays of its trees.
 
 By default only ferembed's own heads are opened. scikit-learn's compiled code reads the arrays of a
 fitted model unchecked, so a forged file can crash the process or do worse. A caller who trusts the
@@ -17,7 +17,7 @@ import numpy as np
 
 from ferembed.storage.arrays import check_header, check_packing
 
-MOVED = {  # what models saved earlier call a class -> where it is now
+MOVED = {  # the class in models saved earlier -> the present class
     "ferembed.heads.CalibratedSVC": "ferembed.heads.svm.CalibratedSVC",
     "ferembed.heads.Forest": "ferembed.heads.forest.Forest",
     "ferembed.heads.Neighbors": "ferembed.heads.neighbors.Neighbors",
@@ -89,7 +89,7 @@ def foreign_types(content: bytes) -> tuple[set[str], set[str]]:
 
 
 def is_sound(thing: Any, features: int | None = None, seen: set[int] | None = None) -> bool:
-    """Whether compiled code, which walks trees and support vectors unchecked, stays in bounds.
+    """True if compiled code, which does not check trees and support vectors, stays in bounds.
 
     It knows these two alone: it is a second line of defence behind the list of types.
     """

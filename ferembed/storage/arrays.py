@@ -1,4 +1,4 @@
-"""Read .npz files of which nothing is known: sizes are bounded by headers before data is read."""
+"""Reading of untrusted .npz files: sizes are checked in headers before data is read."""
 
 from __future__ import annotations
 

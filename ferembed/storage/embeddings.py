@@ -1,4 +1,4 @@
-"""EmbeddingStore: vectors on disk, found again by what was embedded and how.
+"""EmbeddingStore: vectors on disk, by the content that was embedded and the recipe.
 
 One SQLite file in write-ahead mode. A vector's key is the digest of the source's content, its row
 belongs to a recipe (the fingerprint of everything that changes a vector), and a checksum guards
@@ -54,17 +54,17 @@ CREATE TABLE vectors (
 );
 CREATE UNIQUE INDEX vectors_by_key ON vectors (recipe, key);
 """
-_PAGE = 16384  # bytes; of SQLite's own 4,096 half would be empty beside a vector of 512
-_SHORT = 800  # numbers in a vector; longer ones need less room in SQLite's own pages
-_LOG = 4 << 20  # bytes beside the file that are moved into it
+_PAGE = 16384  # bytes; with SQLite's default of 4,096 and vectors of 512 half would be empty
+_SHORT = 800  # numbers in a vector; longer ones need less space in pages of the default size
+_LOG = 4 << 20  # bytes of the write-ahead log after which it is moved into the file
 _LOOKUP = 512  # keys in one SELECT
 _REBUILT = 2 << 30  # bytes of a store that is pruned in memory where the disk is full
-_PATIENCE = 60  # seconds to wait for another writer
+_LOCK_TIMEOUT = 60  # seconds to wait for another writer
 
 
 @dataclass(frozen=True)
 class EmbeddingSpec:
-    """How vectors come about: a fingerprint, the facts behind it as JSON, and their length."""
+    """A recipe of vectors: its fingerprint, its facts as JSON, and the number of values."""
 
     fingerprint: str
     facts: str
@@ -73,7 +73,7 @@ class EmbeddingSpec:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A row for each key asked for. Where `present` is false nothing could be computed."""
+    """A row for each key. `present` is false for rows that could not be computed."""
 
     vectors: Vectors
     present: NDArray[np.bool_]
@@ -86,7 +86,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class RecipeUse:
-    """What the store holds of one recipe."""
+    """The content of the store for one recipe."""
 
     fingerprint: str
     facts: str
@@ -98,7 +98,7 @@ class RecipeUse:
 
 
 def use_table(recipes: Sequence[RecipeUse]) -> str:
-    """The recipes as lines for a person."""
+    """The recipes as a table for the terminal."""
     if not recipes:
         return "No vectors are kept."
     lines = [f"{'recipe':12} {'vectors':>9} {'MB':>8} {'hits':>9}  made by"]
@@ -123,7 +123,7 @@ class EmbeddingStore:
 
     @classmethod
     def open(cls, place: str | os.PathLike[str]) -> EmbeddingStore:
-        """The store of "disk", "memory" or "none", or of a file; one object for each file."""
+        """The store for "disk", "memory", "none" or a path; one object per file."""
         if place == "none":
             return _NoStore(None)
         if place == "memory":
@@ -145,7 +145,7 @@ class EmbeddingStore:
         *,
         must_store: bool = True,
     ) -> Fetched:
-        """A vector for each key: from the store, else from `compute`, and then into the store.
+        """A vector for each key, from the store or from `compute`. New vectors are stored.
 
         `compute` is given the positions of the keys that are missing, each content once, and yields
         batches of (positions, vectors). A position that it leaves out stays absent. Where the store
@@ -191,7 +191,7 @@ class EmbeddingStore:
         return Fetched(vectors, present, hits, computed, damaged, duplicates, unstored)
 
     def recipes(self) -> list[RecipeUse]:
-        """What is in the store, the recipe used last first."""
+        """The recipes in the store, the last used first."""
         if not self._exists():
             return []
         with self._reading() as db:
@@ -210,7 +210,7 @@ class EmbeddingStore:
         return sum(file.stat().st_size for file in files if file.exists())
 
     def verify(self) -> tuple[int, int]:
-        """How many vectors are sound, and how many were damaged and have been removed."""
+        """The numbers of sound vectors, and of damaged ones, which are removed."""
         if not self._exists():
             return 0, 0
         with self._reading() as db:
@@ -229,7 +229,7 @@ class EmbeddingStore:
         return total - len(damaged), len(damaged)
 
     def prune(self, fingerprint: str | None = None, unused_since: float | None = None) -> int:
-        """Remove the vectors of a recipe, or of those unused since a time; all without either."""
+        """Remove the vectors of a recipe, or of recipes unused since a time, or all."""
         if not self._exists():
             return 0
         try:
@@ -263,7 +263,7 @@ class EmbeddingStore:
         return removed
 
     def _rebuild(self, fingerprint: str | None, unused_since: float | None) -> int:
-        """Prune a copy in memory, and write that in place of the store, whose room it then has."""
+        """Prune a copy in memory and write it over the store, for a full disk."""
         assert self.path is not None
         if self.size() > _REBUILT:
             raise StoreError(
@@ -303,14 +303,14 @@ class EmbeddingStore:
         return int(count)
 
     def _exists(self) -> bool:
-        """Whether there is a file, and something in it."""
+        """True if the file exists and is not empty."""
         try:
             return self.path is not None and self.path.stat().st_size > 0
         except OSError:
             return False
 
     def _lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
-        """The sound vectors by key, as they are stored, and the number of damaged rows met."""
+        """The sound vectors by key, as stored, and the number of damaged rows."""
         found: dict[bytes, bytes] = {}
         if not self._exists():
             return found, 0
@@ -361,13 +361,13 @@ class EmbeddingStore:
 
     @contextmanager
     def _connection(self, dim: int = 0) -> Iterator[sqlite3.Connection]:
-        """This thread's connection in this process, with SQLite's errors put into words.
+        """This thread's connection in this process. SQLite's errors become StoreErrors.
 
         A new file is laid out for vectors of `dim` numbers.
         """
         try:
             if not self._exists() or getattr(self._local, "owner", None) != self._owner():
-                self._local.held = _Held(self._open(dim))
+                self._local.held = _ConnectionHandle(self._open(dim))
                 self._local.owner = self._owner()
             yield self._local.held.db
         except sqlite3.Error as error:
@@ -399,7 +399,7 @@ class EmbeddingStore:
             db.close()
 
     def _read_only(self) -> sqlite3.Connection:
-        """A connection that makes no file beside the store, for a disk that takes none."""
+        """A connection that creates no files beside the store, for a read-only disk."""
         assert self.path is not None
         db = self._without_files()
         try:
@@ -428,7 +428,7 @@ class EmbeddingStore:
         return db
 
     def _owner(self) -> tuple[int, int]:
-        """What a connection belongs to: this process, and the file now under the name."""
+        """The owner of a connection: this process, and the file now at the path."""
         assert self.path is not None
         return os.getpid(), self.path.stat().st_ino
 
@@ -442,7 +442,7 @@ class EmbeddingStore:
                 "Choose another with store=PATH or $FEREMBED_CACHE, or none with store='none'."
             ) from error
         db = sqlite3.connect(
-            self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            self.path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         try:
             self._prepare(db, dim)
@@ -502,7 +502,7 @@ class EmbeddingStore:
         if "locked" in text:
             return (
                 f"The embedding store {self.path} has been locked by another process for "
-                f"{_PATIENCE} seconds. Wait for that, or choose another place with store=PATH."
+                f"{_LOCK_TIMEOUT} seconds. Wait for that, or choose another place with store=PATH."
             )
         if "unable to open" in text or "readonly" in text:
             return (
@@ -516,7 +516,7 @@ class EmbeddingStore:
 
 
 class _NoStore(EmbeddingStore):
-    """Keeps nothing; what repeats within one call is still computed once."""
+    """Stores nothing; duplicates within one call are still computed once."""
 
     def _lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
         return {}, 0
@@ -529,7 +529,7 @@ class _NoStore(EmbeddingStore):
 
 
 class _MemoryStore(_NoStore):
-    """Keeps vectors in this object alone. A copy is the same store: scikit-learn's clone copies."""
+    """Stores vectors in memory. A copy is the same store, as scikit-learn's clone copies."""
 
     def __init__(self, path: Path | None) -> None:
         super().__init__(path)
@@ -547,27 +547,27 @@ class _MemoryStore(_NoStore):
             self._kept[recipe.fingerprint, key] = np.asarray(vector, "<f4").tobytes()
 
 
-class _Held:
-    """A connection that is closed with its holder, but never by a fork that inherited it."""
+class _ConnectionHandle:
+    """Closes a connection at the end, except in a fork, which must not close it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
         weakref.finalize(self, _close, db, os.getpid())
 
 
-_inherited: list[sqlite3.Connection] = []
+_leaked_after_fork: list[sqlite3.Connection] = []
 
 
 def _close(db: sqlite3.Connection, owner: int) -> None:
     if os.getpid() == owner:
         db.close()
     else:
-        _inherited.append(db)  # closing it here would take the owner's locks
+        _leaked_after_fork.append(db)  # closing it here would take the owner's locks
 
 
 def _use_write_ahead(db: sqlite3.Connection) -> None:
-    """Turn write-ahead mode on; SQLite does not wait for a lock in this one statement."""
-    until = time.monotonic() + _PATIENCE
+    """Turn on write-ahead mode; SQLite does not wait for a lock in this statement."""
+    until = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:
             db.execute("PRAGMA journal_mode = WAL")
@@ -585,11 +585,11 @@ def _without_waiting(db: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        db.execute(f"PRAGMA busy_timeout = {_PATIENCE * 1000}")
+        db.execute(f"PRAGMA busy_timeout = {_LOCK_TIMEOUT * 1000}")
 
 
 def _is_of_disk(error: BaseException | None) -> bool:
-    """Whether SQLite failed since the disk is full or cannot be written to."""
+    """True if SQLite failed because the disk is full or read-only."""
     signs = ("full", "disk I/O", "readonly", "unable to open")
     return isinstance(error, sqlite3.Error) and any(sign in str(error) for sign in signs)
 

@@ -104,7 +104,7 @@ def _remove_dead(folder: Path) -> None:
 
 @lru_cache(maxsize=1)
 def _machine() -> str:
-    """What tells one machine, or one container, from others: process numbers are its own."""
+    """A name of this machine or container; process numbers are unique within it."""
     facts = [platform.node()]
     with suppress(OSError):
         facts.append(os.readlink("/proc/self/ns/pid"))

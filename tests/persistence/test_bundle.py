@@ -548,7 +548,7 @@ def test_an_export_that_answers_otherwise_is_not_written(tmp_path, faces, labels
         return {**vars(self), "coef_": np.zeros_like(self.coef_)}
 
     monkeypatch.setattr(type(made.head_), "__getstate__", forgetful, raising=False)  # Python 3.10
-    with pytest.raises(ModelError, match="does not answer as the original does"):
+    with pytest.raises(ModelError, match="does not predict as the original does"):
         made.export(tmp_path / "model.pkl")
     assert os.listdir(tmp_path) == []
 
