@@ -21,7 +21,6 @@ from ferembed.storage.folders import cache_folder
 from ferembed.storage.weights import DownloadableWeights, Weights, read_weights, sha256_of
 
 _MOST_CLASSES = 1000
-DEFAULT_BACKBONE = "mini-vgg"  # of Embedder and Pipeline
 NETWORK = "network.xml"  # the file of a network in OpenVINO's format; its weights are beside it
 
 
@@ -190,7 +189,7 @@ def fingerprint(facts: dict[str, object]) -> str:
 
 
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
-DEFAULT_BACKBONE = "fer-mobilenet"  # where none is named; the network of the model "default"
+DEFAULT_BACKBONE = "fer-mobilenet"  # if none is named; the network of the model "default"
 
 
 def load_backbone(request: LoadRequest) -> Backbone:
