@@ -57,19 +57,19 @@ class Cell:
     parameters: tuple[tuple[str, Any], ...] = ()
 
     def facts(self) -> dict[str, Any]:
-        """Every setting by its name in a grid."""
+        """All settings by their names in a grid."""
         own = {one.name: getattr(self, one.name) for one in fields(self)[:-1]}
         return {**own, **{PARAMETER + name: value for name, value in self.parameters}}
 
     @property
     def vectors(self) -> Cell:
-        """A cell that stands for the vectors: cells that share it share them."""
+        """A cell that is the same for all cells with the same vectors."""
         seed = self.seed if self.weights == TRAIN_FIRST else 0
         return replace(self, head=OWN_LAST_LAYER, seed=seed, parameters=())
 
     @property
     def recipe(self) -> Preprocess | None:
-        """How a face becomes the network's input, where it is not the backbone's own way."""
+        """The preprocessing, if it is not the backbone's own."""
         if self.preprocess == "none":
             return None
         return replace(BACKBONES[self.backbone].preprocess, equalize=self.preprocess)  # type: ignore[arg-type]
@@ -91,11 +91,11 @@ class Cell:
         except (ImportError, AttributeError, TypeError):
             made = None
         if made is None or not is_classifier(made):
-            raise UnknownName(f"{self.head} is no classifier of scikit-learn.")
+            raise UnknownName(f"{self.head} is not a classifier of scikit-learn.")
         return made
 
     def check(self) -> None:
-        """An error that says what is not known, or does not go together."""
+        """Raise an error for settings that are unknown or do not fit each other."""
         spec = BACKBONES[self.backbone]
         spec.dim(self.layer)
         if self.preprocess not in EQUALIZERS:
@@ -149,14 +149,14 @@ class Cell:
 
 
 class _Table(dict[str, Any]):
-    """A table of TOML as a part of a cell, which is never changed."""
+    """A table of TOML as a hashable value."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(tuple(sorted(self.items())))
 
 
 def hashable(value: Any) -> Any:
-    """A value of a TOML file that cells may be told apart by."""
+    """A value of a TOML file in a hashable form."""
     if isinstance(value, dict):
         return _Table({key: hashable(one) for key, one in value.items()})
     return tuple(map(hashable, value)) if isinstance(value, list) else value

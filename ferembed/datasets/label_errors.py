@@ -55,7 +55,7 @@ def cross_validated(
 def doubtful_labels(
     codes: NDArray[Any], probabilities: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Where labels are doubtful, the most contradicted first, and which class each seems to be.
+    """The positions of doubtful labels, the most doubtful first, and the class of each instead.
 
     >>> labels = np.array([0, 0, 1, 1])
     >>> shares = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.4, 0.6]])

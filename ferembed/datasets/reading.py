@@ -237,7 +237,7 @@ def _from_table(
     log: ImportLog,
     given: Mapping[str, str],
 ) -> tuple[RawDataset, Table | None]:
-    """What a CSV describes, and the CSV itself if it holds votes on another one's pictures."""
+    """The data set of a CSV, and the CSV itself if it holds votes for the pictures of another."""
     kind = kind_of(table, given)
     if kind == "FER+":
         name = next((name for name in FER2013_FILES if name in beside), None)

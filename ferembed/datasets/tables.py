@@ -18,7 +18,7 @@ from ferembed.errors import DataError
 from ferembed.registry import unknown_name_message
 
 FER2013_FILES = ("fer2013.csv", "icml_face_data.csv")
-"""What the CSV is called whose rows FER+ votes on."""
+"""Names of the CSV whose rows FER+ votes refer to."""
 
 COLUMNS = {
     "image": "image imagen file filename file_name filepath path name img picture photo archivo",
@@ -58,13 +58,13 @@ class Table:
         try:
             heads = next(csv.reader([text], delimiter=self.delimiter), [])
         except csv.Error as error:
-            raise DataError(f"{self.name} is no CSV: {error}.") from None
+            raise DataError(f"{self.name} is not a CSV: {error}.") from None
         self.heads = [name.strip() for name in heads]
         if not self.heads:
             raise DataError(f"{self.name} is empty.")
 
     def column(self, what: str, given: Mapping[str, str]) -> int | None:
-        """Where the column is that the caller named, or that is called as such columns are."""
+        """The position of a column that the caller named, or that has a usual name."""
         heads = [normalize_name(head) for head in self.heads]
         if what in given:
             if normalize_name(given[what]) not in heads:
@@ -235,7 +235,7 @@ def named_pictures(
 
 
 class _Lookup:
-    """Which picture a CSV means: by path, by file name, without regard to case or ending."""
+    """Finds the picture of a row: by path, by file name, ignoring case or ending."""
 
     def __init__(self, part: Part, base: str) -> None:
         self._part, self._base = part, base

@@ -115,7 +115,7 @@ class VectorSet:
         return self.select(np.random.default_rng(seed).choice(len(self), rows, replace=False))
 
     def sources(self) -> NDArray[np.str_]:
-        """What each row was computed from: the path of a photo, or its place in a data set."""
+        """The source of each row: the path of a photo, or its name in a data set."""
         found: list[str] = []
         for number in range(len(self.files)):
             places = self._of_file(number)
@@ -254,13 +254,13 @@ def open_vectors(path: str | os.PathLike[str]) -> VectorSet:
 
 
 def is_vector_set(path: str | os.PathLike[str]) -> bool:
-    """Whether a local folder holds vectors that `open_vectors` opens."""
+    """True for a local folder that `open_vectors` opens."""
     file = os.path.join(path, MANIFEST)
     return os.path.isfile(file) and (read_manifest(os.fspath(path)) or {}).get("kind") == "vectors"
 
 
 def read_manifest(path: str) -> dict[str, Any] | None:
-    """What the manifest of a folder says; None if there is none."""
+    """The manifest of a folder; None if there is none."""
     fs, root = file_system(path)
     try:
         with fs.open(f"{root}/{MANIFEST}", "rb") as file:

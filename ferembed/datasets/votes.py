@@ -19,7 +19,7 @@ from ferembed.errors import DataError
 from ferembed.registry import unknown_name_message
 
 VOTE_FILES = ("ferplus.csv", "fer2013new.csv")
-"""What FER+ is called beside its pictures, and what `write` calls the votes of a data set."""
+"""Names of files of FER+ votes; `write` uses the first."""
 
 _MULTI_TARGET = 0.3  # of the votes that make a class one of several
 _WRITTEN = 1000  # votes a face in a file that is written here, so that shares survive
@@ -28,7 +28,7 @@ _NAMES = ("image name", *COLUMNS["image"].split())
 
 @dataclass(frozen=True)
 class VoteRules:
-    """How votes become a class and a distribution over classes; the defaults are those of FER+.
+    """The rules that turn votes into a class and a distribution; the defaults are those of FER+.
 
     mode : "majority": the class with more than half of the votes. "probability": the leading class,
         and the share of each. "multi-target": the leading class, and 1 for each class with at least
@@ -113,7 +113,7 @@ class VoteRules:
 
 
 def with_votes(found: RawDataset, table: Table, rules: VoteRules, log: ImportLog) -> RawDataset:
-    """What a reader found, labelled by votes instead: by row beside pixels, else by file name."""
+    """The data set labelled by votes: matched by row for a CSV of pixels, else by file name."""
     votes = _Votes.read(table)
     rows = votes.by_row(found, log) if found.rows is not None else votes.by_name(found, log)
     assert found.images is not None

@@ -1,8 +1,8 @@
-"""A zip read in place: its members listed in little memory, each read by itself, none trusted.
+"""Zips: members listed in little memory, read one by one from many threads, and never trusted.
 
-The standard library's zipfile keeps an object of about a kilobyte for every member and one open
-file behind a lock. A data set wants a million members listed and read from many threads and
-processes, so this reads the central directory itself: a member is a name and five numbers.
+The standard library's zipfile keeps an object of about 640 bytes for each member and one open file
+behind a lock, and lists slower. A data set may have a million members that many threads and
+processes read, so this module reads the central directory: a member is a name and five numbers.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class ZipMember:
 
     @property
     def unsafe(self) -> bool:
-        """Its name leads out of the folder that it would be unpacked into."""
+        """True if its name points outside the folder that it would be unpacked into."""
         name = self.name
         return name.startswith("/") or name[1:2] == ":" or ".." in name.split("/") or "\0" in name
 
@@ -176,7 +176,9 @@ def is_zip(path: Path) -> bool:
 def members(path: Path) -> Iterator[ZipMember]:
     """Every member of the zip, in its order; the name of a folder ends in a slash."""
     archive = Archive(str(path))
-    damaged = DataError(f"{path} is no whole zip: its directory is damaged. Download it again.")
+    damaged = DataError(
+        f"{path} is not a complete zip file (damaged directory). Download it again."
+    )
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             yield from _listed(archive, data, damaged)
@@ -205,7 +207,7 @@ def _listed(archive: Archive, data: mmap.mmap, damaged: DataError) -> Iterator[Z
 
 
 def _directory(data: mmap.mmap, damaged: DataError) -> tuple[int, int]:
-    """Where the central directory starts, and how many members it has."""
+    """The start of the central directory, and the number of its members."""
     end = data.rfind(b"PK\5\6", max(0, len(data) - _END.size - 0xFFFF))
     if end < 0 or end + _END.size > len(data):
         raise damaged

@@ -15,7 +15,7 @@ from ferembed.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Batch:
-    """How many photos there were, and how many of them could not be read."""
+    """The numbers of photos, and of those that could not be read."""
 
     photos: int
     failed: int

@@ -1,4 +1,4 @@
-"""Journal: readings kept one by one while a long run goes on, so that a stopped one can go on."""
+"""Journal: the results of a long run, kept one by one so that it can resume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """What was read of the photos for an output, in a file NAME.part beside it.
+    """The results of photos for an output, in a file NAME.part beside it.
 
     It is of use to a run of the same model and settings alone, and for photos that have not changed
     since; what it holds of others is forgotten. Photos that could not be read are tried again.
@@ -48,8 +48,8 @@ class Journal:
             lines = []
         if lines and not lines[0].startswith('["'):
             raise DataError(
-                f"{self.path} is there and tells nothing of photos: it is somebody else's, or what "
-                "a video's run has left. Move it away, or give the output another name."
+                f"{self.path} already exists and is not a photo journal. Move it, or choose "
+                "another output."
             )
         if lines[:1] == [head]:
             for line in lines[1:]:
@@ -62,11 +62,11 @@ class Journal:
         self._head = head
 
     def __len__(self) -> int:
-        """How many photos need not be read again, if they have not changed."""
+        """The number of photos with a result that holds unless they have changed."""
         return len(self._known)
 
     def known(self, photo: str | ZipMember) -> Reading | None:
-        """What was read of the photo, if it has not changed since.
+        """The result of a photo, if the photo has not changed since.
 
         It is asked before the photo is read: what `add` is told later is of the file as it is now.
         """
@@ -130,7 +130,7 @@ def keeping(
 
 
 def _stamp(photo: str | ZipMember) -> list[int]:
-    """What changes when the file does; of a picture in a zip, that of the zip."""
+    """Size, time and number of the file; of the zip for a picture in a zip."""
     try:
         stat = os.stat(photo if isinstance(photo, str) else photo.archive.path)
     except (OSError, ValueError):

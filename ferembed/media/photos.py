@@ -34,7 +34,7 @@ Write = Callable[["Reading"], None]
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read in one photo: its faces, [] where there is none, or why it failed."""
+    """The result of one photo: its faces, or the reason why it could not be read."""
 
     photo: str
     predictions: tuple[Prediction, ...] = ()
@@ -42,7 +42,7 @@ class Reading:
 
 
 class Journal(Protocol):
-    """What `read_photos` asks of a journal: what is known of a photo, and to keep what is new."""
+    """The journal that `read_photos` uses: it returns earlier results and keeps new ones."""
 
     def known(self, photo: str | ZipMember) -> Reading | None: ...
 
@@ -102,7 +102,7 @@ def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[s
         if os.path.isdir(pattern):
             if os.path.realpath(pattern) == ours:
                 raise DataError(
-                    f"Drawn copies would lie among the photos in {pattern}. Choose another folder."
+                    f"The folder for annotated copies must not be an input folder ({pattern})."
                 )
             seen: set[tuple[int, int]] = set()
             _is_new(pattern, seen)
@@ -128,10 +128,12 @@ def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[s
     for photo in found:
         if ours and os.path.dirname(os.path.realpath(photo)) == ours:
             raise DataError(
-                f"The drawn copy of {photo} would lie beside it. Choose another folder."
+                f"The annotated copy of {photo} would be in the folder of the photo. Choose "
+                "another folder."
             )
     if not found:
-        raise DataError(f"No picture is found at {', '.join(patterns)}.")
+        what = "photo" if set(endings) <= EXTENSIONS else "photo or video"
+        raise DataError(f"No {what} found at {', '.join(patterns)}.")
     return list(found)
 
 

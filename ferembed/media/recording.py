@@ -39,7 +39,7 @@ _TITLE = "ferembed"
 
 @dataclass(frozen=True)
 class Recording:
-    """What became of a video: how far it was read, who was in it, and what went wrong."""
+    """The result of watching a video: frames, people, notes and errors."""
 
     video: str
     timeline: Timeline
@@ -49,11 +49,11 @@ class Recording:
 
     @property
     def frames(self) -> int:
-        """How many frames were read."""
+        """The number of frames that were read."""
         return self.timeline.frames
 
     def messages(self) -> list[str]:
-        """What a user should know: notes, errors, and whether it was interrupted."""
+        """Notes, errors and an interruption, as messages for the user."""
         kept = f"The {self.frames} frames read until then have been saved."
         errors = [f"{error} {kept}" if self.frames else error for error in self.errors]
         interrupted = [f"{self.video} was interrupted. {kept}"] if self.stopped else []
@@ -83,8 +83,8 @@ def record(
 ) -> Recording:
     """Watch a video or a camera to its end, and write down what is asked for.
 
-    Ctrl-C, a camera that is gone or a full disk end it early: what was written until then is kept,
-    and the recording says what happened.
+    Ctrl-C, a camera that disconnects or a full disk end it early. Everything until then is saved,
+    and the recording has the reason.
 
     Parameters
     ----------
@@ -109,11 +109,11 @@ def record(
     if film and not isinstance(source, int) and os.path.realpath(film) == os.path.realpath(source):
         raise DataError(f"The film would replace {film}, which is to be watched. Name another.")
     name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
-    with _failing(errors), Video(source) as video:
+    with _collect_errors(errors), Video(source) as video:
         notes = video.notes
         watching = watch(pipeline, video, every=every, smoothing=smoothing, realtime=realtime)
         try:
-            with _failing(errors), closing(watching):
+            with _collect_errors(errors), closing(watching):
                 for frame in watching:
                     if seconds is not None and frame.seconds >= seconds:
                         break
@@ -135,10 +135,10 @@ def record(
     if window:
         _close_window()
     if drawing:
-        with _failing(errors):
+        with _collect_errors(errors):
             drawing.close()
     if timeline and seen.frames:
-        with _failing(errors, timeline):
+        with _collect_errors(errors, timeline):
             save_timeline(seen, timeline, language, os.path.basename(name))
     return Recording(name, seen, tuple(notes), tuple(errors), stopped)
 
@@ -170,8 +170,8 @@ def record_all(
 
 
 @contextmanager
-def _failing(errors: list[str], path: str | os.PathLike[str] = "") -> Iterator[None]:
-    """What goes wrong inside ends it, and is told; `path` is the file that is being written."""
+def _collect_errors(errors: list[str], path: str | os.PathLike[str] = "") -> Iterator[None]:
+    """Inside `with`, an error ends the block and is added to `errors`; `path` is the output."""
     try:
         yield
     except FerembedError as error:
@@ -501,7 +501,7 @@ class _Film:
 
 @cache
 def has_display() -> bool:
-    """Whether a window can be opened; tried in a process of its own, since failing ends it."""
+    """True if a window can be opened; another process tries it, as a failure ends it."""
     if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         return False
     code = "import cv2; cv2.namedWindow('ferembed'); cv2.destroyAllWindows()"

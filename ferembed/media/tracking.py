@@ -1,4 +1,4 @@
-"""Faces followed from frame to frame: who is who, and what each of them shows over time."""
+"""Tracking: faces followed from frame to frame, and their smoothed probabilities."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ class Tracker:
 
 @dataclass(frozen=True)
 class _Track:
-    """Where a face was seen last, and how fast it moved, in pixels a second."""
+    """The last position of a face, and its speed in pixels per second."""
 
     face: Face
     seconds: float
     velocity: _Point = (0.0, 0.0)
 
     def box(self, seconds: float) -> tuple[float, float, float, float]:
-        """Where it should be now: on its way, ever slower while nobody sees it."""
+        """Its expected position: it keeps moving, slower the longer it is not seen."""
         reach = MEMORY * (1 - exp(-max(0.0, seconds - self.seconds) / MEMORY))
         across, down = self.velocity[0] * reach, self.velocity[1] * reach
         x1, y1, x2, y2 = self.face.box
@@ -146,7 +146,7 @@ class Person(Prediction):
 
     @property
     def carried(self) -> bool:
-        """Whether face and probabilities stem from an earlier frame."""
+        """True if face and probabilities are from an earlier frame."""
         return not self.raw
 
 

@@ -42,7 +42,7 @@ _quiet = threading.Lock()
 
 
 class Clock(Protocol):
-    """What real time is told by; the module `time` is one."""
+    """A source of real time, such as the module `time`."""
 
     def monotonic(self) -> float: ...
 
@@ -98,7 +98,7 @@ class Video:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file or the camera."""
+        """Close the file or the camera."""
         self._closed.set()
         until = time.monotonic() + CLOSING
         while self._reader.is_alive() and time.monotonic() < until:
@@ -157,12 +157,12 @@ class Video:
                 )
 
     def _grab(self, index: int) -> int | None:
-        """How many damaged frames came before the next one; None at the end."""
+        """The number of damaged frames before the next one; None at the end."""
         attempts = 5 if self.count and index + 1 < self.count else 1
         return next((failed for failed in range(attempts) if self._capture.grab()), None)
 
     def _newest(self) -> Iterator[Frame]:
-        """What a camera sees now: a thread reads it, and what nobody had time for is gone."""
+        """The newest frame of a camera, which a thread reads; older ones are dropped."""
         self._reader.start()
         while not self._closed.is_set():
             try:

@@ -8,8 +8,11 @@ def test_errors_are_one_line_and_no_traceback(run, model, portrait, tmp_path):
     for arguments, message in (
         (("predict", portrait, "--model", "defalt"), "No model is called 'defalt'"),
         (("predict", portrait, "--model", model, "--detector", "har"), "Did you mean 'haar'?"),
-        (("predict", tmp_path, "--model", model), "No picture is found at"),
-        (("predict", portrait, "--model", model, "--annotate", portrait.parent), "lie beside it"),
+        (("predict", tmp_path, "--model", model), "No photo or video found at"),
+        (
+            ("predict", portrait, "--model", model, "--annotate", portrait.parent),
+            "in the folder of the photo",
+        ),
         (("predict", portrait, "--model", model, "--output", tmp_path), "is a folder"),
         (("cache", "clear", "--recipe", "abc"), "--recipe and --days go with prune"),
         (("fit", tmp_path / "gone", "--output", tmp_path / "m"), "gone"),

@@ -50,7 +50,7 @@ def test_other_labels_are_given_a_meaning(run, class_folders, tmp_path):
 
 def test_a_data_set_is_not_built_into_itself(run, class_folders):
     code, _, err = run("data", "build", class_folders, "--clean", "-o", f"{class_folders}/clean")
-    assert (code, "which is to be read. Give a place beside it." in err) == (2, True)
+    assert (code, "Choose a folder outside it." in err) == (2, True)
     assert "clean" not in os.listdir(class_folders)
 
 

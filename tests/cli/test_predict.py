@@ -142,7 +142,7 @@ def test_a_file_of_somebody_else_beside_the_output_is_spared(run, model, portrai
     (tmp_path / "x.csv.part").write_text("precious")
     arguments = "predict", portrait, "--model", model, "--output"
     code, _, err = run(*arguments, tmp_path / "x.csv")
-    assert (code, "is there and tells nothing of photos" in err) == (2, True)
+    assert (code, "already exists and is not a photo journal" in err) == (2, True)
     assert (tmp_path / "x.csv.part").read_text() == "precious"
 
 

@@ -160,8 +160,8 @@ def test_a_csv_that_is_none(tmp_path: Path) -> None:
     write_tree(tmp_path, ["sad/a.png"])
     path = tmp_path / "notes.csv"
     path.write_bytes(b"\xff\xd8" + b"x" * 200_000)
-    refuses(path, f"{path} is no CSV: field larger than field limit (131072).")
-    refuses(tmp_path, f"{path} is no CSV: field larger than field limit (131072).{HINT}")
+    refuses(path, f"{path} is not a CSV: field larger than field limit (131072).")
+    refuses(tmp_path, f"{path} is not a CSV: field larger than field limit (131072).{HINT}")
     assert len(datasets.open(tmp_path, on_bad="skip")) == 1
 
 
@@ -384,7 +384,7 @@ def test_a_member_that_was_damaged(tmp_path: Path, compression: int) -> None:
 def test_a_zip_that_was_cut_short(tmp_path: Path, cut: int) -> None:
     path = zip_tree(tmp_path / "x.zip", ["sad/a.png", "sad/b.png"])
     path.write_bytes(path.read_bytes()[:-cut])
-    refuses(path, f"{path} is no whole zip: its directory is damaged. Download it again.")
+    refuses(path, f"{path} is not a complete zip file (damaged directory). Download it again.")
 
 
 def test_a_directory_that_points_anywhere(tmp_path: Path) -> None:

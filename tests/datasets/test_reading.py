@@ -98,7 +98,7 @@ def test_no_alias_means_two_expressions() -> None:
 
     words = [word for text in vocabulary._EXPRESSIONS.values() for word in text.split()]
     assert len(words) == len(set(words))
-    assert [vocabulary.plain(word) for word in words] == words
+    assert [vocabulary.normalize_name(word) for word in words] == words
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_half_a_line_costs_one_photo(pipeline, photos, tmp_path):
     part.write_text("\n".join([head, json.dumps({"photo": photos[0]}), "[]", "7"]))
     assert read(pipeline, photos, output, stop_after=1)[1] == 0
     part.write_bytes(b"{}" + os.urandom(300))  # of somebody else, as far as one can tell
-    with pytest.raises(DataError, match="faces.csv.part is there and tells nothing of photos"):
+    with pytest.raises(DataError, match="faces.csv.part already exists and is not a photo journal"):
         Journal(output, pipeline)
     part.unlink()
     assert read(pipeline, photos, output)[0][:4] == whole

@@ -44,7 +44,7 @@ def test_folders_globs_and_files_each_once(folder, monkeypatch):
     assert find_photos(["notes.txt", "gone.jpg"]) == ["notes.txt", "gone.jpg"]
     assert find_photos(["*.gif", "su*", "b.jpg"]) == ["*.gif", "su*", "b.jpg"]  # to be reported
     (folder / "empty").mkdir()
-    with pytest.raises(DataError, match="No picture is found at empty"):
+    with pytest.raises(DataError, match="No photo found at empty"):
         find_photos(["empty"])
 
 
@@ -77,9 +77,11 @@ def test_a_zip_stands_for_the_pictures_in_it(folder, pipeline, monkeypatch):
 
 def test_photos_are_never_drawn_over(folder, pipeline, monkeypatch):
     monkeypatch.chdir(folder)
-    with pytest.raises(DataError, match="Drawn copies would lie among the photos in sub"):
+    with pytest.raises(DataError, match=r"annotated copies must not be an input folder \(sub\)"):
         find_photos(["sub"], "sub")
-    with pytest.raises(DataError, match="The drawn copy of ./b.jpg would lie beside it"):
+    with pytest.raises(
+        DataError, match="The annotated copy of ./b.jpg would be in the folder of the photo"
+    ):
         find_photos(["./b.jpg"], ".")
     assert find_photos(["."], "sub") == ["./a.PNG", "./b.jpg", "./c.png"]
     shutil.copy("b.jpg", "b-1.jpg")

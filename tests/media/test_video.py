@@ -395,7 +395,9 @@ def test_videos_are_found_and_kept_apart_from_photos(tmp_path, monkeypatch):
     for mixed in (["both/c.mp4", "both/photo.jpg"], ["both", "clips/a.mp4"]):
         with pytest.raises(DataError, match=r"is a video, and both/photo.jpg is none. What is"):
             find_videos(mixed)
-    with pytest.raises(DataError, match="The drawn copy of clips/a.mp4 would lie beside it"):
+    with pytest.raises(
+        DataError, match="The annotated copy of clips/a.mp4 would be in the folder of the photo"
+    ):
         find_videos(["clips/a.mp4"], "clips")
 
 
