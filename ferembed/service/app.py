@@ -146,6 +146,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
         return lang
 
     async def read(request: Request, how: How, most: int | None = None) -> list[Result]:
+        reader.admit(1)  # or the body need not be read
         uploads = await uploads_of(request, most or settings.max_pictures)
         reader.admit(len(uploads))
         results = await reader.read(uploads, how)

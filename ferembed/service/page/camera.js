@@ -18,7 +18,7 @@ let isReady = false; // the server has taken the options
 let onTheWay = 0, lastFrame = -1, attempts = 0;
 let faces = null; // of the newest answer
 let points = []; // of the timeline
-let answers = []; // times and waits, of the last two seconds
+let since = 0, answers = []; // when they began to come; times and waits, of the last two seconds
 let spokenAt = 0, spoken = "";
 let state = ["camera off", {}, false]; // the phrase of the status
 
@@ -108,6 +108,7 @@ function connect() {
     if (answer.ready) {
       isReady = true;
       attempts = onTheWay = 0;
+      since = performance.now() / 1000;
       tell("camera running");
     } else if (answer.code === 4401) {
       again = null;
@@ -165,7 +166,7 @@ function take(answer) {
   const front = largest(faces);
   if (front) points.push({ time: now, probabilities: front.probabilities });
   answers = [...answers.filter(({ time }) => now - time < 2), { time: now, wait: answer.milliseconds }];
-  const rate = (answers.length - 1) / (now - answers[0].time || 1);
+  const rate = answers.length / Math.max(0.5, Math.min(2, now - since));
   const wait = answers.reduce((sum, one) => sum + one.wait, 0) / answers.length;
   element("rate").textContent = say("rate", { rate: rate.toFixed(rate < 9.5 ? 1 : 0), wait: wait.toFixed(0) });
   tell("camera running");
