@@ -31,7 +31,13 @@ from sklearn.metrics import f1_score
 
 from benchmarks.faces import Photos
 from benchmarks.machine import machine
-from benchmarks.make_network import LABEL_SETS, RECIPES, faces_and_targets, in_order
+from benchmarks.make_network import (
+    LABEL_SETS,
+    RECIPES,
+    TEACHER,
+    faces_and_targets,
+    in_order,
+)
 from ferembed import EXPRESSIONS, Embedder, Pipeline, datasets
 from ferembed.backbones import BACKBONES
 from ferembed.datasets.audit import audit
@@ -357,6 +363,7 @@ SCORED = {
 TRAINING = {
     name: f"`{name}`: {recipe.epochs} epochs, batches of {recipe.batch_size}, rate {recipe.rate} "
     "with a cosine schedule, weights averaged."
+    + (f" Half of its targets are predictions of `{TEACHER[name]}`." if name in TEACHER else "")
     for name, recipe in RECIPES.items()
 } | {
     "fer-mobilenet-192": "`fer-mobilenet-192` is the earlier version of that network, for faces of "
@@ -407,8 +414,8 @@ Confusion: a row for each label, a column for each prediction.
 - FER2013 was collected by searching the web for words of emotion. Its faces are posed or picked for
   a strong expression. People agree with its labels about two times in three.
 - Age, sex and skin colour were never recorded: how the model differs between groups is not known.
-- Disgust and fear are rare (436 faces of disgust in training). Fear is often predicted as surprise,
-  disgust as anger: read the table above before you rely on one of them.
+- Disgust is rare (436 training faces), and disgust and fear are often missed: read the table above
+  before you rely on one of them.
 - The training faces are small, gray and cut tight. Scores on photos are lower.
 
 ## Uses that are excluded
