@@ -109,7 +109,11 @@ head__class_weight = {happy = 2.0, sad = 1.0}
             DataError,
             "SVC: The 'kernel' parameter",
         ),
-        ('head = "sklearn.svm.SVR"', UnknownName, "sklearn.svm.SVR is no classifier of scikit-lea"),
+        (
+            'head = "sklearn.svm.SVR"',
+            UnknownName,
+            "sklearn.svm.SVR is not a classifier of scikit-l",
+        ),
         ('head = "sklearn.trees.Oak"', UnknownName, "is not a classifier of scikit-learn"),
         ('bckbone = "cnn-a"', UnknownName, "called 'bckbone'. Did you mean 'backbone'"),
         ('backbone = "cnn-z"', UnknownName, "No backbone is called 'cnn-z'. Did you mean"),

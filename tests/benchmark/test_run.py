@@ -103,7 +103,7 @@ def test_every_cell_is_a_file_and_the_best_is_chosen(ran, grid, data):
         assert record["costs"]["bytes"] > 1000
     scores = [row["accuracy"] for row in outcome.rows]
     assert scores == sorted(scores, reverse=True)
-    assert max(scores) > 0.6
+    assert max(scores) >= 0.6
     model = Pipeline.load(folder / "model", store="none")
     validation = data.split("validation")
     answers = model.predict(validation.images)
@@ -286,7 +286,11 @@ def test_refitting_learns_from_the_validation_split_too(data, tmp_path):
     text = f'[[cells]]\nbackbone = "mini-vgg"\nhead = "{COUNTING}"\nhead__n_neighbors = 1\n'
     for refit, knows in ((False, 32), (True, 42)):
         benchmark(Grid.parse(text, "one"), data, tmp_path, refit=refit, store="memory")
-        model = Pipeline.load(tmp_path / "model", store="none")
+        model = Pipeline.load(
+            tmp_path / "model",
+            store="none",
+            trusted=["sklearn.neighbors._classification.KNeighborsClassifier"],
+        )
         assert model.head_.n_samples_fit_ == knows
 
 
@@ -316,7 +320,11 @@ faces = 9
     assert {r["scores"]["faces"] for r in two} == {int(np.sum(validation != "angry"))}
     sizes = [
         benchmark(Grid("one", (cell,)), data, tmp_path / "one", store="memory")
-        and Pipeline.load(tmp_path / "one" / "model", store="none").head_.n_samples_fit_
+        and Pipeline.load(
+            tmp_path / "one" / "model",
+            store="none",
+            trusted=["sklearn.neighbors._classification.KNeighborsClassifier"],
+        ).head_.n_samples_fit_
         for cell in (
             Cell("mini-vgg", head=COUNTING, parameters=(("n_neighbors", 1),), **changed)
             for changed in ({"faces": 9}, {"balance": 12}, {"balance": 12, "mirrored": True})

@@ -16,7 +16,7 @@ def test_networks_are_made_ready_for_the_fastest_engine(run, class_folders, port
         run("quantize", f"{class_folders}/*/*/?.png", f"{class_folders}/*/*/??.png", *own)[0] == 0
     )
     for wrong, message in (
-        (["nowhere/", *own], "0 faces do not tell .* Unusable: nowhere/ does not exist"),
+        (["nowhere/", *own], "needs at least .* faces, got 0.*nowhere/ does not exist"),
         (["x.png", "--weights", "random"], "--weights goes with --backbone"),
         (["x.png", "--model", "fast", *own], "Give --model or --backbone, not both"),
     ):

@@ -146,7 +146,8 @@ def test_a_pickle_of_other_content_is_never_opened(monkeypatch, tmp_path):
     joblib.dump([Trap()], file, compress=("lz4", 3))
     monkeypatch.syspath_prepend(tmp_path / "site")
     spoilt = replace(mtcnn.PROPOSE, module="strangers_mtcnn")
-    monkeypatch.setattr(mtcnn, "PROPOSE", spoilt)
+    for module in (mtcnn, mtcnn_openvino):
+        monkeypatch.setattr(module, "PROPOSE", spoilt)
     message = r"sha256 of .*pnet\.lz4 is .*, expected ea6b0c3e685e.*pip install mtcnn==1\.0\.0"
     with pytest.raises(WeightsError, match=message):
         Mtcnn()

@@ -119,7 +119,7 @@ def test_a_scaled_box_stays_inside_the_photo():
 @pytest.mark.parametrize("shape", [(1, 90_000), (90_000, 1), (9_000, 9_000)])
 def test_a_crop_is_never_larger_than_the_memory(shape):
     photo = np.zeros((*shape, 3), np.uint8)
-    for recipe in (FaceRecipe("none", 0.5), FaceRecipe("none", width=512, align="eyes")):
+    for recipe in (FaceRecipe("none", margin=0.5), FaceRecipe("none", width=512, align="eyes")):
         ((face, crop),) = recipe(photo)
         assert face.box == (0, 0, shape[1], shape[0])
         assert max(crop.shape) <= 4097
@@ -139,7 +139,7 @@ def test_a_name_stands_for_a_recipe():
     assert FaceRecipe.resolve("haar-512") == FaceRecipe(
         "haar", align="eyes", width=512, equalize=True
     )
-    assert FaceRecipe.resolve(FaceRecipe("none", 0.3)) == FaceRecipe("none", 0.3)
+    assert FaceRecipe.resolve(FaceRecipe("none", margin=0.3)) == FaceRecipe("none", margin=0.3)
     assert {name: FaceRecipe.resolve(name).detector for name in DETECTORS} == {
         n: n for n in DETECTORS
     }

@@ -151,7 +151,7 @@ def test_a_photo_that_changes_while_it_is_read_is_read_again(pipeline, photos, t
 def test_a_run_of_another_engine_starts_anew(pipeline, photos, tmp_path, monkeypatch):
     output = tmp_path / "faces.csv"
     read(pipeline, photos, output, stop_after=3)
-    monkeypatch.setattr(LoadRequest, "rounding", "bf16")
+    monkeypatch.setattr(LoadRequest, "precision_tag", "bf16")
     assert read(pipeline, photos, output, stop_after=1)[1] == 0
 
 

@@ -21,6 +21,7 @@ from ferembed.faces import Face
 from ferembed.media import recording, video
 from ferembed.media.annotate import annotate
 from ferembed.media.recording import Table, draw, record, record_all
+from ferembed.media.timeline_picture import draw_timeline
 from ferembed.media.tracking import Person
 from ferembed.media.video import Frame, Video, watch
 from tests.conftest import run_python
@@ -159,7 +160,7 @@ def test_a_clip_without_a_face(pipeline, empty, tmp_path):
     assert (tmp_path / "faces.csv").read_text().startswith("video,frame,seconds,person,")
     assert done.timeline.text() == "No face was found."
     with PIL.Image.open(tmp_path / "t.png") as picture:
-        assert np.array_equal(np.array(picture), done.timeline.picture("en", "empty.mp4"))
+        assert np.array_equal(np.array(picture), draw_timeline(done.timeline, "en", "empty.mp4"))
     assert len(frames_of(tmp_path / "f.mp4")) == 12
 
 
@@ -178,7 +179,7 @@ def test_people_are_drawn_with_their_numbers():
     frame = clips.scene(30)
     person = Person(Face((40, 20, 120, 100), 1.0), "happy", {"happy": 0.9, "sad": 0.1}, 1)
     other = Person(person.face, person.label, person.probabilities, 2)
-    plain = annotate(frame, [person])
+    plain = annotate(frame, [person])[:, : frame.shape[1]]  # beside it lies the panel
     first, second = (draw(Frame(0, 0.0, frame, (someone,))) for someone in (person, other))
     assert (first != plain)[20:50, 40:70].any()
     assert (first != second).any()
