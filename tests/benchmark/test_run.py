@@ -103,7 +103,7 @@ def test_every_cell_is_a_file_and_the_best_is_chosen(ran, grid, data):
         assert record["costs"]["bytes"] > 1000
     scores = [row["accuracy"] for row in outcome.rows]
     assert scores == sorted(scores, reverse=True)
-    assert max(scores) >= 0.6
+    assert max(scores) > 0.6
     model = Pipeline.load(folder / "model", store="none")
     validation = data.split("validation")
     answers = model.predict(validation.images)
