@@ -48,7 +48,7 @@ SEEN = 256  # faces that set the norms given back to it
 STRONG = Augmentation(rotation=12, scale=0.2, shift=0.1, erasing=0.4)
 RECIPES = {
     "mini-vgg": TrainingRecipe(
-        epochs=20,
+        epochs=10,
         rate=0.06,
         steady=0.2,
         warmup_epochs=1,
@@ -58,9 +58,9 @@ RECIPES = {
         seed=22,
     ),
     "fer-mobilenet": TrainingRecipe(
-        epochs=26,
+        epochs=12,
         rate=0.03,
-        steady=0.3,
+        steady=0.2,
         warmup_epochs=1,
         label_smoothing=0.0,
         averaging=0.998,

@@ -1,7 +1,7 @@
 """Embed photos on many machines, and fit a model on their vectors.
 
-pip install 'ferembed[dask,fast]'     on this machine and on every worker, in the same version
-python examples/cluster.py s3://bucket/faces s3://bucket/vectors
+    pip install 'ferembed[dask,fast]'     on this machine and on every worker, in the same version
+    python examples/cluster.py s3://bucket/faces s3://bucket/vectors [ssh|kubernetes|slurm]
 
 Take the cluster that you have; each class below comes from Dask's own packages.
 """
@@ -35,6 +35,8 @@ def start(kind: str) -> Client:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit(__doc__)
     faces, output = sys.argv[1:3]
     with start(sys.argv[3] if len(sys.argv) > 3 else "local") as client:
         print("dashboard:", client.dashboard_link)

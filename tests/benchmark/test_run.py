@@ -66,7 +66,7 @@ class Unlucky(DummyClassifier):
 def data(faces, labels):
     """24 faces in three splits, those of each label a little alike; one copied across splits."""
     rng = np.random.default_rng(0)
-    tones = {"happy": 60, "sad": 0, "angry": -60}
+    tones = {"happy": 100, "sad": 0, "angry": -100}
     shift = np.array([tones[label] for label in labels])[:, None, None]
     made = np.clip(faces * 0.5 + 64 + shift, 0, 255).astype(np.uint8)
     more = np.clip(made + rng.normal(0, 20, made.shape), 0, 255).astype(np.uint8)

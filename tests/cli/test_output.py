@@ -5,15 +5,16 @@ def test_outputs_spare_what_is_read(run, model, portrait, class_folders, tmp_pat
     photo = tmp_path / "p.jpg"
     shutil.copy(portrait, photo)
     before = photo.read_bytes()
-    for command in (
-        ["predict", photo, "--output", photo],
-        ["predict", tmp_path, "--output", photo],
-        ["embed", photo, "--output", photo],
-        ["data", "audit", class_folders, "--output", tmp_path / "x", "--sheet", tmp_path / "x"],
+    audit = ["data", "audit", class_folders, "--output", tmp_path / "x", "--sheet", tmp_path / "x"]
+    for command, told in (
+        (["predict", photo, "--output", photo], "would overwrite the input"),
+        (["predict", tmp_path, "--output", photo], "would overwrite the input"),
+        (["embed", photo, "--output", photo], "would be an .npz. Give it a name that ends so."),
+        (audit, "TOLD"),
     ):
         code, _, error = run(*command)
         assert code == 2, command
-        assert "Give" in error
+        assert told in error
     assert photo.read_bytes() == before
 
 
