@@ -3,7 +3,7 @@
 import sys
 
 from ferembed import Pipeline
-from ferembed.media.video import watch
+from ferembed.media.watch import watch
 
 pipeline = Pipeline.load("default")
 source = sys.argv[1] if len(sys.argv) > 1 else 0  # the first camera

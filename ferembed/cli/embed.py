@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ferembed.embedder import Embedder
-    from ferembed.media.photos import find_images
+    from ferembed.media.find import find_images
     from ferembed.storage.files import check_outputs
 
     embedder = Embedder(**embedding_settings(options))

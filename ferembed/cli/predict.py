@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     with garbage_collection_off():
         from ferembed._progress import progress_bar
         from ferembed.media.batch import predict_photos
-        from ferembed.media.video import find_videos
+        from ferembed.media.find import find_videos
         from ferembed.storage.files import check_outputs
 
         videos, photos, skipped = find_videos(options.photos, options.annotate)

@@ -25,7 +25,8 @@ def record_videos(
 ) -> ExitCode:
     """Read videos into one table and report each; `settings` are those of `record_all`."""
     from ferembed._progress import progress_bar
-    from ferembed.media.recording import Table, record_all
+    from ferembed.media.recording import record_all
+    from ferembed.media.table import Table
 
     with (
         Table.of(pipeline, output, format, language) as table,

@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from ferembed._progress import progress_bar
     from ferembed.cli.recordings import report_recordings, shown_language
-    from ferembed.media.recording import Table, has_display, record
+    from ferembed.media.film import has_display
+    from ferembed.media.recording import record
+    from ferembed.media.table import Table
     from ferembed.storage.files import check_outputs
 
     source, output = options.source, options.output

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from ferembed._progress import Progress
 from ferembed.labels import reading_order
+from ferembed.media.find import unpacked
 from ferembed.media.journal import keeping
-from ferembed.media.photos import read_photos, unpacked, writing
+from ferembed.media.photos import read_photos
+from ferembed.media.writers import writing
 from ferembed.pipeline import Pipeline
 
 

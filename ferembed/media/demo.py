@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ferembed.drawing import matplotlib_data
-from ferembed.media.photos import read_photos, writing
+from ferembed.media.photos import read_photos
+from ferembed.media.writers import writing
 from ferembed.pipeline import Pipeline
 
 

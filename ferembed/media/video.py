@@ -1,43 +1,29 @@
-"""Videos and cameras, read frame by frame, and the people in them watched."""
+"""Video files and cameras, opened and read frame by frame."""
 
 from __future__ import annotations
 
-import copy
 import os
 import queue
 import re
 import threading
 import time
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isfinite
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ferembed.errors import DataError, VideoError
-from ferembed.faces import Face, FaceRecipe
-from ferembed.images import EXTENSIONS, Image
-from ferembed.media.photos import find_files
-from ferembed.media.tracking import People, Person
-from ferembed.pipeline import Pipeline
+from ferembed.errors import VideoError
+from ferembed.images import Image
+from ferembed.media.tracking import Person
 
 Source: TypeAlias = "int | str | os.PathLike[str]"
-# fmt: off
-ENDINGS = frozenset({
-    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg",
-    ".mpg", ".mts", ".ogv", ".webm", ".wmv",
-})
-# fmt: on
 USUAL_RATE = 30.0  # frames a second, where a video does not say
 CLOSING = 3.0  # seconds that a camera's driver is waited for when it is let go
 RETRY = 3.0  # seconds that a camera which gives no frame is waited for
 _SLACK = 0.02  # share of its frames that a file may miss: what it announces is often an estimate
-_AHEAD = 2  # frames in which faces are looked for while another is read
 _quiet = threading.Lock()
 
 
@@ -247,104 +233,6 @@ class Video:
         import cv2
 
         return float(self._capture.get(getattr(cv2, name)))
-
-
-def watch(
-    pipeline: Pipeline,
-    source: Source | Video = 0,
-    *,
-    every: int = 1,
-    smoothing: float = 0.5,
-    realtime: bool | None = None,
-    clock: Clock = time,
-) -> Generator[Frame, None, None]:
-    """The frames of a video or a camera with the people in them, who keep their numbers.
-
-    A file that is cut off and a camera that is gone are a VideoError after the last frame.
-
-    Parameters
-    ----------
-    every : look for faces in each so manyeth frame; in those between people are carried on
-    smoothing : the time constant, in seconds, of the probabilities; 0 leaves them as they are
-    realtime : pass over frames so as to keep pace with the clock; None does for a camera
-    """
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise ValueError(f"every is {every!r}; it is a whole number above 0.")
-    people, recipe = People(smoothing), FaceRecipe.resolve(pipeline.detector)
-    video = source if isinstance(source, Video) else Video(source)
-    frames = video.frames(realtime, clock)
-    ahead = 0 if video.live or realtime else _AHEAD
-    reader = copy.copy(pipeline)
-    reader.store = "none"  # no frame comes again
-
-    def watched() -> Generator[Frame, None, None]:
-        try:
-            for frame, found in _searched(frames, recipe, every, ahead):
-                if found is None:
-                    size = frame.image.shape[1], frame.image.shape[0]
-                    here = people.carried(frame.seconds, size)
-                else:
-                    faces, crops = [face for face, _ in found], [crop for _, crop in found]
-                    here = people.seen(reader.read(crops, faces), frame.seconds)
-                yield replace(frame, people=here, searched=found is not None)
-        finally:
-            if video is not source:
-                video.close()
-
-    return watched()
-
-
-_Found: TypeAlias = "list[tuple[Face, Image]]"
-
-
-def _searched(
-    frames: Iterable[Frame], recipe: FaceRecipe, every: int, ahead: int
-) -> Iterator[tuple[Frame, _Found | None]]:
-    """Each frame with the faces in it, None where it was not searched; a few ahead of the use."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: deque[tuple[Frame, Future[_Found] | None]] = deque()
-
-        def first() -> tuple[Frame, _Found | None]:
-            frame, search = waiting.popleft()
-            return frame, None if search is None else search.result()
-
-        failure = None
-        try:
-            try:
-                for position, frame in enumerate(frames):
-                    search = None if position % every else pool.submit(recipe, frame.image)
-                    waiting.append((frame, search))
-                    if len(waiting) > ahead:
-                        yield first()
-            except VideoError as error:
-                failure = error
-            while waiting:
-                yield first()
-            if failure:
-                raise failure
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def find_videos(
-    patterns: Sequence[str], drawn: str | None = None
-) -> tuple[list[str], list[str], list[str]]:
-    """The videos that paths, folders and globs stand for, or the photos and what is passed over.
-
-    Among the photos of a folder, videos are passed over. Photos and videos that are named in one go
-    are a DataError: what is written of them has nothing in common. `drawn` is as for `find_files`.
-    """
-    files = find_files(patterns, drawn, ENDINGS | EXTENSIONS)
-    videos = [file for file in files if Path(file).suffix.lower() in ENDINGS]
-    photos = [file for file in files if Path(file).suffix.lower() not in ENDINGS]
-    if not photos:
-        return videos, [], []
-    if named := [file for file in videos if file in patterns]:
-        raise DataError(
-            f"{named[0]} is a video, and {photos[0]} is none. What is written of photos and of "
-            "videos differs: read the ones, then the others."
-        )
-    return [], photos, videos
 
 
 @contextmanager

@@ -17,8 +17,9 @@ import pytest
 from ferembed import Pipeline, load_image
 from ferembed.backbones import LoadRequest
 from ferembed.errors import DataError
+from ferembed.media.find import find_photos
 from ferembed.media.journal import Journal, keeping
-from ferembed.media.photos import find_photos, read_photos
+from ferembed.media.photos import read_photos
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,9 @@ from ferembed import Pipeline
 from ferembed.errors import DataError
 from ferembed.faces import Face
 from ferembed.images import load_image
-from ferembed.media.photos import Reading, find_photos, read_photos, writing
+from ferembed.media.find import find_photos
+from ferembed.media.photos import Reading, read_photos
+from ferembed.media.writers import writing
 from ferembed.pipeline import Prediction
 from tests.conftest import too_deep
 

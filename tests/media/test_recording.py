@@ -18,12 +18,16 @@ from ferembed import Pipeline
 from ferembed.cli import main
 from ferembed.errors import DataError, VideoError
 from ferembed.faces import Face
-from ferembed.media import recording, video
+from ferembed.media import film as film_module
+from ferembed.media import video
 from ferembed.media.annotate import annotate
-from ferembed.media.recording import Table, draw, record, record_all
+from ferembed.media.film import Film, draw, has_display
+from ferembed.media.recording import record, record_all
+from ferembed.media.table import Table
 from ferembed.media.timeline_picture import draw_timeline
 from ferembed.media.tracking import Person
-from ferembed.media.video import Frame, Video, watch
+from ferembed.media.video import Frame, Video
+from ferembed.media.watch import watch
 from tests.conftest import run_python
 from tests.helpers import clips
 from tests.media.test_video import _one_thread, camera  # noqa: F401
@@ -187,7 +191,7 @@ def test_people_are_drawn_with_their_numbers():
 
 
 def test_a_film_keeps_the_time_where_frames_are_missing(tmp_path):
-    film = recording._Film(tmp_path / "film.mp4")
+    film = Film(tmp_path / "film.mp4")
     colours = {0.0: 50, 0.1: 100, 0.6: 200, 0.61: 220, 200.0: 10}  # seconds, and a shade of gray
     for seconds, shade in colours.items():
         film.add(np.full((48, 64, 3), shade, np.uint8), 5 + seconds, 10.0)
@@ -199,7 +203,7 @@ def test_a_film_keeps_the_time_where_frames_are_missing(tmp_path):
 
 
 def test_a_film_has_one_size_whatever_the_frames_have(tmp_path):
-    film = recording._Film(tmp_path / "film.mp4")
+    film = Film(tmp_path / "film.mp4")
     for i, shape in enumerate([(49, 65, 3), (98, 65, 3), (48, 64, 3)]):
         film.add(np.full(shape, 200, np.uint8), i / 10, 10.0)
     film.close()
@@ -243,13 +247,13 @@ def test_each_of_several_videos_has_its_own_film_and_timeline(blind, clip, tmp_p
 def test_without_a_display_a_window_is_refused(blind, clip, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    recording.has_display.cache_clear()
+    has_display.cache_clear()
     with pytest.raises(VideoError, match="There is no display to open a window on. Do without"):
         record(blind, clip, window=True)
     monkeypatch.setenv("DISPLAY", ":no")
-    recording.has_display.cache_clear()
-    assert not recording.has_display()
-    recording.has_display.cache_clear()
+    has_display.cache_clear()
+    assert not has_display()
+    has_display.cache_clear()
 
 
 def test_of_a_camera_that_is_gone_everything_is_kept(blind, clip, tmp_path, monkeypatch):
@@ -283,7 +287,8 @@ def test_on_a_full_disk_what_was_written_is_kept(model, clip, tmp_path):
     code = f"""
 import resource, sys
 from ferembed import Pipeline
-from ferembed.media.recording import Table, record
+from ferembed.media.recording import record
+from ferembed.media.table import Table
 pipeline = Pipeline.load({model!r}, store="none", detector="none")
 pipeline.analyze({str(clips.photo())!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
@@ -480,7 +485,7 @@ def test_on_a_small_disk_a_film_ends_early_and_can_be_played(blind, small_disk, 
     """It ends while there is room for its index, without which nothing can be read."""
     source = clip
     (small_disk / "filler").write_bytes(bytes((3 << 20) + (900 << 10)))
-    monkeypatch.setattr(recording, "_ROOM", (4 << 20) - (60 << 10))
+    monkeypatch.setattr(film_module, "_ROOM", (4 << 20) - (60 << 10))
     made = record(blind, source, film=small_disk / "film.mp4")
     if made.errors:
         assert made.errors == (f"{small_disk / 'film.mp4'}: No space left on device.",)

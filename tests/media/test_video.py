@@ -14,7 +14,9 @@ import pytest
 from ferembed import Pipeline
 from ferembed.errors import DataError, VideoError
 from ferembed.media import video as module
-from ferembed.media.video import Video, find_videos, watch
+from ferembed.media.find import find_videos
+from ferembed.media.video import Video
+from ferembed.media.watch import watch
 from tests.conftest import run_python
 from tests.helpers import clips
 

@@ -1,0 +1,97 @@
+"""Follow the people in a video or before a camera, frame by frame."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeAlias
+
+from ferembed.errors import VideoError
+from ferembed.faces import Face, FaceRecipe
+from ferembed.images import Image
+from ferembed.media.tracking import People
+from ferembed.media.video import Clock, Frame, Source, Video
+from ferembed.pipeline import Pipeline
+
+_AHEAD = 2  # frames in which faces are looked for while another is read
+
+
+def watch(
+    pipeline: Pipeline,
+    source: Source | Video = 0,
+    *,
+    every: int = 1,
+    smoothing: float = 0.5,
+    realtime: bool | None = None,
+    clock: Clock = time,
+) -> Generator[Frame, None, None]:
+    """The frames of a video or a camera with the people in them, who keep their numbers.
+
+    A file that is cut off and a camera that is gone are a VideoError after the last frame.
+
+    Parameters
+    ----------
+    every : look for faces in each so manyeth frame; in those between people are carried on
+    smoothing : the time constant, in seconds, of the probabilities; 0 leaves them as they are
+    realtime : pass over frames so as to keep pace with the clock; None does for a camera
+    """
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        raise ValueError(f"every is {every!r}; it is a whole number above 0.")
+    people, recipe = People(smoothing), FaceRecipe.resolve(pipeline.detector)
+    video = source if isinstance(source, Video) else Video(source)
+    frames = video.frames(realtime, clock)
+    ahead = 0 if video.live or realtime else _AHEAD
+    reader = copy.copy(pipeline)
+    reader.store = "none"  # no frame comes again
+
+    def watched() -> Generator[Frame, None, None]:
+        try:
+            for frame, found in _searched(frames, recipe, every, ahead):
+                if found is None:
+                    size = frame.image.shape[1], frame.image.shape[0]
+                    here = people.carried(frame.seconds, size)
+                else:
+                    faces, crops = [face for face, _ in found], [crop for _, crop in found]
+                    here = people.seen(reader.read(crops, faces), frame.seconds)
+                yield replace(frame, people=here, searched=found is not None)
+        finally:
+            if video is not source:
+                video.close()
+
+    return watched()
+
+
+_Found: TypeAlias = "list[tuple[Face, Image]]"
+
+
+def _searched(
+    frames: Iterable[Frame], recipe: FaceRecipe, every: int, ahead: int
+) -> Iterator[tuple[Frame, _Found | None]]:
+    """Each frame with the faces in it, None where it was not searched; a few ahead of the use."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[tuple[Frame, Future[_Found] | None]] = deque()
+
+        def first() -> tuple[Frame, _Found | None]:
+            frame, search = waiting.popleft()
+            return frame, None if search is None else search.result()
+
+        failure = None
+        try:
+            try:
+                for position, frame in enumerate(frames):
+                    search = None if position % every else pool.submit(recipe, frame.image)
+                    waiting.append((frame, search))
+                    if len(waiting) > ahead:
+                        yield first()
+            except VideoError as error:
+                failure = error
+            while waiting:
+                yield first()
+            if failure:
+                raise failure
+        finally:
+            pool.shutdown(cancel_futures=True)
