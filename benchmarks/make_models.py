@@ -361,9 +361,9 @@ SCORED = {
     "photos_reporting": "photos of other people, the other half",
 }
 TRAINING = {
-    name: f"`{name}`: {recipe.epochs} epochs, batches of {recipe.batch_size}, rate {recipe.rate} "
-    "with a cosine schedule, weights averaged."
-    + (f" Half of its targets are predictions of `{TEACHER[name]}`." if name in TEACHER else "")
+    name: f"`{name}`: {recipe.epochs} epochs from the weights of an earlier version, batches of "
+    f"{recipe.batch_size}, rate {recipe.rate} with a cosine schedule, weights averaged. Half of "
+    f"its targets are predictions of an earlier `{TEACHER}`."
     for name, recipe in RECIPES.items()
 } | {
     "fer-mobilenet-192": "`fer-mobilenet-192` is the earlier version of that network, for faces of "

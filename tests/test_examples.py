@@ -30,7 +30,7 @@ EXAMPLES = {
     "optuna_search.py": (["faces"], "in cross-validation"),
     "own_backbone.py": (["faces"], "in cross-validation"),
     "video.py": (["clip.mp4"], "0.0 s, person 1: "),
-    "cluster.py": (["faces", "vectors"], "dashboard: "),
+    "cluster.py": (["faces", "vectors"], "rows=24, pictures=24, "),
 }
 
 

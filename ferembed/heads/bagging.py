@@ -49,10 +49,13 @@ class BaggedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> BaggedSVC:
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
+        rows = self.max_samples
+        if isinstance(rows, float):  # newer versions of scikit-learn warn of a small share
+            rows = max(1, int(rows * len(X)))
         bag = BaggingClassifier(
             CalibratedSVC() if self.estimator is None else self.estimator,
             n_estimators=self.n_estimators,
-            max_samples=self.max_samples,
+            max_samples=rows,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
         ).fit(X, y, sample_weight)

@@ -10,7 +10,7 @@ def test_outputs_spare_what_is_read(run, model, portrait, class_folders, tmp_pat
         (["predict", photo, "--output", photo], "would overwrite the input"),
         (["predict", tmp_path, "--output", photo], "would overwrite the input"),
         (["embed", photo, "--output", photo], "would be an .npz. Give it a name that ends so."),
-        (audit, "TOLD"),
+        (audit, "Give them different names."),
     ):
         code, _, error = run(*command)
         assert code == 2, command
