@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
             films=options.annotate,
             timelines=options.timeline,
             language=options.lang,
-            every=options.every,
+            detect_every=options.every,
             smoothing=options.smoothing,
             quiet=options.quiet,
         )
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
             photos,
             options.output,
             format,
-            annotated=options.annotate,
+            annotated_folder=options.annotate,
             language=options.lang,
             progress=progress,
             warn=warn,

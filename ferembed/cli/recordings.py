@@ -29,7 +29,7 @@ def record_videos(
     from ferembed.media.table import Table
 
     with (
-        Table.of(pipeline, output, format, language) as table,
+        Table.for_pipeline(pipeline, output, format, language) as table,
         progress_bar("frame", quiet=quiet) as progress,
     ):
         recordings = record_all(

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     format = table_format(output, as_json=options.json)
     pipeline = load_model(**model_settings(options))
     with (
-        Table.of(pipeline, output, format, options.lang) as table,
+        Table.for_pipeline(pipeline, output, format, options.lang) as table,
         progress_bar("frame", quiet=options.quiet) as progress,
     ):
         recording = record(
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
             timeline=options.timeline,
             window=not options.no_window and (has_display() or not written),
             language=options.lang,
-            every=options.every,
+            detect_every=options.every,
             smoothing=options.smoothing,
             realtime=True,
             frames=options.frames,

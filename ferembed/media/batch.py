@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ferembed._progress import Progress
 from ferembed.labels import reading_order
-from ferembed.media.find import unpacked
-from ferembed.media.journal import keeping
+from ferembed.media.find import expand_zips
+from ferembed.media.journal import open_journal
 from ferembed.media.photos import read_photos
 from ferembed.media.writers import writing
 from ferembed.pipeline import Pipeline
@@ -29,7 +29,7 @@ def predict_photos(
     output: str | None = None,
     format: str = "text",
     *,
-    annotated: str | None = None,
+    annotated_folder: str | None = None,
     language: str = "en",
     progress: Progress | None = None,
     warn: Callable[[str], object] = lambda message: None,
@@ -41,17 +41,17 @@ def predict_photos(
     Parameters
     ----------
     format : "json", "csv" or "text"
-    annotated : a folder for copies of the photos with their faces drawn on them
+    annotated_folder : a folder for copies of the photos with the predictions drawn on them
     language : of the labels
     progress : is called after each photo, if there are several
     warn : is called with a line for each photo that cannot be read, and with what is resumed
     """
-    photos = unpacked(files)
+    photos = expand_zips(files)
     labels = reading_order([str(label) for label in pipeline.classes_])
-    folder = Path(annotated) if annotated else None
+    folder = Path(annotated_folder) if annotated_folder else None
     failed = 0
     with (
-        keeping(output, pipeline, annotated, language) as journal,
+        open_journal(output, pipeline, annotated_folder, language) as journal,
         writing(output, format, language, labels) as write,
     ):
         if journal:

@@ -18,7 +18,8 @@ from ferembed.drawing import font
 from ferembed.errors import DataError, VideoError
 from ferembed.images import Image
 from ferembed.media.annotate import annotate
-from ferembed.media.video import Frame, openable, quietly
+from ferembed.media.opencv import opencv_path, silence_opencv
+from ferembed.media.video import Frame
 from ferembed.storage.files import temporary
 
 _ROOM = 4 << 20  # bytes that are left on the disk
@@ -48,7 +49,7 @@ class Film:
         if path.suffix.lower() != ".mp4":
             raise DataError(f"{path} is no name for an annotated video. Let it end in .mp4.")
         self._path = path
-        self._unfinished = Path(openable(temporary(path)))
+        self._unfinished = Path(opencv_path(temporary(path)))
         self._writer: Any = None
         self._start = self._rate = 0.0
         self._written = 0
@@ -66,7 +67,7 @@ class Film:
         if behind > _LONGEST_STILL * self._rate:
             self._start += behind / self._rate - _LONGEST_STILL
             behind = round(_LONGEST_STILL * self._rate)
-        with quietly():
+        with silence_opencv():
             for _ in range(behind):
                 self._writer.write(self._last)
             if behind >= 0:
@@ -86,7 +87,7 @@ class Film:
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
         code = cv2.VideoWriter_fourcc(*"mp4v")  # type: ignore[attr-defined]
-        with quietly():
+        with silence_opencv():
             self._writer = cv2.VideoWriter(
                 str(self._unfinished), cv2.CAP_FFMPEG, code, rate, self._size
             )
@@ -121,7 +122,7 @@ class Film:
 
         if self._writer is None or not self._writer.isOpened():
             return
-        with quietly():
+        with silence_opencv():
             self._writer.release()
             check = cv2.VideoCapture(str(self._unfinished), cv2.CAP_FFMPEG)
             whole = check.isOpened() and check.get(cv2.CAP_PROP_FRAME_COUNT) >= self._written

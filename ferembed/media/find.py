@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,13 +23,15 @@ ENDINGS = frozenset({
 # fmt: on
 
 
-def find_photos(patterns: Sequence[str], drawn: str | None = None) -> list[str | ZipMember]:
-    """The photos that paths, folders, globs and zips stand for: `unpacked` of `find_files`."""
-    return unpacked(find_files(patterns, drawn, EXTENSIONS))
+def find_photos(
+    patterns: Sequence[str], annotated_folder: str | None = None
+) -> list[str | ZipMember]:
+    """The photos at paths and globs, in folders and in zips; see `find_files`."""
+    return expand_zips(find_files(patterns, annotated_folder, EXTENSIONS))
 
 
 def find_images(patterns: Sequence[str]) -> Sequence[Source]:
-    """The pictures of one data set, whatever its labels are, or the photos at the paths."""
+    """The pictures of one data set, with any labels, or the photos at the paths."""
     if len(patterns) > 1 or not patterns[0].lower().endswith((".zip", ".csv")):
         return find_photos(patterns)
     from ferembed import datasets
@@ -37,13 +39,13 @@ def find_images(patterns: Sequence[str]) -> Sequence[Source]:
     try:
         return datasets.open(patterns[0], on_unknown="keep").images
     except DataError:
-        if packed := datasets.pictures(patterns[0]):  # whose labels nobody asked for
+        if packed := datasets.pictures(patterns[0]):  # the labels are not needed
             return packed
         raise
 
 
-def unpacked(files: Iterable[str]) -> list[str | ZipMember]:
-    """The files, and in place of a zip the pictures in it; a damaged one stays, to be reported."""
+def expand_zips(files: Iterable[str]) -> list[str | ZipMember]:
+    """The files, each zip replaced by the pictures in it; a damaged zip stays, to be reported."""
     photos: list[str | ZipMember] = []
     for file in files:
         packed: list[ZipMember] = []
@@ -56,47 +58,30 @@ def unpacked(files: Iterable[str]) -> list[str | ZipMember]:
     return photos
 
 
-def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[str]) -> list[str]:
-    """The files that paths, folders and globs stand for, each once, in order.
+def find_files(
+    patterns: Sequence[str], annotated_folder: str | None, endings: Collection[str]
+) -> list[str]:
+    """The files at paths and globs and in folders, each once, in order.
 
-    Of a folder, all files below it of these endings, also in folders that are linked there, but no
-    hidden ones; a file that is named counts whatever its
-    ending is, and one that does not exist is kept, to be reported like any other failure. `drawn`
-    is the folder for drawn copies: what lies there is passed over, and no photo may.
+    A folder stands for all files below it with one of the endings, but hidden ones; links to
+    folders are followed. A file that is named needs no such ending. One that does not exist is
+    kept, to be reported like any other failure. Files in `annotated_folder`, the folder for
+    annotated copies, are skipped, and no photo may be there.
     """
     found: dict[str, None] = {}
-
-    def unreadable(error: OSError) -> None:
-        found[error.filename] = None  # a folder, which is told like a photo that cannot be read
-
-    ours = drawn and os.path.realpath(drawn)
+    ours = annotated_folder and os.path.realpath(annotated_folder)
     for pattern in patterns:
         if os.path.isdir(pattern):
             if os.path.realpath(pattern) == ours:
                 raise DataError(
                     f"The folder for annotated copies must not be an input folder ({pattern})."
                 )
-            seen: set[tuple[int, int]] = set()
-            _is_new(pattern, seen)
-            for folder, subfolders, names in os.walk(pattern, onerror=unreadable, followlinks=True):
-                subfolders[:] = sorted(
-                    name
-                    for name in subfolders
-                    if not name.startswith(".")
-                    and os.path.realpath(os.path.join(folder, name)) != ours
-                    and _is_new(os.path.join(folder, name), seen)
-                )
-                pictures = (
-                    name
-                    for name in sorted(names)
-                    if Path(name).suffix.lower() in endings and not name.startswith(".")
-                )
-                found.update((os.path.join(folder, name), None) for name in pictures)
+            found.update(dict.fromkeys(_files_below(pattern, ours, endings)))
         elif os.path.exists(pattern) or not glob.has_magic(pattern):
             found[pattern] = None
         else:
             files = [match for match in glob.glob(pattern, recursive=True) if os.path.isfile(match)]
-            found.update((file, None) for file in sorted(files) or [pattern])
+            found.update(dict.fromkeys(sorted(files) or [pattern]))
     for photo in found:
         if ours and os.path.dirname(os.path.realpath(photo)) == ours:
             raise DataError(
@@ -109,8 +94,29 @@ def find_files(patterns: Sequence[str], drawn: str | None, endings: Collection[s
     return list(found)
 
 
+def _files_below(top: str, skipped: str | None, endings: Collection[str]) -> Iterator[str]:
+    """The files below a folder, in order; also a folder that cannot be read, to be reported."""
+    unreadable: list[str] = []
+    seen: set[tuple[int, int]] = set()
+    _is_new(top, seen)
+    for folder, subfolders, names in os.walk(
+        top, onerror=lambda error: unreadable.append(error.filename), followlinks=True
+    ):
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not name.startswith(".")
+            and os.path.realpath(os.path.join(folder, name)) != skipped
+            and _is_new(os.path.join(folder, name), seen)
+        )
+        for name in sorted(names):
+            if Path(name).suffix.lower() in endings and not name.startswith("."):
+                yield os.path.join(folder, name)
+    yield from unreadable
+
+
 def _is_new(folder: str, seen: set[tuple[int, int]]) -> bool:
-    """Whether a folder is met for the first time: a link may lead back up."""
+    """True if a folder is met for the first time: a link may lead back up."""
     try:
         status = os.stat(folder)
     except OSError:
@@ -123,21 +129,21 @@ def _is_new(folder: str, seen: set[tuple[int, int]]) -> bool:
 
 
 def find_videos(
-    patterns: Sequence[str], drawn: str | None = None
+    patterns: Sequence[str], annotated_folder: str | None = None
 ) -> tuple[list[str], list[str], list[str]]:
-    """The videos that paths, folders and globs stand for, or the photos and what is passed over.
+    """Videos; or photos, and the videos that are skipped among them.
 
-    Among the photos of a folder, videos are passed over. Photos and videos that are named in one go
-    are a DataError: what is written of them has nothing in common. `drawn` is as for `find_files`.
+    Videos are skipped in a folder that has photos. Photos and videos that are both named are a
+    DataError: their outputs differ. `annotated_folder` is as for `find_files`.
     """
-    files = find_files(patterns, drawn, ENDINGS | EXTENSIONS)
+    files = find_files(patterns, annotated_folder, ENDINGS | EXTENSIONS)
     videos = [file for file in files if Path(file).suffix.lower() in ENDINGS]
     photos = [file for file in files if Path(file).suffix.lower() not in ENDINGS]
     if not photos:
         return videos, [], []
     if named := [file for file in videos if file in patterns]:
         raise DataError(
-            f"{named[0]} is a video, and {photos[0]} is none. What is written of photos and of "
-            "videos differs: read the ones, then the others."
+            f"{named[0]} is a video, and {photos[0]} is a photo. Their outputs differ: run the "
+            "command once for the photos and once for the videos."
         )
     return [], photos, videos

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 from ferembed import __version__
 from ferembed.errors import DataError
 from ferembed.faces import Face, FaceRecipe
-from ferembed.media.photos import Reading
+from ferembed.media.photos import PhotoResult
 from ferembed.pipeline import Pipeline, Prediction
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 class Journal:
     """The results of photos for an output, in a file NAME.part beside it.
 
-    It is of use to a run of the same model and settings alone, and for photos that have not changed
-    since; what it holds of others is forgotten. Photos that could not be read are tried again.
+    It is used by runs with the same model and settings, for photos that have not changed since.
+    Other entries are dropped. Photos that could not be read are tried again.
     """
 
     def __init__(self, output: Path, pipeline: Pipeline, *settings: str | None) -> None:
         if output.is_dir():
-            raise DataError(f"{output} is a folder. Give the name of a file for the readings.")
+            raise DataError(f"{output} is a folder. Give the name of a file for the results.")
         name = output.name  # of 255 bytes at most, as that of the journal
         name = name if len(os.fsencode(name)) <= 250 else name[-60:]
         self.path = output.with_name(f"{name}.part")
@@ -40,7 +40,7 @@ class Journal:
         model = joblib.hash((pipeline.head_, pipeline.recipe_.fingerprint, answers))
         roundings = [request.precision_tag for request in pipeline.embedder.requests]
         self._known: dict[str, dict[str, Any]] = {}
-        self._stamps: dict[str, list[int]] = {}  # of those that are being read
+        self._stamps: dict[str, list[int]] = {}  # of the photos that are being read
         head = json.dumps([__version__, model, roundings, recipe, *settings])
         try:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -62,35 +62,35 @@ class Journal:
         self._head = head
 
     def __len__(self) -> int:
-        """The number of photos with a result that holds unless they have changed."""
+        """The number of photos with a result, changed or not."""
         return len(self._known)
 
-    def known(self, photo: str | ZipMember) -> Reading | None:
+    def known(self, photo: str | ZipMember) -> PhotoResult | None:
         """The result of a photo, if the photo has not changed since.
 
-        It is asked before the photo is read: what `add` is told later is of the file as it is now.
+        Call it before the photo is read: `add` then stores the state of the file as it is now.
         """
         name = os.path.abspath(str(photo))
         entry, stamp = self._known.get(name, {}), _stamp(photo)
         try:
             if stamp and entry["stamp"] == stamp:
-                return Reading(
+                return PhotoResult(
                     str(photo), tuple(_prediction(fields) for fields in entry["predictions"])
                 )
-        except (KeyError, TypeError, ValueError):  # nothing is known, or somebody has edited it
+        except (KeyError, TypeError, ValueError):  # no entry, or an edited one
             pass
         self._stamps[name] = stamp
         return None
 
     def drawn(self, photo: str | ZipMember) -> str | None:
-        """The name of the drawn copy of a photo that is known."""
+        """The name of the annotated copy of a photo with a result."""
         return self._known.get(os.path.abspath(str(photo)), {}).get("drawn")
 
-    def add(self, photo: str | ZipMember, reading: Reading, drawn: str | None = None) -> None:
-        """Keep what was read of the photo, and the name of its drawn copy."""
+    def add(self, photo: str | ZipMember, result: PhotoResult, drawn: str | None = None) -> None:
+        """Add the result of a photo, and the name of its annotated copy."""
         if self._file is None:
             self._file = self._start()
-        predictions = [asdict(prediction) for prediction in reading.predictions]
+        predictions = [asdict(prediction) for prediction in result.predictions]
         name = os.path.abspath(str(photo))
         entry = {"photo": name, "stamp": self._stamps.pop(name, []), "drawn": drawn}
         self._file.write(json.dumps({**entry, "predictions": predictions}) + "\n")
@@ -101,23 +101,23 @@ class Journal:
             self._file.close()
 
     def remove(self) -> None:
-        """Nothing is left to be read: the output is complete."""
+        """Delete the file, as the output is complete."""
         self.close()
         self.path.unlink(missing_ok=True)
 
     def _start(self) -> IO[str]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = self.path.open("a" if self._known else "w", encoding="utf-8")
-        # What stands there may end in half a line.
+        # The last line may be incomplete.
         file.write("\n" if self._known else self._head + "\n")
         return file
 
 
 @contextmanager
-def keeping(
+def open_journal(
     output: str | None, pipeline: Pipeline, *settings: str | None
 ) -> Iterator[Journal | None]:
-    """The journal for an output; it goes when all went well, and stays when the run was stopped."""
+    """The journal for an output; it is deleted at the end, unless the run was interrupted."""
     if output is None:
         yield None
         return

@@ -1,6 +1,6 @@
 """Read many photos one by one.
 
-A photo that cannot be read is a Reading with an error; the others are still read.
+A photo that cannot be read is a PhotoResult with an error; the others are still read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PhotoResult:
     """The result of one photo: its faces, or the reason why it could not be read."""
 
     photo: str
@@ -34,63 +34,65 @@ class Reading:
 class Journal(Protocol):
     """The journal that `read_photos` uses: it returns earlier results and keeps new ones."""
 
-    def known(self, photo: str | ZipMember) -> Reading | None: ...
+    def known(self, photo: str | ZipMember) -> PhotoResult | None: ...
 
     def drawn(self, photo: str | ZipMember) -> str | None: ...
 
-    def add(self, photo: str | ZipMember, reading: Reading, drawn: str | None = None) -> None: ...
+    def add(
+        self, photo: str | ZipMember, result: PhotoResult, drawn: str | None = None
+    ) -> None: ...
 
 
 def read_photos(
     pipeline: Pipeline,
     photos: Iterable[str | ZipMember],
-    annotated: Path | None = None,
+    annotated_folder: Path | None = None,
     language: str = "en",
     journal: Journal | None = None,
-) -> Iterator[Reading]:
-    """A Reading for every photo, in order; drawn copies go into the folder `annotated`.
+) -> Iterator[PhotoResult]:
+    """A PhotoResult for every photo, in order; annotated copies go into `annotated_folder`.
 
-    What the journal knows of a photo is not read again, and what is read goes into it. While one
-    photo is read, the faces of the next are looked for.
+    Photos with a result in the journal are not read again, and new results are added to it. While
+    one photo is read, the faces in the next are detected.
     """
     import PIL.Image
 
     taken: set[str] = set()
     name = None
-    for photo, reading, image, found in _found(pipeline, photos, journal):
-        if reading is None:
+    for photo, result, image, found in _found(pipeline, photos, journal):
+        if result is None:
             predictions = pipeline.read([crop for _, crop in found], [face for face, _ in found])
-            reading = Reading(str(photo), tuple(predictions))
-        if annotated is not None:
-            # Those that fail have a name, too: the others keep theirs when it can be read later.
+            result = PhotoResult(str(photo), tuple(predictions))
+        if annotated_folder is not None:
+            # A photo that fails takes a name, too: if it can be read later, the others keep theirs.
             name = f"{unique_name(Path(str(photo)).stem, taken)}.png"
-            copy = annotated / name
+            copy = annotated_folder / name
             known = journal is not None and journal.drawn(photo) == name and copy.exists()
-            if not reading.error and (image is not None or not known):
+            if not result.error and (image is not None or not known):
                 shown = load_image(photo, pipeline.max_pixels) if image is None else image
-                drawn = annotate(shown, reading.predictions, language)
+                drawn = annotate(shown, result.predictions, language)
                 save_picture(PIL.Image.fromarray(drawn), copy)
         if journal is not None and image is not None:
-            journal.add(photo, reading, name)
-        yield reading
+            journal.add(photo, result, name)
+        yield result
 
 
-_Found = tuple["str | ZipMember", "Reading | None", "Image | None", list[tuple[Face, Image]]]
+_Found = tuple["str | ZipMember", "PhotoResult | None", "Image | None", list[tuple[Face, Image]]]
 
 
 def _found(
     pipeline: Pipeline, photos: Iterable[str | ZipMember], journal: Journal | None
 ) -> Iterator[_Found]:
-    """Each photo with its faces, or with the reading that needs none: known, or an error."""
+    """Each photo with its faces, or with its result: from the journal, or an error."""
     recipe = FaceRecipe.resolve(pipeline.detector)
 
     def find(photo: str | ZipMember) -> _Found:
-        if journal is not None and (reading := journal.known(photo)):
-            return photo, reading, None, []
+        if journal is not None and (result := journal.known(photo)):
+            return photo, result, None, []
         try:
             image = load_image(photo, pipeline.max_pixels)
         except ImageError as error:
-            return photo, Reading(str(photo), error=str(error)), None, []
+            return photo, PhotoResult(str(photo), error=str(error)), None, []
         return photo, None, image, recipe(image)
 
     return prefetch_map(find, photos, threads=1)  # a large photo takes 300 MB

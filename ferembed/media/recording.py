@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ferembed.media.film import Film, close_window, draw, has_display, show
 from ferembed.media.table import Table
 from ferembed.media.timeline import Timeline
 from ferembed.media.timeline_picture import save_timeline
-from ferembed.media.video import Source, Video
+from ferembed.media.video import Frame, Source, Video, open_video
 from ferembed.media.watch import watch
 from ferembed.pipeline import Pipeline
 from ferembed.storage.files import unique_name
@@ -57,14 +57,14 @@ def record(
     timeline: str | os.PathLike[str] | None = None,
     window: bool = False,
     language: str = "en",
-    every: int = 1,
+    detect_every: int = 1,
     smoothing: float = 0.5,
     realtime: bool | None = None,
     frames: int | None = None,
     seconds: float | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Recording:
-    """Watch a video or a camera to its end, and write down what is asked for.
+    """Watch a video or a camera to its end, and write the outputs that are named.
 
     Ctrl-C, a camera that disconnects or a full disk end it early. Everything until then is saved,
     and the recording has the reason.
@@ -73,57 +73,79 @@ def record(
     ----------
     table : gets a row for each frame and person
     film : an .mp4 of the frames, drawn on
-    timeline : a .png of what each person showed when
+    timeline : a .png of the expressions of each person over time
     window : show the frames, drawn on; Esc or q closes it and ends the recording
     language : of the labels in the film, the timeline and the window
-    every, smoothing, realtime : as for `watch`
-    frames, seconds : end after so many
-    progress : is called with how many frames are done, and of how many
+    detect_every, smoothing, realtime : as for `watch`
+    frames, seconds : the limits after which it ends
+    progress : is called with the numbers of frames done and in all, None if unknown
     """
     if window and not has_display():
         raise VideoError(
-            "There is no display to open a window on. Do without (--no-window), and write what is "
-            "seen to a table, a film or a timeline."
+            "There is no display to open a window on. Do without (--no-window), and write the "
+            "results to a table, a film or a timeline."
         )
-    seen, stopped = Timeline(), False
+    if film and not isinstance(source, int) and os.path.realpath(film) == os.path.realpath(source):
+        raise DataError(f"The film would replace the input {film}. Choose another name.")
+    outputs = _Outputs(table, Film(Path(film)) if film else None, window, language)
+    seen, stopped = outputs.timeline, False
     errors: list[str] = []
     notes: list[str] = []
-    drawing = Film(Path(film)) if film else None
-    if film and not isinstance(source, int) and os.path.realpath(film) == os.path.realpath(source):
-        raise DataError(f"The film would replace {film}, which is to be watched. Name another.")
     name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
-    with _collect_errors(errors), Video(source) as video:
+    with _collect_errors(errors), open_video(source) as video:
         notes = video.notes
-        watching = watch(pipeline, video, every=every, smoothing=smoothing, realtime=realtime)
+        watching = watch(
+            pipeline, video, detect_every=detect_every, smoothing=smoothing, realtime=realtime
+        )
         try:
             with _collect_errors(errors), closing(watching):
                 for frame in watching:
                     if seconds is not None and frame.seconds >= seconds:
                         break
-                    if table:
-                        table.add(video, frame)
-                    seen.add(frame)
-                    if drawing or window:
-                        drawn = draw(frame, language)
-                        if drawing:
-                            drawing.add(drawn, frame.seconds, video.fps)
-                        if window and not show(drawn):
-                            break
+                    if not outputs.add(video, frame):
+                        break
                     if progress:
                         progress(frame.index + 1, video.count)
                     if seen.frames == frames:
                         break
         except KeyboardInterrupt:
             stopped = True
-    if window:
-        close_window()
-    if drawing:
-        with _collect_errors(errors):
-            drawing.close()
+    with _collect_errors(errors):
+        outputs.close()
     if timeline and seen.frames:
         with _collect_errors(errors, timeline):
             save_timeline(seen, timeline, language, os.path.basename(name))
     return Recording(name, seen, tuple(notes), tuple(errors), stopped)
+
+
+@dataclass
+class _Outputs:
+    """The outputs that get each frame: a table, a film, a window and a timeline."""
+
+    table: Table | None
+    film: Film | None
+    window: bool
+    language: str
+    timeline: Timeline = field(default_factory=Timeline)
+
+    def add(self, video: Video, frame: Frame) -> bool:
+        """Add a frame to each; False once the window was closed."""
+        if self.table:
+            self.table.add(video, frame)
+        self.timeline.add(frame)
+        if not (self.film or self.window):
+            return True
+        drawn = draw(frame, self.language)
+        if self.film:
+            self.film.add(drawn, frame.seconds, video.fps)
+        return not self.window or show(drawn)
+
+    def close(self) -> None:
+        """Close the window and finish the film."""
+        if self.window:
+            close_window()
+        if self.film:
+            self.film.close()
 
 
 def record_all(
@@ -135,10 +157,10 @@ def record_all(
     timelines: str | None = None,
     **settings: Any,
 ) -> Iterator[Recording]:
-    """A recording of each video, until one is stopped.
+    """A recording of each video, until one is interrupted.
 
-    `films` is the folder for their films. `timelines` is the picture of one video, or for several
-    the folder for their pictures. `settings` are those of `record`.
+    `films` is the folder for films. `timelines` is a picture for one video, and a folder for
+    several. `settings` are those of `record`.
     """
     one = len(videos) == 1 and not os.path.isdir(timelines or "")
     taken: set[str] = set()

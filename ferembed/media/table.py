@@ -15,18 +15,17 @@ from typing import Any
 from ferembed._text import cell, printable
 from ferembed.errors import DataError
 from ferembed.labels import EXPRESSIONS, display_name, reading_order
-from ferembed.media.photos import Reading
 from ferembed.media.video import Frame, Video
-from ferembed.media.writers import as_json
+from ferembed.media.writers import face_cells, face_columns, faces_as_json
 from ferembed.pipeline import Pipeline
 
 
 class Table:
     """The people of every frame as "json", "csv" or "text", on standard output or in a file.
 
-    The file grows as NAME.part with each frame, and is complete after each: what was written when a
-    run is stopped gets the name, and of one that is killed it is found there. It takes several
-    videos, one after the other.
+    The file grows as NAME.part with each frame, and is complete after each. It is renamed to NAME
+    when the run ends or is interrupted; a run that is killed leaves NAME.part. Several videos can
+    be added, one after the other.
     """
 
     def __init__(
@@ -42,7 +41,9 @@ class Table:
         self._file: _Screen | _Growing = _Screen() if path is None else _Growing(Path(path))
 
     @classmethod
-    def of(cls, pipeline: Pipeline, path: str | None, format: str, language: str = "en") -> Table:
+    def for_pipeline(
+        cls, pipeline: Pipeline, path: str | None, format: str, language: str = "en"
+    ) -> Table:
         """A table with a column for each label of the pipeline."""
         return cls(
             path, format, language, reading_order([str(label) for label in pipeline.classes_])
@@ -55,7 +56,7 @@ class Table:
         self.close()
 
     def add(self, video: Video, frame: Frame) -> None:
-        """Write down a frame of a video."""
+        """Add a frame of a video."""
         self._file.add(self._format.body(video, frame), self._format.end())
 
     def close(self) -> None:
@@ -72,31 +73,22 @@ class _Csv:
         out = io.StringIO()
         table = csv.writer(out)
         if not self._started:
-            fields = ("video", "frame", "seconds", "person", "x1", "y1", "x2", "y2", "score")
+            columns = ("video", "frame", "seconds", "person", "extrapolated")
             raw = [cell(f"raw_{label}") for label in self._labels]
-            table.writerow(
-                [*fields, "found", "carried", "label", "name", *map(cell, self._labels), *raw]
-            )
+            table.writerow([*columns, *face_columns(self._labels), *raw])
             self._started = True
         for person in frame.people:
-            shares = [f"{person.probabilities.get(label, 0):.6f}" for label in self._labels]
-            raw = [
-                f"{person.raw.get(label, 0):.6f}" if person.raw else "" for label in self._labels
-            ]
-            face = person.face
-            facts = [
-                f"{face.score:.4f}",
-                *("yes" if fact else "no" for fact in (face.found, person.carried)),
-            ]
-            where = [
+            fields = (
                 cell(video.name),
                 frame.index,
                 f"{frame.seconds:.3f}",
                 person.number,
-                *face.box,
+                "yes" if person.extrapolated else "no",
+            )
+            raw = [
+                f"{person.raw.get(label, 0):.6f}" if person.raw else "" for label in self._labels
             ]
-            names = [cell(person.label), cell(display_name(person.label, self._language))]
-            table.writerow([*where, *facts, *names, *shares, *raw])
+            table.writerow([*fields, *face_cells(person, self._language, self._labels), *raw])
         return out.getvalue()
 
     def end(self) -> str:
@@ -115,12 +107,12 @@ class _Json:
             name, fps = json.dumps(video.name, ensure_ascii=False), json.dumps(video.fps)
             start += f'{{"video": {name}, "fps": {fps}, "frames": [\n'
             self._video = video
-        faces = as_json(Reading("", frame.people), self._language)["faces"]
+        faces = faces_as_json(frame.people, self._language)
         people = [
             {
                 "person": person.number,
                 **fields,
-                "carried": person.carried,
+                "extrapolated": person.extrapolated,
                 "raw": {label: round(share, 6) for label, share in person.raw.items()},
             }
             for person, fields in zip(frame.people, faces, strict=True)
@@ -201,15 +193,15 @@ class _Growing:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
 
     def _spare_others(self, text: str) -> None:
-        """A DataError if NAME.part is there and no table of a run that was killed."""
+        """A DataError if NAME.part exists and is not the table of a run that was killed."""
         head = "".join(text.splitlines(keepends=True)[:1]).encode("utf-8", "backslashreplace")
         if self._part.exists():
             with self._part.open("rb") as file:
                 found = file.read(max(1, len(head)))
             if found and found != head:
                 raise DataError(
-                    f"{self._part} is there and is no such table: of somebody else, or of photos "
-                    "whose reading was stopped. Move it away, or give the output another name."
+                    f"{self._part} already exists and is not such a table. Move it, or choose "
+                    "another output."
                 )
 
     def _write(self, data: bytes) -> None:
@@ -221,8 +213,8 @@ class _Growing:
 
     def close(self, end: str) -> None:
         if self._file is None:
-            return  # nothing came; what was there stays
-        with suppress(OSError):  # the disk is full, and that was told
+            return  # no frame was added; an older file stays
+        with suppress(OSError):  # the disk is full, which was reported
             self.add("", end)
         self._file.close()
         os.replace(self._part, self._path)

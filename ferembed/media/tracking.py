@@ -13,25 +13,23 @@ from ferembed.faces import Face
 from ferembed.pipeline import Prediction
 
 _Point = tuple[float, float]
-MEMORY = (
-    0.25  # seconds over which the motion of a face is averaged, and after which it comes to rest
-)
+MEMORY = 0.25  # seconds: the time constant of a face's speed, averaged and slowing down
 
 
 class Tracker:
-    """Numbers the faces of a video: one person, one number, which nobody is given again.
+    """Gives each person in a video a number, which nobody else gets.
 
     >>> tracker = Tracker()
     >>> left, right = Face((10, 10, 50, 50), 1.0), Face((90, 10, 130, 50), 1.0)
     >>> tracker.follow([left, right], seconds=0.0), tracker.follow([right, left], seconds=0.04)
     ((1, 2), (2, 1))
 
-    A face moves on as it moved before, and is then the one that it overlaps most.
+    Each face is expected to move on as before, and is matched with the face that overlaps it most.
 
     Parameters
     ----------
-    overlap : what two boxes share, of what they cover together, at least to be of one person
-    patience : for how many seconds a person may be out of sight
+    overlap : the smallest intersection over union of two boxes of one person
+    patience : seconds that a person may be out of sight
     """
 
     def __init__(self, overlap: float = 0.3, patience: float = 1.0) -> None:
@@ -42,8 +40,8 @@ class Tracker:
         self._now = -np.inf
 
     @property
-    def waited_for(self) -> frozenset[int]:
-        """The people who are in sight or may come back."""
+    def active_ids(self) -> frozenset[int]:
+        """The numbers of the people who are in sight or may come back."""
         return frozenset(self._tracks)
 
     def follow(self, faces: Sequence[Face], seconds: float) -> tuple[int, ...]:
@@ -61,8 +59,8 @@ class Tracker:
         self._tracks, self._now = known, seconds
         return numbers
 
-    def carried(self, number: int, seconds: float, size: tuple[int, int]) -> Face | None:
-        """The face of a person where it should be in a frame of this width and height by now."""
+    def extrapolated(self, number: int, seconds: float, size: tuple[int, int]) -> Face | None:
+        """The expected face of a person at a time, in a frame of this width and height."""
         track = self._tracks[number]
         face = Face.clipped_to(size, track.box(seconds), track.face.score)
         return face and replace(face, found=track.face.found)
@@ -125,7 +123,7 @@ def _middle(face: Face) -> _Point:
 def _overlaps(
     some: Sequence[Sequence[float]], others: Sequence[Sequence[float]]
 ) -> NDArray[np.float64]:
-    """(n, m): what each box shares with each other box, of what both cover."""
+    """(n, m): the intersection over union of each box with each other box."""
     a, b = np.array(some, float)[:, None], np.array(others, float)[None]
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     shared = np.clip(sides, 0, None).prod(axis=-1)
@@ -135,17 +133,17 @@ def _overlaps(
 
 @dataclass(frozen=True)
 class Person(Prediction):
-    """Someone in a frame: a prediction that is smoothed over time, and whose it is.
+    """A person in a frame: a prediction that is smoothed over time, and a number.
 
-    `raw` has the probabilities of this frame alone. It is {} where the frame was not searched and
-    the person is carried on from the one before.
+    `raw` has the probabilities of this frame alone. It is {} if the frame was not searched and the
+    person is extrapolated from the frames before.
     """
 
     number: int = 0
     raw: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def carried(self) -> bool:
+    def extrapolated(self) -> bool:
         """True if face and probabilities are from an earlier frame."""
         return not self.raw
 
@@ -156,7 +154,7 @@ class People:
     Parameters
     ----------
     smoothing : the time constant in seconds: so long after a change 63 % of it shows; 0 shows all
-    tracker : what tells who is who
+    tracker : the one that numbers the faces
     """
 
     def __init__(self, smoothing: float = 0.5, tracker: Tracker | None = None) -> None:
@@ -185,15 +183,15 @@ class People:
             raw = prediction.probabilities
             people[number] = seconds, Person(prediction.face, best, smooth, number, raw)
         self._here = tuple(sorted(numbers))
-        kept = self.tracker.waited_for
+        kept = self.tracker.active_ids
         self._people = {n: p for n, p in {**self._people, **people}.items() if n in kept}
         return tuple(self._people[number][1] for number in self._here)
 
-    def carried(self, seconds: float, size: tuple[int, int]) -> tuple[Person, ...]:
+    def extrapolated(self, seconds: float, size: tuple[int, int]) -> tuple[Person, ...]:
         """The people of the last frame that was searched, in one of this width and height."""
         people = []
         for number in self._here:
-            face = self.tracker.carried(number, seconds, size)
+            face = self.tracker.extrapolated(number, seconds, size)
             if face is not None:
                 people.append(replace(self._people[number][1], face=face, raw={}))
         return tuple(people)

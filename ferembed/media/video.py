@@ -7,24 +7,23 @@ import queue
 import re
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
-
 from ferembed.errors import VideoError
 from ferembed.images import Image
+from ferembed.media.opencv import opencv_path, silence_opencv, to_rgb
 from ferembed.media.tracking import Person
 
 Source: TypeAlias = "int | str | os.PathLike[str]"
 USUAL_RATE = 30.0  # frames a second, where a video does not say
-CLOSING = 3.0  # seconds that a camera's driver is waited for when it is let go
+CLOSING = 3.0  # seconds that a camera's driver is waited for on closing
 RETRY = 3.0  # seconds that a camera which gives no frame is waited for
-_SLACK = 0.02  # share of its frames that a file may miss: what it announces is often an estimate
-_quiet = threading.Lock()
+_SLACK = 0.02  # share of its frames that a file may lack: its count is often an estimate
 
 
 class Clock(Protocol):
@@ -37,10 +36,10 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: which and when, its picture, and the people in it.
+    """One frame: its position and time, its picture, and the people in it.
 
-    `index` counts all frames of the video, those that were passed over, too. Where `searched` is
-    False no face was looked for, and the people are those of the frame before.
+    `index` counts all frames of the video, also those that were skipped. Where `searched` is False
+    no face was detected, and the people are those of the frame before.
     """
 
     index: int
@@ -50,32 +49,30 @@ class Frame:
     searched: bool = False
 
 
-class Video:
-    """A video file or a camera, opened.
+def open_video(source: Source) -> Video:
+    """A video file, or a camera by its number or by its device, such as /dev/video0."""
+    if isinstance(source, int):
+        return Camera(source)
+    path = os.fspath(source)
+    device = re.fullmatch(r"/dev/video(\d+)", path)
+    return Camera(int(device[1])) if device else VideoFile(path)
 
-    `fps` is its rate, and `count` how many frames it says that it has, None where it does not say.
-    Both are what the file claims; what was odd about it is told in `notes`, one sentence each.
 
-    Parameters
-    ----------
-    source : a file, or the number of a camera
+class Video(ABC):
+    """An open video: a VideoFile or a Camera.
+
+    `fps` is its rate, and `count` the number of frames that it announces, None where it announces
+    none. `notes` has a sentence for each oddity.
     """
 
-    def __init__(self, source: Source) -> None:
-        name = source if isinstance(source, int) else os.fspath(source)
-        if isinstance(name, str) and (device := re.fullmatch(r"/dev/video(\d+)", name)):
-            name = int(device[1])
-        self._source = name
-        self.name = f"camera {name}" if isinstance(name, int) else name
-        self.live = isinstance(name, int)
+    name: str
+    live = False
+    count: int | None = None
+
+    def __init__(self) -> None:
         self.notes: list[str] = []
-        self._capture = self._opened()
-        self._closed = threading.Event()
-        self._reader = threading.Thread(target=self._read_camera, daemon=True)
-        self._seen: queue.Queue[Frame | Exception] = queue.Queue(1)
+        self._capture = self._open()
         self.fps = self._rate()
-        count = self._get("CAP_PROP_FRAME_COUNT")
-        self.count = int(count) if not self.live and 0 < count < 1e9 else None
 
     def __enter__(self) -> Video:
         return self
@@ -83,33 +80,55 @@ class Video:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
+    def frames(self, realtime: bool | None = None, clock: Clock = time) -> Iterator[Frame]:
+        """Its frames in order, once, without people.
+
+        In real time, frames are skipped while the caller is busy; None stands for real time with a
+        camera, which has no other. A camera that fails is waited for briefly. Then it is a
+        VideoError, as is, after its last frame, a file that is cut off.
+        """
+
     def close(self) -> None:
         """Close the file or the camera."""
-        self._closed.set()
-        until = time.monotonic() + CLOSING
-        while self._reader.is_alive() and time.monotonic() < until:
-            with suppress(queue.Empty):
-                self._seen.get(timeout=0.1)
-        if not self._reader.is_alive():  # else its driver hangs, and would so on release, too
-            self._capture.release()
+        self._capture.release()
+
+    @abstractmethod
+    def _open(self) -> Any:
+        """The cv2.VideoCapture."""
+
+    def _rate(self) -> float:
+        rate = self._get("CAP_PROP_FPS")
+        if isfinite(rate) and 0.1 <= rate <= 240:
+            return rate
+        self.notes.append(
+            f"{self.name} says that it has {rate:g} frames a second; {USUAL_RATE:g} are assumed."
+        )
+        return USUAL_RATE
+
+    def _get(self, name: str) -> float:
+        import cv2
+
+        return float(self._capture.get(getattr(cv2, name)))
+
+
+class VideoFile(Video):
+    """A video file, read from its first frame to its last."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        super().__init__()
+        count = self._get("CAP_PROP_FRAME_COUNT")
+        self.count = int(count) if 0 < count < 1e9 else None
 
     def frames(self, realtime: bool | None = None, clock: Clock = time) -> Iterator[Frame]:
-        """Its frames in order, once; nobody has been looked for in them.
-
-        In real time, as a camera gives them (None: where it is one), frames are passed over while
-        the caller is busy. A camera that fails is waited for briefly. Then that is a VideoError, as
-        is, after its last frame, a file that is cut off.
-        """
-        return self._newest() if self.live else self._each(clock if realtime else None)
-
-    def _each(self, clock: Clock | None) -> Iterator[Frame]:
         index, seconds, yielded, start = -1, 0.0, 0.0, 0.0
         lost = 0
         while (failed := self._grab(index)) is not None:
             index += 1
             lost += failed
             seconds = self._seconds(index, seconds)
-            if clock is not None:
+            if realtime:
                 if index == 0:
                     start = clock.monotonic() - seconds
                 early = start + seconds - clock.monotonic()
@@ -120,9 +139,13 @@ class Video:
                 yielded = seconds
             done, pixels = self._capture.retrieve()
             if done:
-                yield Frame(index, seconds, _rgb(pixels))
+                yield Frame(index, seconds, to_rgb(pixels))
             else:
                 lost += 1
+        self._check_end(index, seconds, lost)
+
+    def _check_end(self, index: int, seconds: float, lost: int) -> None:
+        """A VideoError if the file ended early, or if frames could not be decoded."""
         if index < 0:
             raise VideoError(
                 f"No frame of {self.name} can be decoded: it is damaged, or OpenCV does not know "
@@ -147,8 +170,53 @@ class Video:
         attempts = 5 if self.count and index + 1 < self.count else 1
         return next((failed for failed in range(attempts) if self._capture.grab()), None)
 
-    def _newest(self) -> Iterator[Frame]:
-        """The newest frame of a camera, which a thread reads; older ones are dropped."""
+    def _seconds(self, index: int, before: float) -> float:
+        """When the frame is shown, as the file says; where it does not, one frame later."""
+        seconds = self._get("CAP_PROP_POS_MSEC") / 1000
+        if index == 0:
+            return seconds if isfinite(seconds) and seconds > 0 else 0.0
+        return seconds if isfinite(seconds) and seconds > before else before + 1 / self.fps
+
+    def _open(self) -> Any:
+        import cv2
+
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when it is first used
+        start = _start_of(self.name)
+        with silence_opencv():
+            capture = cv2.VideoCapture(opencv_path(self.name), cv2.CAP_FFMPEG)
+        if capture.isOpened():
+            return capture
+        if start[4:8] == b"ftyp":
+            raise VideoError(
+                f"{self.name} is cut off or damaged: an MP4 has an index, mostly at its end, and "
+                "without it nothing can be read. Copy the file again."
+            )
+        raise VideoError(f"{self.name} is not a video in a known format, or it is damaged.")
+
+
+class Camera(Video):
+    """A camera, read by a thread of its own: the newest frame is given, older ones are dropped."""
+
+    live = True
+
+    def __init__(self, number: int) -> None:
+        self.name = f"camera {number}"
+        self._number = number
+        super().__init__()
+        self._closed = threading.Event()
+        self._reader = threading.Thread(target=self._read_camera, daemon=True)
+        self._seen: queue.Queue[Frame | Exception] = queue.Queue(1)
+
+    def close(self) -> None:
+        self._closed.set()
+        until = time.monotonic() + CLOSING
+        while self._reader.is_alive() and time.monotonic() < until:
+            with suppress(queue.Empty):
+                self._seen.get(timeout=0.1)
+        if not self._reader.is_alive():  # else its driver hangs, and would also hang on release
+            super().close()
+
+    def frames(self, realtime: bool | None = None, clock: Clock = time) -> Iterator[Frame]:
         self._reader.start()
         while not self._closed.is_set():
             try:
@@ -164,7 +232,7 @@ class Video:
         try:
             while not self._closed.is_set():
                 pixels = self._from_camera(index)
-                frame = Frame(index, time.monotonic() - start, _rgb(pixels))
+                frame = Frame(index, time.monotonic() - start, to_rgb(pixels))
                 with suppress(queue.Empty):
                     self._seen.get_nowait()
                 self._seen.put(frame)
@@ -179,7 +247,7 @@ class Video:
         while not done and time.monotonic() < until and not self._closed.wait(0.1):
             self._capture.release()
             with suppress(VideoError):
-                self._capture = self._opened()
+                self._capture = self._open()
                 done, pixels = self._capture.read()
         if not done:
             raise VideoError(
@@ -188,75 +256,17 @@ class Video:
             )
         return pixels
 
-    def _opened(self) -> Any:
+    def _open(self) -> Any:
         import cv2
 
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; read when it is first used
-        if isinstance(self._source, int):
-            with quietly():
-                capture = cv2.VideoCapture(min(self._source, 2**31 - 1))  # what C holds
-            if capture.isOpened():
-                return capture
-            raise VideoError(
-                f"{self.name} cannot be opened. Is it connected, used by nobody else, and may you "
-                "use it? Cameras are numbered from 0; a file is given by its name."
-            )
-        start = _start_of(self._source)
-        with quietly():
-            capture = cv2.VideoCapture(openable(self._source), cv2.CAP_FFMPEG)
+        with silence_opencv():
+            capture = cv2.VideoCapture(min(self._number, 2**31 - 1))  # the largest int of C
         if capture.isOpened():
             return capture
-        if start[4:8] == b"ftyp":
-            raise VideoError(
-                f"{self.name} is cut off or damaged: an MP4 has an index, mostly at its end, and "
-                "without it nothing can be read. Copy the file again."
-            )
-        raise VideoError(f"{self.name} is not a video in a known format, or it is damaged.")
-
-    def _rate(self) -> float:
-        rate = self._get("CAP_PROP_FPS")
-        if isfinite(rate) and 0.1 <= rate <= 240:
-            return rate
-        self.notes.append(
-            f"{self.name} says that it has {rate:g} frames a second; {USUAL_RATE:g} are assumed."
+        raise VideoError(
+            f"{self.name} cannot be opened. Is it connected, used by nobody else, and may you "
+            "use it? Cameras are numbered from 0; a file is given by its name."
         )
-        return USUAL_RATE
-
-    def _seconds(self, index: int, before: float) -> float:
-        """When the frame is shown, as the file says; where it does not, one frame later."""
-        seconds = self._get("CAP_PROP_POS_MSEC") / 1000
-        if index == 0:
-            return seconds if isfinite(seconds) and seconds > 0 else 0.0
-        return seconds if isfinite(seconds) and seconds > before else before + 1 / self.fps
-
-    def _get(self, name: str) -> float:
-        import cv2
-
-        return float(self._capture.get(getattr(cv2, name)))
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """OpenCV's own log is silent: what it has to say is said by our errors."""
-    import cv2
-
-    log = getattr(cv2.utils, "logging", cv2)  # it has moved
-    with _quiet:  # the level is one for all threads
-        before = log.setLogLevel(0)
-        try:
-            yield
-        finally:
-            log.setLogLevel(before)
-
-
-def openable(path: str | os.PathLike[str]) -> str:
-    """The whole path, as OpenCV can open it: on a name that is no UTF-8 it crashes."""
-    name = os.path.abspath(path)
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise VideoError(f"OpenCV cannot open {name!r}: the name is no UTF-8. Rename it.") from None
-    return name
 
 
 def _start_of(path: str) -> bytes:
@@ -275,10 +285,3 @@ def _start_of(path: str) -> bytes:
     if not start:
         raise VideoError(f"{path} is empty (0 bytes).")
     return start
-
-
-def _rgb(pixels: Any) -> Image:
-    import cv2
-
-    code = cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(pixels, code), np.uint8)

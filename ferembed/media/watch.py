@@ -14,46 +14,46 @@ from ferembed.errors import VideoError
 from ferembed.faces import Face, FaceRecipe
 from ferembed.images import Image
 from ferembed.media.tracking import People
-from ferembed.media.video import Clock, Frame, Source, Video
+from ferembed.media.video import Clock, Frame, Source, Video, open_video
 from ferembed.pipeline import Pipeline
 
-_AHEAD = 2  # frames in which faces are looked for while another is read
+_AHEAD = 2  # frames in which faces are detected while another is read
 
 
 def watch(
     pipeline: Pipeline,
     source: Source | Video = 0,
     *,
-    every: int = 1,
+    detect_every: int = 1,
     smoothing: float = 0.5,
     realtime: bool | None = None,
     clock: Clock = time,
 ) -> Generator[Frame, None, None]:
-    """The frames of a video or a camera with the people in them, who keep their numbers.
+    """The frames of a video or a camera with the people in them, each with a constant number.
 
-    A file that is cut off and a camera that is gone are a VideoError after the last frame.
+    A file that is cut off or a camera that is gone raises a VideoError after the last frame.
 
     Parameters
     ----------
-    every : look for faces in each so manyeth frame; in those between people are carried on
+    detect_every : detect faces in every Nth frame, and extrapolate in between
     smoothing : the time constant, in seconds, of the probabilities; 0 leaves them as they are
-    realtime : pass over frames so as to keep pace with the clock; None does for a camera
+    realtime : skip frames to keep pace with the clock; None: for a camera
     """
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-        raise ValueError(f"every is {every!r}; it is a whole number above 0.")
+    if isinstance(detect_every, bool) or not isinstance(detect_every, int) or detect_every < 1:
+        raise ValueError(f"detect_every is {detect_every!r}; it is a whole number above 0.")
     people, recipe = People(smoothing), FaceRecipe.resolve(pipeline.detector)
-    video = source if isinstance(source, Video) else Video(source)
+    video = source if isinstance(source, Video) else open_video(source)
     frames = video.frames(realtime, clock)
     ahead = 0 if video.live or realtime else _AHEAD
     reader = copy.copy(pipeline)
-    reader.store = "none"  # no frame comes again
+    reader.store = "none"  # no frame comes twice
 
     def watched() -> Generator[Frame, None, None]:
         try:
-            for frame, found in _searched(frames, recipe, every, ahead):
+            for frame, found in _searched(frames, recipe, detect_every, ahead):
                 if found is None:
                     size = frame.image.shape[1], frame.image.shape[0]
-                    here = people.carried(frame.seconds, size)
+                    here = people.extrapolated(frame.seconds, size)
                 else:
                     faces, crops = [face for face, _ in found], [crop for _, crop in found]
                     here = people.seen(reader.read(crops, faces), frame.seconds)
@@ -69,9 +69,9 @@ _Found: TypeAlias = "list[tuple[Face, Image]]"
 
 
 def _searched(
-    frames: Iterable[Frame], recipe: FaceRecipe, every: int, ahead: int
+    frames: Iterable[Frame], recipe: FaceRecipe, detect_every: int, ahead: int
 ) -> Iterator[tuple[Frame, _Found | None]]:
-    """Each frame with the faces in it, None where it was not searched; a few ahead of the use."""
+    """Each frame with its faces, None if it was not searched; a few frames are searched ahead."""
     with ThreadPoolExecutor(1) as pool:
         waiting: deque[tuple[Frame, Future[_Found] | None]] = deque()
 
@@ -83,7 +83,7 @@ def _searched(
         try:
             try:
                 for position, frame in enumerate(frames):
-                    search = None if position % every else pool.submit(recipe, frame.image)
+                    search = None if position % detect_every else pool.submit(recipe, frame.image)
                     waiting.append((frame, search))
                     if len(waiting) > ahead:
                         yield first()

@@ -14,15 +14,16 @@ from typing import IO, Any
 from ferembed._text import cell, printable
 from ferembed.errors import DataError
 from ferembed.labels import EXPRESSIONS, display_name
-from ferembed.media.photos import Reading
+from ferembed.media.photos import PhotoResult
+from ferembed.pipeline import Prediction
 from ferembed.storage.files import atomic_write
 
-Write = Callable[[Reading], None]
+Write = Callable[[PhotoResult], None]
 
 
-def as_json(reading: Reading, language: str = "en") -> dict[str, Any]:
-    """The reading as plain data."""
-    faces = [
+def faces_as_json(predictions: Sequence[Prediction], language: str = "en") -> list[dict[str, Any]]:
+    """Faces and their predictions as plain data."""
+    return [
         {
             "box": list(prediction.face.box),
             "score": round(prediction.face.score, 4),
@@ -32,10 +33,26 @@ def as_json(reading: Reading, language: str = "en") -> dict[str, Any]:
             "name": display_name(prediction.label, language),
             "probabilities": {k: round(p, 6) for k, p in prediction.probabilities.items()},
         }
-        for prediction in reading.predictions
+        for prediction in predictions
     ]
-    fields: dict[str, Any] = {"photo": reading.photo, "faces": faces}
-    return {**fields, "error": reading.error} if reading.error else fields
+
+
+def face_columns(labels: Sequence[str]) -> list[str]:
+    """The CSV columns of a face."""
+    return ["x1", "y1", "x2", "y2", "score", "found", "label", "name", *map(cell, labels)]
+
+
+def face_cells(prediction: Prediction, language: str, labels: Sequence[str]) -> list[Any]:
+    """The CSV cells of a face, for `face_columns`."""
+    face = prediction.face
+    return [
+        *face.box,
+        f"{face.score:.4f}",
+        "yes" if face.found else "no",
+        cell(prediction.label),
+        cell(display_name(prediction.label, language)),
+        *(f"{prediction.probabilities.get(label, 0):.6f}" for label in labels),
+    ]
 
 
 @contextmanager
@@ -45,13 +62,13 @@ def writing(
     language: str = "en",
     labels: Sequence[str] = EXPRESSIONS,
 ) -> Iterator[Write]:
-    """A function that writes a reading as "json", "csv" or "text".
+    """A function that writes a PhotoResult as "json", "csv" or "text".
 
     A file appears under its name when it is complete; `path` None is standard output. `labels`
     are the columns of a CSV.
     """
     if path is not None and os.path.isdir(path):
-        raise DataError(f"{path} is a folder. Give the name of a file for the readings.")
+        raise DataError(f"{path} is a folder. Give the name of a file for the results.")
     with ExitStack() as stack:
         out = sys.stdout if path is None else stack.enter_context(_new_file(Path(path)))
         yield stack.enter_context(_FORMATS[format](out, language, labels))
@@ -71,9 +88,12 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
 def _json(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]:
     separator = "[\n"
 
-    def write(reading: Reading) -> None:
+    def write(result: PhotoResult) -> None:
         nonlocal separator
-        out.write(separator + json.dumps(as_json(reading, language), ensure_ascii=False))
+        fields = {"photo": result.photo, "faces": faces_as_json(result.predictions, language)}
+        if result.error:
+            fields["error"] = result.error
+        out.write(separator + json.dumps(fields, ensure_ascii=False))
         separator = ",\n"
 
     yield write
@@ -83,39 +103,32 @@ def _json(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]
 @contextmanager
 def _csv(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]:
     table = csv.writer(out)
-    box = ("x1", "y1", "x2", "y2")
-    table.writerow(
-        ["photo", "face", *box, "score", "found", "label", "name", *map(cell, labels), "error"],
-    )
+    columns = face_columns(labels)
+    table.writerow(["photo", "face", *columns, "error"])
 
-    def write(reading: Reading) -> None:
-        if not reading.predictions:
-            table.writerow(
-                [cell(reading.photo), *[""] * (9 + len(labels)), printable(reading.error)]
-            )
-        for number, prediction in enumerate(reading.predictions, 1):
-            face, label = prediction.face, prediction.label
-            shares = [f"{prediction.probabilities.get(name, 0):.6f}" for name in labels]
-            found = "yes" if face.found else "no"
-            row = [cell(reading.photo), number, *face.box, f"{face.score:.4f}", found, cell(label)]
-            table.writerow([*row, cell(display_name(label, language)), *shares, ""])
+    def write(result: PhotoResult) -> None:
+        if not result.predictions:
+            table.writerow([cell(result.photo), "", *[""] * len(columns), printable(result.error)])
+        for number, prediction in enumerate(result.predictions, 1):
+            cells = face_cells(prediction, language, labels)
+            table.writerow([cell(result.photo), number, *cells, ""])
 
     yield write
 
 
 @contextmanager
 def _text(out: IO[str], language: str, labels: Sequence[str]) -> Iterator[Write]:
-    def write(reading: Reading) -> None:
-        if reading.error:
+    def write(result: PhotoResult) -> None:
+        if result.error:
             return  # reported on standard error
-        if not reading.predictions:
-            out.write(f"{printable(reading.photo)}: no face found\n")
-        for number, prediction in enumerate(reading.predictions, 1):
+        if not result.predictions:
+            out.write(f"{printable(result.photo)}: no face found\n")
+        for number, prediction in enumerate(result.predictions, 1):
             box = ", ".join(map(str, prediction.face.box))
             where = f"face {number} at ({box})"
             if not prediction.face.found:
-                where = "no face found; the whole picture read as one"
-            out.write(f"{printable(reading.photo)}: {where}\n")
+                where = "no face found; the whole picture was read"
+            out.write(f"{printable(result.photo)}: {where}\n")
             for label, share in prediction.probabilities.items():
                 mark = ">" if label == prediction.label else " "
                 bar = "█" * round(share * 30)

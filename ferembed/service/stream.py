@@ -195,7 +195,7 @@ class _Stream:
             self._size = result.size
             people = self._people.seen(result.predictions, seconds)
         else:
-            people = self._people.carried(seconds, self._size)
+            people = self._people.extrapolated(seconds, self._size)
         faces = [
             {"number": person.number, **answers.face(person, self._lang), "raw": dict(person.raw)}
             for person in people

@@ -150,7 +150,7 @@ def test_a_file_of_somebody_else_beside_the_output_is_spared(run, model, portrai
 def test_an_output_that_is_a_folder_is_told(run, model, portrait, tmp_path, monkeypatch, output):
     monkeypatch.chdir(tmp_path)
     code, _, err = run("predict", portrait, "--model", model, "--output", output)
-    assert (code, "is a folder. Give the name of a file for the readings." in err) == (2, True)
+    assert (code, "is a folder. Give the name of a file for the results." in err) == (2, True)
 
 
 def test_a_signal_to_end_leaves_nothing_half_written(model, portrait, tmp_path):

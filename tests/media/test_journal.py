@@ -18,7 +18,7 @@ from ferembed import Pipeline, load_image
 from ferembed.backbones import LoadRequest
 from ferembed.errors import DataError
 from ferembed.media.find import find_photos
-from ferembed.media.journal import Journal, keeping
+from ferembed.media.journal import Journal, open_journal
 from ferembed.media.photos import read_photos
 
 
@@ -41,7 +41,7 @@ def read(pipeline, photos, output, *settings, stop_after=None):
     """The readings, and for how many photos nothing had to be computed."""
     readings = []
     try:
-        with keeping(str(output), pipeline, *settings) as journal:
+        with open_journal(str(output), pipeline, *settings) as journal:
             reused = sum(journal.known(photo) is not None for photo in photos)
             for reading in read_photos(pipeline, photos, journal=journal):
                 readings.append(reading)
@@ -104,7 +104,7 @@ def test_drawn_copies_keep_their_names_and_are_drawn_again(pipeline, photos, tmp
     drawn, both = tmp_path / "drawn", [str(first), photos[1]]
 
     def go():
-        with suppress(InterruptedError), keeping(str(tmp_path / "x.csv"), pipeline) as journal:
+        with suppress(InterruptedError), open_journal(str(tmp_path / "x.csv"), pipeline) as journal:
             for _ in read_photos(pipeline, both, drawn, "en", journal):
                 pass
             raise InterruptedError
@@ -124,7 +124,7 @@ def test_a_drawn_copy_of_another_photo_is_not_taken_for_its_own(pipeline, photos
     drawn = tmp_path / "drawn"
 
     def go(*names):
-        with suppress(InterruptedError), keeping(str(tmp_path / "x.csv"), pipeline) as journal:
+        with suppress(InterruptedError), open_journal(str(tmp_path / "x.csv"), pipeline) as journal:
             for _ in read_photos(pipeline, list(map(str, names)), drawn, "en", journal):
                 pass
             raise InterruptedError

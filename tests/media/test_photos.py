@@ -15,7 +15,7 @@ from ferembed.errors import DataError
 from ferembed.faces import Face
 from ferembed.images import load_image
 from ferembed.media.find import find_photos
-from ferembed.media.photos import Reading, read_photos
+from ferembed.media.photos import PhotoResult, read_photos
 from ferembed.media.writers import writing
 from ferembed.pipeline import Prediction
 from tests.conftest import too_deep
@@ -100,7 +100,7 @@ def test_columns_are_the_labels_of_the_model():
         contextlib.redirect_stdout(io.StringIO()) as out,
         writing(None, "csv", labels=columns) as write,
     ):
-        write(Reading("a.png", (face,)))
+        write(PhotoResult("a.png", (face,)))
     (row,) = csv.DictReader(io.StringIO(out.getvalue()))
     assert (row["angry"], row["bored"]) == ("0.250000", "0.750000")
 
@@ -115,7 +115,7 @@ def test_a_name_that_is_no_utf8_is_written(tmp_path, pipeline, portrait):
         text = (tmp_path / "out").read_text()
         assert "b\\udcff.jpg" in text
     with writing(str(tmp_path / "out"), "json") as write:
-        write(Reading(name))
+        write(PhotoResult(name))
     assert json.loads((tmp_path / "out").read_text())[0]["photo"] == name
     with (
         pytest.raises(DataError, match="is a folder. Give the name of a file"),
@@ -205,12 +205,12 @@ def test_linked_folders_are_read_and_hidden_files_are_not(tmp_path):
 def test_no_text_of_others_reaches_a_terminal_or_a_spreadsheet_raw(tmp_path):
     face = Face((0, 0, 9, 9), 0.9)
     shares = {"=cmd": 0.75, "sad\x1b[2J": 0.25}
-    seen = Reading("=1+1.png", (Prediction(face, "=cmd", shares),))
+    seen = PhotoResult("=1+1.png", (Prediction(face, "=cmd", shares),))
     for format in ("csv", "text"):
         path = tmp_path / f"out.{format}"
         with writing(str(path), format, "en", list(shares)) as write:
             write(seen)
-            write(Reading("b\x1b]0;title\x07.png"))
+            write(PhotoResult("b\x1b]0;title\x07.png"))
         text = path.read_text()
         assert "\x1b" not in text
         assert "b\\x1b]0;title\\x07.png" in text

@@ -26,7 +26,7 @@ from ferembed.media.recording import record, record_all
 from ferembed.media.table import Table
 from ferembed.media.timeline_picture import draw_timeline
 from ferembed.media.tracking import Person
-from ferembed.media.video import Frame, Video
+from ferembed.media.video import Frame, open_video
 from ferembed.media.watch import watch
 from tests.conftest import run_python
 from tests.helpers import clips
@@ -74,16 +74,16 @@ def rows(path):
 
 
 def frames_of(path):
-    with Video(path) as opened:
+    with open_video(path) as opened:
         return list(opened.frames())
 
 
 def test_the_csv_has_a_row_for_each_person_and_frame(pipeline, clip, tmp_path):
     labels = ["angry", "happy", "sad"]
     with Table(tmp_path / "faces.csv", "csv", "es", labels) as table:
-        done = record(pipeline, clip, table, every=2)
+        done = record(pipeline, clip, table, detect_every=2)
     assert (done.frames, done.timeline.people, done.errors, done.stopped) == (20, (1,), (), False)
-    frames = list(watch(pipeline, clip, every=2))
+    frames = list(watch(pipeline, clip, detect_every=2))
     written = rows(tmp_path / "faces.csv")
     assert len(written) == sum(len(frame.people) for frame in frames) >= 18
     for row in written:
@@ -94,7 +94,7 @@ def test_the_csv_has_a_row_for_each_person_and_frame(pipeline, clip, tmp_path):
         assert (row["person"], row["label"]) == ("1", person.label)
         assert row["name"] in ("Enfado", "Alegría", "Tristeza")
         assert tuple(int(row[side]) for side in ("x1", "y1", "x2", "y2")) == person.box
-        assert row["carried"] == ("no" if frame.searched else "yes")
+        assert row["extrapolated"] == ("no" if frame.searched else "yes")
         for label in labels:
             assert float(row[label]) == pytest.approx(person.probabilities[label], abs=1e-6)
             raw = f"{person.raw[label]:.6f}" if frame.searched else ""
@@ -115,12 +115,12 @@ def test_json_says_the_same_and_has_every_frame_of_every_video(pipeline, clip, e
             assert written["box"] == list(person.box)
             assert written["raw"] == pytest.approx(dict(person.raw), abs=1e-6)
             assert written["probabilities"] == pytest.approx(person.probabilities, abs=1e-6)
-            assert (written["label"], written["carried"]) == (person.label, False)
+            assert (written["label"], written["extrapolated"]) == (person.label, False)
     assert [frame["people"] for frame in second["frames"]] == [[]] * 12
 
 
 def test_text_says_what_changes(blind, clip, capsys):
-    with Video(clip) as opened, Table(None, "text", "es") as table:
+    with open_video(clip) as opened, Table(None, "text", "es") as table:
         for frame in opened.frames():
             label = "happy" if frame.index < 10 else "sad"
             person = Person(Face((0, 0, 9, 9), 1.0), label, {label: 0.8}, 1, {label: 0.8})
@@ -135,7 +135,7 @@ def test_text_says_what_changes(blind, clip, capsys):
 def test_the_table_is_whole_after_every_frame(blind, clip, tmp_path, format):
     path = tmp_path / "new" / f"faces.{format}"
     unfinished = path.with_name(f"faces.{format}.part")
-    with Video(clip) as opened, Table(path, format) as table:
+    with open_video(clip) as opened, Table(path, format) as table:
         assert not path.parent.exists()  # before there is anything to keep
         for count, frame in enumerate(watch(blind, opened), 1):
             table.add(opened, frame)
@@ -217,9 +217,7 @@ def test_a_film_has_one_size_whatever_the_frames_have(tmp_path):
 def test_a_film_has_a_name_that_ends_in_mp4(pipeline, clip, tmp_path):
     with pytest.raises(DataError, match="film.avi is no name for an annotated video. Let it end"):
         record(pipeline, clip, film=tmp_path / "film.avi")
-    with pytest.raises(
-        DataError, match="The film would replace .*clip.mp4, which is to be watched"
-    ):
+    with pytest.raises(DataError, match="The film would replace the input .*clip.mp4"):
         record(pipeline, clip, film=clip)
     with pytest.raises(VideoError, match="the name is no UTF-8"):
         record(pipeline, clip, film=os.fsdecode(b"b\xff.mp4"))
@@ -372,7 +370,7 @@ def test_predict_reads_videos_too(run, clip, empty, tmp_path):
     written = ("--annotate", tmp_path / "drawn", "--timeline", tmp_path / "clip.png")
     code, out, err = run("predict", clip, "--output", tmp_path / "a.csv", *written, "--every", 5)
     assert (code, out, err) == (0, "", "")
-    assert {row["carried"] for row in rows(tmp_path / "a.csv")} == {"yes", "no"}
+    assert {row["extrapolated"] for row in rows(tmp_path / "a.csv")} == {"yes", "no"}
     assert sorted(os.listdir(tmp_path)) == ["a.csv", "clip.png", "drawn"]
     assert os.listdir(tmp_path / "drawn") == ["clip.mp4"]
     (entry,) = json.loads(run("predict", clip, "--json", "--detector", "none")[1])
@@ -460,7 +458,7 @@ def test_a_file_of_somebody_else_is_spared_and_what_a_kill_left_is_not(
     (tmp_path / "b.csv.part").write_bytes(left)
     errors = recorded("b.csv")
     if whose == "somebody's":
-        assert "b.csv.part is there and is no such table" in errors[0]
+        assert "b.csv.part already exists and is not such a table" in errors[0]
         assert (tmp_path / "b.csv.part").read_bytes() == left
     else:
         assert not errors
@@ -477,7 +475,7 @@ def test_a_video_without_people_has_a_table_too(pipeline, tmp_path, format):
     (tmp_path / "y.part").write_text("precious")
     with Table(tmp_path / "y", format) as table:
         (error,) = record(pipeline, ground, table).errors
-    assert "y.part is there and is no such table" in error
+    assert "y.part already exists and is not such a table" in error
     assert (tmp_path / "y.part").read_text() == "precious"
 
 

@@ -156,15 +156,15 @@ def test_between_searched_frames_people_are_carried_on_as_they_move():
     people = People()
     for i in range(11):
         (seen,) = people.seen([prediction(0.9, 100 + 5 * i)], i / RATE)
-    (carried,) = people.carried(11 / RATE, (640, 480))
+    (carried,) = people.extrapolated(11 / RATE, (640, 480))
     assert isinstance(carried, Person)
-    assert not seen.carried
-    assert carried.carried
+    assert not seen.extrapolated
+    assert carried.extrapolated
     assert (carried.number, carried.label) == (1, "happy")
     assert carried.probabilities == seen.probabilities
     assert carried.raw == {}
     assert carried.box[0] == pytest.approx(155, abs=2)
-    (later,) = people.carried(10, (640, 480))
+    (later,) = people.extrapolated(10, (640, 480))
     assert later.box[0] < 185  # nobody sees it: it comes to rest
     (next_seen,) = people.seen([prediction(0.9, 170)], 14 / RATE)
     assert next_seen.number == 1
@@ -174,11 +174,11 @@ def test_those_who_are_carried_out_of_the_picture_are_gone():
     people = People()
     for i in range(10):
         people.seen([prediction(0.9, 560 + 8 * i)], i / RATE)
-    (edge,) = people.carried(0.4, (640, 480))
+    (edge,) = people.extrapolated(0.4, (640, 480))
     assert edge.box[2] == 640
-    assert people.carried(0.5, (630, 480)) == ()
+    assert people.extrapolated(0.5, (630, 480)) == ()
     people.seen([], 1.0)
-    assert people.carried(1.04, (640, 480)) == ()
+    assert people.extrapolated(1.04, (640, 480)) == ()
 
 
 def test_a_person_is_frozen():

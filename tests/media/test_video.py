@@ -15,7 +15,7 @@ from ferembed import Pipeline
 from ferembed.errors import DataError, VideoError
 from ferembed.media import video as module
 from ferembed.media.find import find_videos
-from ferembed.media.video import Video
+from ferembed.media.video import Camera, open_video
 from ferembed.media.watch import watch
 from tests.conftest import run_python
 from tests.helpers import clips
@@ -51,7 +51,7 @@ def avi(tmp_path_factory):
 def test_frames_come_in_order_with_their_times_and_colours(tmp_path):
     colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
     frames = [np.full((48, 64, 3), colour, np.uint8) for colour in colours]
-    with Video(clips.write(tmp_path / "three.mp4", frames, fps=4)) as video:
+    with open_video(clips.write(tmp_path / "three.mp4", frames, fps=4)) as video:
         assert (video.fps, video.count, video.notes) == (4, 3, [])
         read = list(video.frames())
     assert [(frame.index, frame.seconds) for frame in read] == [(0, 0), (1, 0.25), (2, 0.5)]
@@ -84,12 +84,12 @@ def test_two_people_one_of_whom_leaves_and_comes_back(pipeline, tmp_path):
 
 
 def test_between_searches_people_are_carried_on(pipeline, clip):
-    frames = list(watch(pipeline, clip, every=4))
+    frames = list(watch(pipeline, clip, detect_every=4))
     assert [frame.index for frame in frames if frame.searched] == [0, 4, 8, 12, 16]
     for before, frame in pairwise(frames):
         if not frame.searched:
             assert [p.number for p in frame.people] == [p.number for p in before.people]
-            assert all(p.carried and p.raw == {} for p in frame.people)
+            assert all(p.extrapolated and p.raw == {} for p in frame.people)
     searched = [frame for frame in watch(pipeline, clip) if frame.people]
     places = {frame.index: frame.people[0].box[0] for frame in searched}
     for frame in frames[8:]:
@@ -97,9 +97,9 @@ def test_between_searches_people_are_carried_on(pipeline, clip):
 
 
 def test_what_cannot_be_is_told_before_anything_is_read(pipeline, clip):
-    for every in (0, 1.5, True):
-        with pytest.raises(ValueError, match="every is .*; it is a whole number above 0"):
-            watch(pipeline, clip, every=every)
+    for detect_every in (0, 1.5, True):
+        with pytest.raises(ValueError, match="detect_every is .*; it is a whole number above 0"):
+            watch(pipeline, clip, detect_every=detect_every)
     with pytest.raises(ValueError, match="smoothing is -1"):
         watch(pipeline, clip, smoothing=-1)
 
@@ -199,7 +199,7 @@ def test_of_a_camera_the_newest_frame_is_seen(blind, clip, monkeypatch):
 
 def test_a_camera_that_is_back_soon_goes_on(blind, clip, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", camera(clip, breaks=[5]))
-    with Video(0) as video:
+    with open_video(0) as video:
         assert video.notes == ["camera 0 says that it has 0 frames a second; 30 are assumed."]
         times = []
         for frame in watch(blind, video):  # a busy machine misses some
@@ -213,7 +213,7 @@ def test_a_camera_that_is_back_soon_goes_on(blind, clip, monkeypatch):
 def test_a_camera_that_is_gone_is_told_after_what_it_gave(blind, clip, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", camera(clip, breaks=[7] * 9))
     monkeypatch.setattr(module, "RETRY", 0.3)
-    with Video("/dev/video3") as video:
+    with open_video("/dev/video3") as video:
         seen, error = collected(watch(blind, video))
     assert error.startswith("camera 3 gave no frame any more after 7")
     assert seen[-1].index == 6
@@ -221,7 +221,7 @@ def test_a_camera_that_is_gone_is_told_after_what_it_gave(blind, clip, monkeypat
 
 def test_a_loop_over_a_camera_can_be_left(blind, clip, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", camera(clip))
-    video = Video(0)
+    video = open_video(0)
     for _ in watch(blind, video):
         break
     video.close()
@@ -242,7 +242,7 @@ def test_a_count_of_frames_that_is_wrong_does_no_harm(avi, tmp_path, count):
         content[place : place + 4] = struct.pack("<I", count)
     path = tmp_path / "count.avi"
     path.write_bytes(content)
-    with Video(path) as video:
+    with open_video(path) as video:
         assert video.count == (count if 0 < count < 1e9 else None)
         assert len(list(video.frames())) == 40
 
@@ -261,7 +261,7 @@ def test_a_rate_that_cannot_be_is_replaced_and_told(clip, monkeypatch, rate):
             return rate if odd else self.clip.get(what)
 
     monkeypatch.setattr(cv2, "VideoCapture", Odd)
-    with Video(clip) as video:
+    with open_video(clip) as video:
         assert video.fps == 30
         assert video.notes == [f"{clip} says that it has {rate:g} frames a second; 30 are assumed."]
         times = [frame.seconds for frame in video.frames()]
@@ -309,13 +309,13 @@ def test_what_is_no_video_is_told(tmp_path, make, message):
     path = tmp_path / "clip.mp4"
     make(path)
     with pytest.raises(VideoError, match=f"^{re.escape(str(path))} {message}"):
-        Video(path)
+        open_video(path)
 
 
 def test_an_mp4_without_its_index_is_told(clip, tmp_path):
     path = clips.cut_off(clip, tmp_path / "cut.mp4", 0.9)
     with pytest.raises(VideoError, match="cut.mp4 is cut off or damaged: an MP4 has an index"):
-        Video(path)
+        open_video(path)
 
 
 def test_a_video_without_a_frame_that_can_be_decoded(clip, tmp_path):
@@ -324,7 +324,10 @@ def test_a_video_without_a_frame_that_can_be_decoded(clip, tmp_path):
     content[start:end] = bytes(end - start)
     path = tmp_path / "black.mp4"
     path.write_bytes(content)
-    with Video(path) as video, pytest.raises(VideoError, match="No frame of .*black.mp4 can be de"):
+    with (
+        open_video(path) as video,
+        pytest.raises(VideoError, match="No frame of .*black.mp4 can be de"),
+    ):
         list(video.frames())
 
 
@@ -335,12 +338,12 @@ def test_a_damaged_middle_is_not_the_end_and_nothing_makes_noise(clip, tmp_path)
     (tmp_path / "damaged.mp4").write_bytes(content)
     clips.cut_off(clip, tmp_path / "cut.mp4")
     code = (
-        "import sys; from ferembed.media.video import Video\n"
+        "import sys; from ferembed.media.video import open_video\n"
         "for source in ('cut.mp4', 97):\n"
-        "    try: Video(source)\n"
+        "    try: open_video(source)\n"
         "    except ValueError as error: print(error)\n"
         "last = 0\n"
-        "with Video('damaged.mp4') as video:\n"
+        "with open_video('damaged.mp4') as video:\n"
         "    try:\n"
         "        for frame in video.frames(): last = frame.index\n"
         "    except ValueError as error: print(error)\n"
@@ -363,10 +366,10 @@ def test_frames_that_cannot_be_decoded_are_counted(clip, tmp_path):
         content[place] ^= 255
     (tmp_path / "damaged.mp4").write_bytes(content)
     code = (
-        "from ferembed.media.video import Video\n"
+        "from ferembed.media.video import open_video\n"
         "count = 0\n"
         "try:\n"
-        "    for frame in Video('damaged.mp4').frames(): count += 1\n"
+        "    for frame in open_video('damaged.mp4').frames(): count += 1\n"
         "except ValueError as error: print(error, count)\n"
     )
     done = run_python(f"import os; os.chdir({str(tmp_path)!r})\n{code}")
@@ -382,7 +385,7 @@ def test_a_name_that_is_no_utf8(clip, tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.mp4")
     os.link(clip, name)
     with pytest.raises(VideoError, match="OpenCV cannot open .*: the name is no UTF-8. Rename it"):
-        Video(name)
+        open_video(name)
 
 
 def test_videos_are_found_and_kept_apart_from_photos(tmp_path, monkeypatch):
@@ -395,7 +398,7 @@ def test_videos_are_found_and_kept_apart_from_photos(tmp_path, monkeypatch):
     assert find_videos(["both"]) == ([], ["both/photo.jpg"], ["both/c.mp4"])
     assert find_videos(["both/photo.jpg"]) == ([], ["both/photo.jpg"], [])
     for mixed in (["both/c.mp4", "both/photo.jpg"], ["both", "clips/a.mp4"]):
-        with pytest.raises(DataError, match=r"is a video, and both/photo.jpg is none. What is"):
+        with pytest.raises(DataError, match=r"is a video, and both/photo.jpg is a photo. Their"):
             find_videos(mixed)
     with pytest.raises(
         DataError, match="The annotated copy of clips/a.mp4 would be in the folder of the photo"
@@ -422,8 +425,8 @@ def test_a_camera_whose_driver_hangs_is_let_go_in_bounded_time(monkeypatch):
             raise AssertionError("the driver would hang here, too")
 
     monkeypatch.setattr(module, "CLOSING", 0.3)
-    monkeypatch.setattr(Video, "_opened", lambda self: Hanging())
-    seen = Video(0)
+    monkeypatch.setattr(Camera, "_open", lambda self: Hanging())
+    seen = open_video(0)
     frames = seen.frames()
     asking = threading.Thread(target=lambda: next(frames, None), daemon=True)
     asking.start()

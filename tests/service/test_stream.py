@@ -79,7 +79,7 @@ def test_people_are_carried_on_between_frames_that_are_searched(server, pipeline
         if answer["searched"]:
             expected = people.seen(pipeline.analyze(content), answer["seconds"])
         else:
-            expected = people.carried(answer["seconds"], (320, 240))
+            expected = people.extrapolated(answer["seconds"], (320, 240))
             assert answer["faces"][0]["raw"] == {}
         for face, person in zip(answer["faces"], expected, strict=True):
             assert face["number"] == person.number
