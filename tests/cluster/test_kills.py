@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import PIL.Image
 import pytest
 
 from ferembed import Embedder
+from ferembed.benchmark import benchmark
+from ferembed.benchmark.grid import Grid
+from ferembed.datasets import Dataset
 from ferembed.datasets.vectors import open_vectors
 from tests.cluster.slow import slow_files
 
@@ -69,6 +73,33 @@ def test_workers_killed_at_20_random_moments_cost_no_row(many_faces: Path, tmp_p
     np.testing.assert_array_equal(np.asarray(vectors), local)
     names = [file.name for file in (tmp_path / "out").iterdir() if file.name != ".lock"]
     assert sorted(names) == sorted([*vectors.files, "manifest.json"])
+
+
+def test_workers_killed_during_a_grid_change_no_cell(tmp_path: Path) -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (900, 48, 48), dtype=np.uint8)
+    splits = ["train"] * 600 + ["validation"] * 300
+    data = Dataset.of(faces, ["happy", "sad", "angry"] * 300, splits)
+    forests = ", ".join(str(trees) for trees in range(100, 700, 20))
+    grid = Grid.parse(
+        f'[[cells]]\nbackbone = "mini-vgg"\nhead = "forest"\nhead__n_estimators = [{forests}]\n',
+        "forests",
+    )
+    local = benchmark(grid, data, tmp_path / "local")
+    stop, killed = threading.Event(), []
+    with cluster.connect("local:2") as client:
+        killer = threading.Thread(
+            target=lambda: killed.extend(kill_workers(client, 20, random.Random(2), stop))
+        )
+        killer.start()
+        score_cells = partial(cluster.score_cells, client=client)
+        spread = benchmark(grid, data, tmp_path / "spread", score_cells=score_cells)
+        stop.set()
+        killer.join()
+    print(len(killed), "workers killed")
+    assert killed
+    found = {row["name"]: row["accuracy"] for row in spread.rows}
+    assert found == {row["name"]: row["accuracy"] for row in local.rows}
+    assert len(found) == spread.fitted == 30
 
 
 CLIENT = """
