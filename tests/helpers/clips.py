@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ferembed.images import Image, load_image
 from ferembed.media.demo import photo
+from ferembed.media.video import open_video
 
 
 def person(side: int = 100) -> Image:
@@ -53,3 +55,15 @@ def cut_off(path: Path, target: Path, share: float = 0.6) -> Path:
     content = path.read_bytes()
     target.write_bytes(content[: int(share * len(content))])
     return target
+
+
+def rows(path):
+    """The rows of a CSV."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def frames_of(path):
+    """The frames of a video."""
+    with open_video(path) as opened:
+        return list(opened.frames())

@@ -22,12 +22,6 @@ from ferembed.media.journal import Journal, open_journal
 from ferembed.media.photos import read_photos
 
 
-@pytest.fixture(scope="module")
-def pipeline(faces, labels):
-    made = Pipeline("cnn-a", "softmax", weights="random", store="memory", detector="haar")
-    return made.fit(faces, labels)
-
-
 @pytest.fixture
 def photos(tmp_path, portrait):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
