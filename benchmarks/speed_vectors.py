@@ -26,7 +26,7 @@ from ferembed.embedder import BATCH
 from ferembed.heads import HEADS
 from ferembed.images import open_source
 from ferembed.media.demo import photo
-from ferembed.storage.embeddings import EmbeddingStore
+from ferembed.storage.embeddings import DiskStore
 
 KINDS = {"openvino": "float32", "openvino-bf16": "bfloat16", "openvino-int8": "int8"}
 SCRIPT = """
@@ -193,7 +193,7 @@ def stages(bench: Bench) -> Row:
     data = bench.faces.split("train")
     images = [data.images[i] for i in range(2048)]
     backbone = load_backbone(LoadRequest("fer-mobilenet"))
-    store = EmbeddingStore.open(bench.scratch / "one-by-one.sqlite")
+    store = DiskStore(bench.scratch / "one-by-one.sqlite")
     recipe = Embedder("fer-mobilenet").recipe
     used: dict[str, list[float]] = {}
 

@@ -26,7 +26,7 @@ from ferembed.errors import (
 from ferembed.inference.engines import _has_bfloat16
 from ferembed.inference.openvino import import_nncf
 from ferembed.pipeline import Pipeline
-from ferembed.storage.embeddings import EmbeddingStore
+from ferembed.storage.embeddings import DiskStore, MemoryStore
 from tests.conftest import run_python
 
 
@@ -314,8 +314,8 @@ def test_no_thread_is_left_behind_by_an_error(faces):
                 raise error
             yield np.full((6, 6), [i % 256] * 6, np.uint8)
 
-    class Full(EmbeddingStore):
-        def _insert(self, recipe, keys, vectors):
+    class Full(MemoryStore):
+        def insert(self, recipe, keys, vectors):
             raise StoreError("full")
 
     before = threading.active_count()
@@ -324,7 +324,7 @@ def test_no_thread_is_left_behind_by_an_error(faces):
             embedder("none").transform(images(error))
         assert threading.active_count() == before
     with pytest.raises(StoreError, match="full") as held:
-        list(embedder(Full(None)).stream(images(ValueError()), must_store=True))
+        list(embedder(Full()).stream(images(ValueError()), must_store=True))
     assert threading.active_count() == before
     assert held.traceback  # though the error is still at hand
     parts = embedder("none").stream(np.zeros((3000, 6, 6), np.uint8))
@@ -491,12 +491,12 @@ def test_a_killed_run_loses_at_most_the_batch_in_flight(store, batches):
     process.wait()
     process.stdout.close()
     assert 0 < computed < 3000
-    kept, damaged = EmbeddingStore(Path(store)).verify()
+    kept, damaged = DiskStore(Path(store)).verify()
     assert computed - BATCH <= kept <= computed
     assert damaged == 0
     again = run_python(PRINTING, store)
     assert again.stdout.split()[-1] == str(3000 - kept)
-    assert EmbeddingStore(Path(store)).verify() == (3000, 0)
+    assert DiskStore(Path(store)).verify() == (3000, 0)
 
 
 FORKED = """

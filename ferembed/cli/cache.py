@@ -10,7 +10,7 @@ from ferembed.cli.output import ExitCode, emit
 from ferembed.errors import FerembedError
 
 if TYPE_CHECKING:
-    from ferembed.storage.embeddings import EmbeddingStore
+    from ferembed.storage.embeddings import DiskStore
 
 HELP = "look after the vectors on disk"
 EXAMPLES = ("ferembed cache prune --days 30",)
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ferembed.storage.embeddings import EmbeddingStore
+    from ferembed.storage.embeddings import DiskStore, EmbeddingStore
 
     action, recipe, days = options.action, options.recipe, options.days
     chosen = recipe or days is not None
@@ -40,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
             "To remove everything: ferembed cache clear."
         )
     store = EmbeddingStore.open(options.store)
+    if not isinstance(store, DiskStore):
+        raise FerembedError(f"--store is {options.store}; give 'disk' or the path of a file.")
     code = ExitCode.DONE
     if action == "show":
         facts, text = _show(store)
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     return code
 
 
-def _show(store: EmbeddingStore) -> tuple[dict[str, Any], str]:
+def _show(store: DiskStore) -> tuple[dict[str, Any], str]:
     import json
     from dataclasses import asdict
 
@@ -69,9 +71,7 @@ def _show(store: EmbeddingStore) -> tuple[dict[str, Any], str]:
     return facts, f"{store.path}: {size / 1e6:.1f} MB\n{use_table(recipes)}"
 
 
-def _prune(
-    store: EmbeddingStore, recipe: str | None, days: float | None
-) -> tuple[dict[str, Any], str]:
+def _prune(store: DiskStore, recipe: str | None, days: float | None) -> tuple[dict[str, Any], str]:
     import time
 
     before = store.size()

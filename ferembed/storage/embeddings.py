@@ -1,25 +1,22 @@
 """EmbeddingStore: vectors on disk, by the content that was embedded and the recipe.
 
-One SQLite file in write-ahead mode. A vector's key is the digest of the source's content, its row
-belongs to a recipe (the fingerprint of everything that changes a vector), and a checksum guards
-both. Every batch is its own transaction: a process killed at any moment loses the batch in flight.
-Reading needs neither room on the disk nor the right to write.
+A vector's key is the digest of the source's content. It belongs to a recipe, which is the
+fingerprint of everything that changes a vector. A checksum guards both. Each batch is a transaction
+of its own: a process that is killed loses the batch in progress. Reading needs neither free space
+nor the right to write.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
-import threading
 import time
-import urllib.parse
 import warnings
-import weakref
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,35 +28,19 @@ from numpy.typing import NDArray
 from ferembed.errors import StoreError, StoreWarning
 from ferembed.storage.files import atomic_write
 from ferembed.storage.folders import cache_folder
+from ferembed.storage.sqlite_file import (
+    SqliteFile,
+    is_of_disk,
+    use_write_ahead,
+    without_waiting,
+    writing,
+)
 
 Vectors: TypeAlias = NDArray[np.float32]
 Compute: TypeAlias = Callable[[list[int]], Iterable[tuple[list[int], Vectors]]]
 
-FORMAT = 1
-APPLICATION = 0x46455245  # "FERE" in the file's header
-_SCHEMA = """
-CREATE TABLE recipes (
-    id INTEGER PRIMARY KEY,
-    fingerprint TEXT NOT NULL UNIQUE,
-    facts TEXT NOT NULL,
-    dim INTEGER NOT NULL,
-    hits INTEGER NOT NULL DEFAULT 0,
-    used REAL NOT NULL
-);
-CREATE TABLE vectors (
-    recipe INTEGER NOT NULL REFERENCES recipes(id),
-    key BLOB NOT NULL,
-    checksum INTEGER NOT NULL,
-    vector BLOB NOT NULL
-);
-CREATE UNIQUE INDEX vectors_by_key ON vectors (recipe, key);
-"""
-_PAGE = 16384  # bytes; with SQLite's default of 4,096 and vectors of 512 half would be empty
-_SHORT = 800  # numbers in a vector; longer ones need less space in pages of the default size
-_LOG = 4 << 20  # bytes of the write-ahead log after which it is moved into the file
 _LOOKUP = 512  # keys in one SELECT
 _REBUILT = 2 << 30  # bytes of a store that is pruned in memory where the disk is full
-_LOCK_TIMEOUT = 60  # seconds to wait for another writer
 
 
 @dataclass(frozen=True)
@@ -71,9 +52,9 @@ class EmbeddingSpec:
     dim: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """A row for each key. `present` is false for rows that could not be computed."""
+    """A row for each key. `present` is False for rows that could not be computed."""
 
     vectors: Vectors
     present: NDArray[np.bool_]
@@ -84,7 +65,7 @@ class Fetched:
     unstored: int = 0  # vectors that could not be written to the store
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecipeUse:
     """The content of the store for one recipe."""
 
@@ -110,32 +91,34 @@ def use_table(recipes: Sequence[RecipeUse]) -> str:
     return "\n".join(lines)
 
 
-class EmbeddingStore:
+class EmbeddingStore(ABC):
     """Vectors by recipe and content.
 
     `EmbeddingStore.open("disk")` is the user's cache, "memory" lasts as long as the process, "none"
     keeps nothing, and anything else is the path of a file. Processes may share a file.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self._local = threading.local()
-
     @classmethod
     def open(cls, place: str | os.PathLike[str]) -> EmbeddingStore:
         """The store for "disk", "memory", "none" or a path; one object per file."""
         if place == "none":
-            return _NoStore(None)
+            return NoStore()
         if place == "memory":
             return _MEMORY
         path = cache_folder() / "embeddings.sqlite" if place == "disk" else Path(place)
         return _disk_store(path.absolute())
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path}
+    @abstractmethod
+    def lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
+        """The vectors by key, as little-endian bytes, and the number of damaged rows."""
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"])  # type: ignore[misc]
+    @abstractmethod
+    def insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
+        """Store a vector for each key."""
+
+    @abstractmethod
+    def count_hits(self, recipe: EmbeddingSpec, hits: int) -> None:
+        """Note that so many vectors of a recipe were found."""
 
     def fetch(
         self,
@@ -157,7 +140,7 @@ class EmbeddingStore:
         for i, key in enumerate(keys):
             places.setdefault(key, []).append(i)
 
-        found, damaged = self._lookup(recipe, list(places))
+        found, damaged = self.lookup(recipe, list(places))
         if found:
             rows = [i for key in found for i in places[key]]
             values = np.frombuffer(b"".join(found.values()), "<f4").reshape(-1, recipe.dim)
@@ -168,154 +151,99 @@ class EmbeddingStore:
         hits = int(present.sum())
         missing = [positions[0] for key, positions in places.items() if key not in found]
         computed = unstored = 0
-        if missing:
-            for positions, batch in compute(missing):
-                if unstored:
-                    unstored += len(positions)
-                else:
-                    try:
-                        self._insert(recipe, [keys[i] for i in positions], batch)
-                    except StoreError as error:
-                        if must_store:
-                            raise
-                        warnings.warn(f"{error} Going on without it.", StoreWarning, stacklevel=2)
-                        unstored = len(positions)
-                for i, vector in zip(positions, batch, strict=True):
-                    vectors[places[keys[i]]] = vector
-                    present[places[keys[i]]] = True
-                computed += len(positions)
+        for positions, batch in compute(missing) if missing else ():
+            if unstored or not self._stored(recipe, positions, keys, batch, must_store):
+                unstored += len(positions)
+            for i, vector in zip(positions, batch, strict=True):
+                vectors[places[keys[i]]] = vector
+                present[places[keys[i]]] = True
+            computed += len(positions)
         if hits:
             with suppress(StoreError):  # a count is worth no failure
-                self._count_hits(recipe, hits)
-        duplicates = int(present.sum()) - hits - computed
-        return Fetched(vectors, present, hits, computed, damaged, duplicates, unstored)
+                self.count_hits(recipe, hits)
+        return Fetched(
+            vectors=vectors,
+            present=present,
+            hits=hits,
+            computed=computed,
+            damaged=damaged,
+            duplicates=int(present.sum()) - hits - computed,
+            unstored=unstored,
+        )
 
-    def recipes(self) -> list[RecipeUse]:
-        """The recipes in the store, the last used first."""
-        if not self._exists():
-            return []
-        with self._reading() as db:
-            rows = db.execute(
-                "SELECT fingerprint, facts, dim, count(vector), coalesce(sum(length(vector)), 0),"
-                " hits, used FROM recipes LEFT JOIN vectors ON recipe = id"
-                " GROUP BY id ORDER BY used DESC"
-            )
-            return [RecipeUse(*row) for row in rows]
-
-    def size(self) -> int:
-        """Bytes on disk."""
-        if self.path is None:
-            return 0
-        files = (Path(f"{self.path}{end}") for end in ("", "-wal", "-shm"))
-        return sum(file.stat().st_size for file in files if file.exists())
-
-    def verify(self) -> tuple[int, int]:
-        """The numbers of sound vectors, and of damaged ones, which are removed."""
-        if not self._exists():
-            return 0, 0
-        with self._reading() as db:
-            rows = db.execute(
-                "SELECT v.rowid, key, checksum, vector, dim FROM vectors v"
-                " JOIN recipes ON id = recipe"
-            )
-            total, damaged = 0, []
-            for rowid, key, checksum, vector, dim in rows:
-                total += 1
-                if _checksum(key, vector) != checksum or len(vector) != 4 * dim:
-                    damaged.append((rowid,))
-        if damaged:
-            with self._connection() as db, self._writing(db):
-                db.executemany("DELETE FROM vectors WHERE rowid = ?", damaged)
-        return total - len(damaged), len(damaged)
-
-    def prune(self, fingerprint: str | None = None, unused_since: float | None = None) -> int:
-        """Remove the vectors of a recipe, or of recipes unused since a time, or all."""
-        if not self._exists():
-            return 0
+    def _stored(
+        self,
+        recipe: EmbeddingSpec,
+        positions: list[int],
+        keys: Sequence[bytes],
+        batch: Vectors,
+        must_store: bool,
+    ) -> bool:
+        """True if a batch was inserted; False after a warning that it could not be."""
         try:
-            with self._connection() as db:
-                removed = self._remove(db, fingerprint, unused_since)
-                if removed:
-                    db.execute("VACUUM")
-                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return removed
+            self.insert(recipe, [keys[i] for i in positions], batch)
         except StoreError as error:
-            if not _is_of_disk(error.__cause__):
+            if must_store:
                 raise
-        if fingerprint is None and unused_since is None:
-            return self._delete_file()
-        return self._rebuild(fingerprint, unused_since)
-
-    def _remove(
-        self, db: sqlite3.Connection, fingerprint: str | None, unused_since: float | None
-    ) -> int:
-        removed = 0
-        with self._writing(db):
-            chosen = [
-                id
-                for id, name, used in db.execute("SELECT id, fingerprint, used FROM recipes")
-                if (fingerprint is None or name.startswith(fingerprint))
-                and (unused_since is None or used < unused_since)
-            ]
-            for id in chosen:
-                removed += db.execute("DELETE FROM vectors WHERE recipe = ?", (id,)).rowcount
-                db.execute("DELETE FROM recipes WHERE id = ?", (id,))
-        return removed
-
-    def _rebuild(self, fingerprint: str | None, unused_since: float | None) -> int:
-        """Prune a copy in memory and write it over the store, for a full disk."""
-        assert self.path is not None
-        if self.size() > _REBUILT:
-            raise StoreError(
-                f"There is no room to prune the embedding store {self.path}. Remove all "
-                "of it with: ferembed cache clear"
-            )
-        copy = sqlite3.connect(":memory:", isolation_level=None)
-        try:
-            with self._reading() as db:
-                db.backup(copy)
-            removed = self._remove(copy, fingerprint, unused_since)
-            if removed:
-                copy.execute("VACUUM")
-                self._delete_file()
-                with atomic_write(self.path) as unfinished:
-                    new = sqlite3.connect(unfinished)
-                    copy.backup(new)
-                    _use_write_ahead(new)
-                    new.close()
-            return removed
-        finally:
-            copy.close()
-
-    def _delete_file(self) -> int:
-        """Remove the whole store, which needs no room; how many vectors it held."""
-        assert self.path is not None
-        with self._reading() as db:
-            (count,) = db.execute("SELECT count(*) FROM vectors").fetchone()
-        self._local.__dict__.clear()  # closes this thread's connection
-        try:
-            for end in ("-wal", "-shm", ""):
-                Path(f"{self.path}{end}").unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"The embedding store {self.path} cannot be removed: {error.strerror}."
-            ) from error
-        return int(count)
-
-    def _exists(self) -> bool:
-        """True if the file exists and is not empty."""
-        try:
-            return self.path is not None and self.path.stat().st_size > 0
-        except OSError:
+            warnings.warn(f"{error} Going on without it.", StoreWarning, stacklevel=3)
             return False
+        return True
 
-    def _lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
+
+class NoStore(EmbeddingStore):
+    """Stores nothing; duplicates within one call are still computed once."""
+
+    def lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
+        return {}, 0
+
+    def insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
+        pass
+
+    def count_hits(self, recipe: EmbeddingSpec, hits: int) -> None:
+        pass
+
+
+class MemoryStore(EmbeddingStore):
+    """Stores vectors in memory. A copy is the same store, as scikit-learn's clone copies."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, bytes], bytes] = {}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> MemoryStore:
+        return self
+
+    def lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
+        name = recipe.fingerprint
+        return {key: self._kept[name, key] for key in keys if (name, key) in self._kept}, 0
+
+    def insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
+        for key, vector in zip(keys, vectors, strict=True):
+            self._kept[recipe.fingerprint, key] = np.asarray(vector, "<f4").tobytes()
+
+    def count_hits(self, recipe: EmbeddingSpec, hits: int) -> None:
+        pass
+
+
+class DiskStore(EmbeddingStore):
+    """Stores vectors in an SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = SqliteFile(path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    def lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
         """The sound vectors by key, as stored, and the number of damaged rows."""
         found: dict[bytes, bytes] = {}
-        if not self._exists():
+        if not self._file.exists():
             return found, 0
         damaged = 0
-        with self._reading() as db:
+        with self._file.reading() as db:
             for start in range(0, len(keys), _LOOKUP):
                 some = keys[start : start + _LOOKUP]
                 marks = ",".join("?" * len(some))
@@ -332,9 +260,9 @@ class EmbeddingStore:
                         damaged += 1
         return found, damaged
 
-    def _insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
+    def insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
         blobs = [np.asarray(vector, "<f4").tobytes() for vector in vectors]
-        with self._connection(recipe.dim) as db, self._writing(db):
+        with self._file.connection(recipe.dim) as db, writing(db):
             db.execute(
                 "INSERT INTO recipes (fingerprint, facts, dim, used) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (fingerprint) DO UPDATE SET used = excluded.used",
@@ -352,254 +280,117 @@ class EmbeddingStore:
                 ],
             )
 
-    def _count_hits(self, recipe: EmbeddingSpec, hits: int) -> None:
-        with self._connection() as db, _without_waiting(db), self._writing(db):
+    def count_hits(self, recipe: EmbeddingSpec, hits: int) -> None:
+        with self._file.connection() as db, without_waiting(db), writing(db):
             db.execute(
                 "UPDATE recipes SET hits = hits + ?, used = ? WHERE fingerprint = ?",
                 (hits, time.time(), recipe.fingerprint),
             )
 
-    @contextmanager
-    def _connection(self, dim: int = 0) -> Iterator[sqlite3.Connection]:
-        """This thread's connection in this process. SQLite's errors become StoreErrors.
+    def recipes(self) -> list[RecipeUse]:
+        """The recipes in the store, the last used first."""
+        if not self._file.exists():
+            return []
+        with self._file.reading() as db:
+            rows = db.execute(
+                "SELECT fingerprint, facts, dim, count(vector) AS vectors,"
+                " coalesce(sum(length(vector)), 0) AS bytes, hits, used"
+                " FROM recipes LEFT JOIN vectors ON recipe = id GROUP BY id ORDER BY used DESC"
+            )
+            names = [column[0] for column in rows.description]
+            return [RecipeUse(**dict(zip(names, row, strict=True))) for row in rows]
 
-        A new file is laid out for vectors of `dim` numbers.
-        """
-        try:
-            if not self._exists() or getattr(self._local, "owner", None) != self._owner():
-                self._local.held = _ConnectionHandle(self._open(dim))
-                self._local.owner = self._owner()
-            yield self._local.held.db
-        except sqlite3.Error as error:
-            raise StoreError(self._explain(error)) from error
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self._file.size()
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to an existing store that need not be writable."""
-        assert self.path is not None
+    def verify(self) -> tuple[int, int]:
+        """The numbers of sound vectors, and of damaged ones, which are removed."""
+        if not self._file.exists():
+            return 0, 0
+        with self._file.reading() as db:
+            rows = db.execute(
+                "SELECT v.rowid, key, checksum, vector, dim FROM vectors v"
+                " JOIN recipes ON id = recipe"
+            )
+            total, damaged = 0, []
+            for rowid, key, checksum, vector, dim in rows:
+                total += 1
+                if _checksum(key, vector) != checksum or len(vector) != 4 * dim:
+                    damaged.append((rowid,))
+        if damaged:
+            with self._file.connection() as db, writing(db):
+                db.executemany("DELETE FROM vectors WHERE rowid = ?", damaged)
+        return total - len(damaged), len(damaged)
+
+    def prune(self, fingerprint: str | None = None, unused_since: float | None = None) -> int:
+        """Remove the vectors of a recipe, or of recipes unused since a time, or all."""
+        if not self._file.exists():
+            return 0
         try:
-            with self._connection() as db:
-                db.execute("SELECT count(*) FROM recipes").fetchone()  # fails where reading would
+            with self._file.connection() as db:
+                removed = self._remove(db, fingerprint, unused_since)
+                if removed:
+                    db.execute("VACUUM")
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return removed
         except StoreError as error:
-            if not _is_of_disk(error.__cause__):
+            if not is_of_disk(error.__cause__):
                 raise
-        else:
-            with self._connection() as db:
-                yield db
-            return
+        if fingerprint is None and unused_since is None:
+            with self._file.reading() as db:
+                (count,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+            self._file.delete()
+            return int(count)
+        return self._rebuild(fingerprint, unused_since)
+
+    def _remove(
+        self, db: sqlite3.Connection, fingerprint: str | None, unused_since: float | None
+    ) -> int:
+        removed = 0
+        with writing(db):
+            chosen = [
+                id
+                for id, name, used in db.execute("SELECT id, fingerprint, used FROM recipes")
+                if (fingerprint is None or name.startswith(fingerprint))
+                and (unused_since is None or used < unused_since)
+            ]
+            for id in chosen:
+                removed += db.execute("DELETE FROM vectors WHERE recipe = ?", (id,)).rowcount
+                db.execute("DELETE FROM recipes WHERE id = ?", (id,))
+        return removed
+
+    def _rebuild(self, fingerprint: str | None, unused_since: float | None) -> int:
+        """Prune a copy in memory and write it over the store, for a full disk."""
+        if self.size() > _REBUILT:
+            raise StoreError(
+                f"There is no room to prune the embedding store {self.path}. Remove all "
+                "of it with: ferembed cache clear"
+            )
+        copy = sqlite3.connect(":memory:", isolation_level=None)
         try:
-            db = self._read_only()
-        except sqlite3.Error as error:
-            raise StoreError(self._explain(error)) from error
-        try:
-            yield db
-        except sqlite3.Error as error:
-            raise StoreError(self._explain(error)) from error
+            with self._file.reading() as db:
+                db.backup(copy)
+            removed = self._remove(copy, fingerprint, unused_since)
+            if removed:
+                copy.execute("VACUUM")
+                self._file.delete()
+                with atomic_write(self.path) as unfinished:
+                    new = sqlite3.connect(unfinished)
+                    copy.backup(new)
+                    use_write_ahead(new)
+                    new.close()
+            return removed
         finally:
-            db.close()
-
-    def _read_only(self) -> sqlite3.Connection:
-        """A connection that creates no files beside the store, for a read-only disk."""
-        assert self.path is not None
-        db = self._without_files()
-        try:
-            db.execute("SELECT count(*) FROM recipes").fetchone()
-            return db
-        except sqlite3.Error:
-            db.close()
-        # Of a disk that cannot be written to, what is still in the log cannot be read.
-        name = urllib.parse.quote(os.fspath(self.path))
-        db = sqlite3.connect(f"file:{name}?immutable=1", uri=True, check_same_thread=False)
-        try:
-            db.execute("SELECT count(*) FROM recipes").fetchone()
-        except BaseException as error:
-            db.close()
-            if "no such table" not in str(error):
-                raise
-            db = sqlite3.connect(":memory:")  # there was no room to begin the store
-            db.executescript(_SCHEMA)
-        return db
-
-    def _without_files(self) -> sqlite3.Connection:
-        """A connection of one process alone, whose index of the log is in memory."""
-        assert self.path is not None
-        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        return db
-
-    def _owner(self) -> tuple[int, int]:
-        """The owner of a connection: this process, and the file now at the path."""
-        assert self.path is not None
-        return os.getpid(), self.path.stat().st_ino
-
-    def _open(self, dim: int) -> sqlite3.Connection:
-        assert self.path is not None
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"The folder of the embedding store {self.path} cannot be made: {error.strerror}. "
-                "Choose another with store=PATH or $FEREMBED_CACHE, or none with store='none'."
-            ) from error
-        db = sqlite3.connect(
-            self.path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        try:
-            self._prepare(db, dim)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _prepare(self, db: sqlite3.Connection, dim: int) -> None:
-        if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            if dim <= _SHORT:
-                db.execute(f"PRAGMA page_size = {_PAGE}")
-            _use_write_ahead(db)
-            with self._writing(db):  # two processes may meet a new file at once
-                if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    for statement in _SCHEMA.split(";"):
-                        db.execute(statement)
-                    db.execute(f"PRAGMA application_id = {APPLICATION}")
-                    db.execute(f"PRAGMA user_version = {FORMAT}")
-        application = db.execute("PRAGMA application_id").fetchone()[0]
-        format = db.execute("PRAGMA user_version").fetchone()[0]
-        if (application, format) != (APPLICATION, FORMAT):
-            kind = "an embedding store" if application == APPLICATION else "a database of others"
-            raise StoreError(
-                f"{self.path} is {kind}, of format {format}; this version of ferembed reads "
-                f"embedding stores of format {FORMAT}. Move the file away or choose another with "
-                "store=PATH: vectors are computed anew."
-            )
-        db.execute("PRAGMA synchronous = NORMAL")
-        page = db.execute("PRAGMA page_size").fetchone()[0]
-        db.execute(f"PRAGMA wal_autocheckpoint = {_LOG // page}")
-
-    @contextmanager
-    def _writing(self, db: sqlite3.Connection) -> Iterator[None]:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
-
-    def _explain(self, error: sqlite3.Error) -> str:
-        assert self.path is not None
-        text = str(error)
-        if "full" in text or "disk I/O" in text:
-            try:
-                free = f"{shutil.disk_usage(self.path.parent).free / 1e6:.0f} MB are free there"
-            except OSError:
-                free = "the folder cannot be examined"
-            return (
-                f"The embedding store {self.path} could not be written: {text} ({free}). The "
-                "batches written before are kept. Make room (ferembed cache prune), or choose "
-                "another place with store=PATH, and run again."
-            )
-        if "locked" in text:
-            return (
-                f"The embedding store {self.path} has been locked by another process for "
-                f"{_LOCK_TIMEOUT} seconds. Wait for that, or choose another place with store=PATH."
-            )
-        if "unable to open" in text or "readonly" in text:
-            return (
-                f"The embedding store {self.path} cannot be opened for writing ({text}). "
-                "Choose another place with store=PATH or $FEREMBED_CACHE, or store='none'."
-            )
-        return (
-            f"{self.path} is no readable embedding store: {text}. "
-            "Move the file away: vectors are computed anew."
-        )
+            copy.close()
 
 
-class _NoStore(EmbeddingStore):
-    """Stores nothing; duplicates within one call are still computed once."""
-
-    def _lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
-        return {}, 0
-
-    def _insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
-        pass
-
-    def _count_hits(self, recipe: EmbeddingSpec, hits: int) -> None:
-        pass
-
-
-class _MemoryStore(_NoStore):
-    """Stores vectors in memory. A copy is the same store, as scikit-learn's clone copies."""
-
-    def __init__(self, path: Path | None) -> None:
-        super().__init__(path)
-        self._kept: dict[tuple[str, bytes], bytes] = {}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _MemoryStore:
-        return self
-
-    def _lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
-        name = recipe.fingerprint
-        return {key: self._kept[name, key] for key in keys if (name, key) in self._kept}, 0
-
-    def _insert(self, recipe: EmbeddingSpec, keys: list[bytes], vectors: Vectors) -> None:
-        for key, vector in zip(keys, vectors, strict=True):
-            self._kept[recipe.fingerprint, key] = np.asarray(vector, "<f4").tobytes()
-
-
-class _ConnectionHandle:
-    """Closes a connection at the end, except in a fork, which must not close it."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-        weakref.finalize(self, _close, db, os.getpid())
-
-
-_leaked_after_fork: list[sqlite3.Connection] = []
-
-
-def _close(db: sqlite3.Connection, owner: int) -> None:
-    if os.getpid() == owner:
-        db.close()
-    else:
-        _leaked_after_fork.append(db)  # closing it here would take the owner's locks
-
-
-def _use_write_ahead(db: sqlite3.Connection) -> None:
-    """Turn on write-ahead mode; SQLite does not wait for a lock in this statement."""
-    until = time.monotonic() + _LOCK_TIMEOUT
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-
-
-@contextmanager
-def _without_waiting(db: sqlite3.Connection) -> Iterator[None]:
-    """Inside `with`, another process that writes is an error at once."""
-    db.execute("PRAGMA busy_timeout = 0")
-    try:
-        yield
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {_LOCK_TIMEOUT * 1000}")
-
-
-def _is_of_disk(error: BaseException | None) -> bool:
-    """True if SQLite failed because the disk is full or read-only."""
-    signs = ("full", "disk I/O", "readonly", "unable to open")
-    return isinstance(error, sqlite3.Error) and any(sign in str(error) for sign in signs)
-
-
-_MEMORY = _MemoryStore(None)
+_MEMORY = MemoryStore()
 
 
 @cache
-def _disk_store(path: Path) -> EmbeddingStore:
-    return EmbeddingStore(path)
+def _disk_store(path: Path) -> DiskStore:
+    return DiskStore(path)
 
 
 def _checksum(key: bytes, vector: bytes) -> int:

@@ -16,3 +16,9 @@ def test_the_cache_is_shown_verified_pruned_and_cleared(run, class_folders, tmp_
     assert "0 vectors removed" in run("cache", "prune", "--days", "1")[1]
     assert "24 vectors removed" in run("cache", "prune", "--recipe", recipe["fingerprint"][:8])[1]
     assert "0 vectors removed" in run("cache", "clear")[1]
+
+
+def test_only_a_store_on_disk_can_be_managed(run):
+    code, _, error = run("cache", "verify", "--store", "memory")
+    assert code == 2
+    assert "--store is memory; give 'disk' or the path of a file." in error

@@ -28,7 +28,7 @@ def _expected() -> np.ndarray:
 
 
 def store(folder: Path) -> None:
-    from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore
+    from ferembed.storage.embeddings import DiskStore, EmbeddingSpec
 
     def compute(missing: list[int]) -> Iterator[tuple[list[int], Any]]:
         for start in range(0, len(missing), 20):
@@ -36,16 +36,16 @@ def store(folder: Path) -> None:
             yield some, _expected()[some]
 
     spec = EmbeddingSpec("f" * 64, "{}", 8)
-    found = EmbeddingStore(folder / "store.sqlite").fetch(spec, _keys(), compute)
+    found = DiskStore(folder / "store.sqlite").fetch(spec, _keys(), compute)
     assert np.array_equal(found.vectors, _expected())
 
 
 def prune(folder: Path) -> None:
-    from ferembed.storage.embeddings import EmbeddingStore
+    from ferembed.storage.embeddings import DiskStore
 
     store(folder)
-    EmbeddingStore(folder / "store.sqlite").prune(fingerprint="f")
-    assert EmbeddingStore(folder / "store.sqlite").recipes() == []
+    DiskStore(folder / "store.sqlite").prune(fingerprint="f")
+    assert DiskStore(folder / "store.sqlite").recipes() == []
 
 
 def build(folder: Path, out: str = "built") -> None:

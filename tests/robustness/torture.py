@@ -138,14 +138,14 @@ def models(count: int, seed: int, folder: Path) -> Iterator[Path]:
 
 def stores(count: int, seed: int, folder: Path) -> Iterator[Path]:
     """Mutated embedding stores."""
-    from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore
+    from ferembed.storage.embeddings import DiskStore, EmbeddingSpec
 
     def compute(missing: list[int]) -> Iterator[tuple[list[int], Any]]:
         yield missing, np.full((len(missing), 8), 2, np.float32)
 
     whole = folder / "seed.sqlite"
     keys = [f"{n:032d}".encode() for n in range(20)]
-    store = EmbeddingStore(whole)
+    store = DiskStore(whole)
     store.fetch(EmbeddingSpec("f" * 64, "{}", 8), keys, compute)
     del store
     content = whole.read_bytes()

@@ -55,9 +55,9 @@ def _read_model(path: Path) -> None:
 
 
 def _read_store(path: Path) -> None:
-    from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore
+    from ferembed.storage.embeddings import DiskStore, EmbeddingSpec
 
-    store = EmbeddingStore(path)
+    store = DiskStore(path)
 
     def compute(missing: list[int]) -> Any:
         yield missing, np.ones((len(missing), 8), np.float32)

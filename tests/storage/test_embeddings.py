@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ferembed.errors import StoreError
-from ferembed.storage.embeddings import FORMAT, EmbeddingSpec, EmbeddingStore
+from ferembed.storage.embeddings import DiskStore, EmbeddingSpec, EmbeddingStore, MemoryStore
+from ferembed.storage.sqlite_file import FORMAT
 from tests.conftest import fill_disk, run_python
 
 RECIPE = EmbeddingSpec("f" * 64, '{"backbone": "test", "layer": "l"}', 8)
@@ -47,7 +48,7 @@ def fetch(store, numbers, recipe=RECIPE, **options):
 @pytest.fixture(params=["disk", "memory"])
 def store(request, tmp_path):
     if request.param == "memory":
-        return type(EmbeddingStore.open("memory"))(None)
+        return MemoryStore()
     return EmbeddingStore.open(tmp_path / "store.sqlite")
 
 
@@ -153,12 +154,12 @@ def test_the_list_of_recipes_and_pruning(tmp_path):
 
 def test_a_store_of_another_format_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "store.sqlite"
-    fetch(EmbeddingStore(path), [1])
+    fetch(DiskStore(path), [1])
     db = sqlite3.connect(path)
     for format in (FORMAT - 1, FORMAT + 1):
         db.execute(f"PRAGMA user_version = {format}")
         with pytest.raises(StoreError) as error:
-            fetch(EmbeddingStore(path), [1])
+            fetch(DiskStore(path), [1])
         assert f"is an embedding store, of format {format}; this version" in str(error.value)
         assert "Move the file away" in str(error.value)
     assert db.execute("SELECT count(*) FROM vectors").fetchone() == (1,)
@@ -171,10 +172,10 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path):
     db.execute("CREATE TABLE mine (x)")
     db.close()
     with pytest.raises(StoreError, match="is a database of others"):
-        fetch(EmbeddingStore(path), [1])
+        fetch(DiskStore(path), [1])
     path.write_text("a letter, " * 100)
     with pytest.raises(StoreError, match="is no readable embedding store: file is not a database"):
-        fetch(EmbeddingStore(path), [1])
+        fetch(DiskStore(path), [1])
     assert path.read_text().startswith("a letter")
 
 
@@ -230,7 +231,7 @@ def test_a_kill_loses_at_most_the_batch_in_flight(tmp_path, lines):
     written = lines * 50 + sum(map(int, process.stdout.read().split()))
     process.wait()
     process.stdout.close()
-    fetched, asked = fetch(EmbeddingStore(path), list(range(5000)))
+    fetched, asked = fetch(DiskStore(path), list(range(5000)))
     assert written <= 5000 - len(asked) <= written + 50
     assert fetched.damaged == 0
     assert (fetched.vectors[:, 0] == np.arange(5000)).all()
@@ -243,10 +244,10 @@ def test_two_processes_fill_one_store(tmp_path):
         out, _ = writer.communicate(timeout=120)
         assert "ERROR" not in out
         assert writer.returncode == 0
-    fetched, asked = fetch(EmbeddingStore(path), list(range(4500)))
+    fetched, asked = fetch(DiskStore(path), list(range(4500)))
     assert asked == []
     assert (fetched.vectors[:, 0] == np.arange(4500)).all()
-    assert EmbeddingStore(path).verify() == (4500, 0)
+    assert DiskStore(path).verify() == (4500, 0)
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a file size limit")
@@ -257,7 +258,7 @@ def test_a_full_disk_is_a_clear_error_and_the_work_done_stays(tmp_path):
     assert "The batches written before are kept. Make room (ferembed cache prune)" in out
     written = sum(int(line) for line in out.split("ERROR")[0].split())
     assert written > 0
-    _, asked = fetch(EmbeddingStore(path), list(range(20_000)))
+    _, asked = fetch(DiskStore(path), list(range(20_000)))
     assert written <= 20_000 - len(asked) < 20_000
 
 
@@ -317,7 +318,7 @@ def test_a_recipe_that_takes_the_number_of_a_pruned_one_lends_it_no_vectors(tmp_
     monkeypatch.setattr("ferembed.storage.embeddings._LOOKUP", 1)
     store = EmbeddingStore.open(tmp_path / "store.sqlite")
     fetch(store, [1, 2])
-    other = EmbeddingStore(store.path)
+    other = DiskStore(store.path)
 
     class Meanwhile(list):
         """Keys of which the second is looked up after another process has pruned and filled."""
@@ -328,7 +329,7 @@ def test_a_recipe_that_takes_the_number_of_a_pruned_one_lends_it_no_vectors(tmp_
                 other.fetch(OTHER, keys(1, 2), lambda _: [([0, 1], np.ones((2, 8), np.float32))])
             return super().__getitem__(part)
 
-    found, damaged = store._lookup(RECIPE, Meanwhile(keys(1, 2)))
+    found, damaged = store.lookup(RECIPE, Meanwhile(keys(1, 2)))
     assert (list(found), damaged) == (keys(1), 0)
 
 
@@ -402,7 +403,7 @@ def test_a_store_on_a_read_only_disk_is_read(small_disk):
 
 
 def test_a_fetch_counts_every_row_once(tmp_path):
-    fetched, _ = fetch(EmbeddingStore(tmp_path / "store.sqlite"), [1, 2, 1, 1])
+    fetched, _ = fetch(DiskStore(tmp_path / "store.sqlite"), [1, 2, 1, 1])
     assert (fetched.hits, fetched.computed, fetched.duplicates) == (0, 2, 2)
-    fetched, _ = fetch(EmbeddingStore(tmp_path / "store.sqlite"), [1, 1, 3, 3])
+    fetched, _ = fetch(DiskStore(tmp_path / "store.sqlite"), [1, 1, 3, 3])
     assert (fetched.hits, fetched.computed, fetched.duplicates) == (2, 1, 1)
