@@ -8,11 +8,11 @@ were trained on. Class priors are divided out of the probabilities, and a prior 
 under which all expressions are as frequent as each other, but neutral is rarer. PublicTest and the
 choosing half of the photos select how much rarer, and the strength of the change: those with the
 highest mean of accuracy and macro recall on FER+, and accuracy and macro F1 on the photos, which
-cost at most a point of accuracy on FER+. The other half of the photos selects nothing. A network that is trained on vote distributions
-is less confident than it is right about the majority, so its logits are divided by the highest
-temperature of a list that brings the calibration error on PublicTest to at most 2.5 %. With
-`--heads`, classical heads are fitted on the vectors of the training split, with the FER+ majority
-as label, and scored beside the last layer.
+cost at most a point of accuracy on FER+. The other half of the photos selects nothing. A network
+that is trained on vote distributions is less confident than it is right about the majority, so its
+logits are divided by the highest temperature of a list that brings the calibration error on
+PublicTest to at most 2.5 %. With `--heads`, classical heads are fitted on the vectors of the
+training split, with the FER+ majority as label, and scored beside the last layer.
 
 WORK keeps vectors and the rows of heads: run again, what is there is not computed again.
 """
