@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import operator
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +79,8 @@ class Journal:
                 return PhotoResult(
                     str(photo), tuple(_prediction(fields) for fields in entry["predictions"])
                 )
-        except (KeyError, TypeError, ValueError):  # no entry, or an edited one
+        # Nothing is known, or somebody has edited it.
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             pass
         self._stamps[name] = stamp
         return None
@@ -139,7 +142,14 @@ def _stamp(photo: str | ZipMember) -> list[int]:
 
 
 def _prediction(fields: dict[str, Any]) -> Prediction:
-    face = fields["face"]
-    points = face["landmarks"] and tuple((x, y) for x, y in face["landmarks"])
-    found = Face(tuple(face["box"]), face["score"], points, face["found"])
-    return Prediction(found, fields["label"], fields["probabilities"])
+    """The prediction, or a ValueError, KeyError or TypeError if the entry is damaged."""
+    face, shares = fields["face"], fields["probabilities"]
+    points = face["landmarks"] and tuple((float(x), float(y)) for x, y in face["landmarks"])
+    x1, y1, x2, y2 = map(operator.index, face["box"])
+    found = Face((x1, y1, x2, y2), float(face["score"]), points or None, bool(face["found"]))
+    numbers = [found.score, *shares.values(), *(value for point in points or () for value in point)]
+    if fields["label"] not in shares or not all(map(math.isfinite, numbers)):
+        raise ValueError("a label without a probability, or a number that is not finite")
+    if max(map(abs, (x1, y1, x2, y2))) >= 1 << 31:
+        raise ValueError("a face that no picture has room for")
+    return Prediction(found, fields["label"], shares)

@@ -218,3 +218,30 @@ def test_after_a_kill_predict_goes_on(tmp_path, portrait):
     found, whole = (json.loads((tmp_path / n).read_text()) for n in ("faces.json", "whole.json"))
     assert found == whole
     assert len(found) == 60
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("score", None),
+        ("score", float("nan")),
+        ("box", [0, 0, 1]),
+        ("box", [0, 0, 10**30, 1]),
+        ("landmarks", [[None, 1]]),
+        ("probabilities", []),
+        ("label", "bored"),
+        ("label", []),
+    ],
+)
+def test_an_entry_that_was_damaged_is_read_again(pipeline, portrait, tmp_path, field, value):
+    output = tmp_path / "faces.csv"
+    whole, _ = read(pipeline, [str(portrait)], output)
+    read(pipeline, [str(portrait)], output, stop_after=1)
+    journal = tmp_path / "faces.csv.part"
+    head, entry = journal.read_text("utf-8").splitlines()
+    fields = json.loads(entry)
+    prediction = fields["predictions"][0]
+    (prediction["face"] if field in prediction["face"] else prediction)[field] = value
+    journal.write_text(f"{head}\n{json.dumps(fields)}\n", "utf-8")
+    again, reused = read(pipeline, [str(portrait)], output)
+    assert (again, reused) == (whole, 0)

@@ -11,6 +11,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the modul
 
 
 @pytest.mark.parametrize("kind", corpora.KINDS)
+def test_a_file_that_is_not_mutated_is_read(kind, tmp_path):
+    """Otherwise its mutations would all be refused at the first check."""
+    tally = torture.Tally(kind, None)
+    torture.read_all(kind, [corpora.seed_file(kind, tmp_path)], tally)
+    assert (tally.counts, tally.problems) == ({"read": 1}, [])
+
+
+@pytest.mark.parametrize("kind", corpora.KINDS)
 def test_mutated_files_are_read_or_refused(kind, tmp_path):
     tally = torture.Tally(kind, None)
     torture.read_all(kind, corpora.files(kind, 12, 20, tmp_path), tally)
@@ -18,18 +26,20 @@ def test_mutated_files_are_read_or_refused(kind, tmp_path):
     assert tally.counts["read"] + tally.counts["refused"] == 12
 
 
-def test_mutated_stores_are_read_or_refused(tmp_path):
-    tally = torture.Tally("store", None)
-    torture.read_all("store", torture.stores(12, 20, tmp_path), tally)
+@pytest.mark.parametrize("kind", ["store", "journal"])
+def test_mutated_stores_and_journals_are_read_or_refused(kind, tmp_path):
+    tally = torture.Tally(kind, None)
+    torture.read_all(kind, torture.MADE[kind](12, 20, tmp_path), tally)
     assert tally.problems == []
     assert sum(tally.counts.values()) == 12
 
 
-def test_files_are_the_same_for_a_seed(tmp_path):
+@pytest.mark.parametrize("kind", corpora.KINDS)
+def test_files_are_the_same_for_a_seed(kind, tmp_path):
     folders = [tmp_path / name for name in "abc"]
     for folder, seed in zip(folders, (1, 1, 2), strict=True):
         folder.mkdir()
-        list(corpora.files("picture PNG", 3, seed, folder))
+        list(corpora.files(kind, 3, seed, folder))
     first, again, other = ([p.read_bytes() for p in sorted(f.iterdir())] for f in folders)
     assert first == again != other
 

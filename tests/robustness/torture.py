@@ -21,7 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 SECONDS, MEGABYTES = 10, 1024  # what a file may take
 _ERRORS = {"ENOSPC": 28, "EIO": 5, "EACCES": 13, "EINTR": 4}
 _MOST_FAULTS = 400
+PACKAGES = ("ferembed", "numpy", "pillow", "opencv-python", "scikit-learn", "h5py")
 RESULTS = ROOT / "benchmarks" / "results" / "robustness.json"
 SECURITY = ROOT / "SECURITY.md"
 _BEGIN, _END = "<!-- torture -->", "<!-- end -->"
@@ -44,6 +46,7 @@ class Tally:
 
     def __init__(self, kind: str, keep: Path | None) -> None:
         self.kind, self.keep = kind, keep
+        self.seeds: set[int] = set()
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
         self.slowest = 0.0
@@ -62,6 +65,7 @@ class Tally:
         total = sum(self.counts.values())
         return {
             "runs": total,
+            "seeds": sorted(self.seeds),
             **dict(sorted(self.counts.items())),
             "slowest_seconds": round(self.slowest, 2),
             "peak_megabytes": self.peak,
@@ -154,6 +158,39 @@ def stores(count: int, seed: int, folder: Path) -> Iterator[Path]:
         path = folder / f"{number:06d}.sqlite"
         path.write_bytes(corpora.mutate_bytes(content, rng))
         yield path
+
+
+def journals(count: int, seed: int, folder: Path) -> Iterator[Path]:
+    """Mutated journals of a run over three photos, beside its model."""
+    import PIL.Image
+
+    from ferembed import Pipeline
+    from ferembed.media.journal import open_journal
+    from ferembed.media.photos import read_photos
+
+    rng = np.random.default_rng([seed, 10])
+    faces = rng.integers(0, 256, (9, 48, 48), dtype=np.uint8)
+    made = Pipeline("cnn-a", "softmax", weights="random", store="memory", detector=None)
+    made.fit(faces, ["happy", "sad", "angry"] * 3).save(folder / "model")
+    photos = [str(folder / f"{name}.png") for name in "abc"]
+    for photo, face in zip(photos, faces, strict=False):
+        PIL.Image.fromarray(face).save(photo)
+    pipeline = Pipeline.load(folder / "model", store="none")
+    kept = open_journal(str(folder / "x"), pipeline, None, "en")
+    with suppress(KeyboardInterrupt), kept as journal:
+        list(read_photos(pipeline, photos, journal=journal))
+        raise KeyboardInterrupt
+    head, _, entries = (folder / "x.part").read_bytes().partition(b"\n")
+    for number in range(count):
+        path = folder / f"{number:06d}.csv.part"
+        if rng.random() < 0.1:
+            path.write_bytes(corpora.mutate_text(head + b"\n" + entries, rng))
+        else:
+            path.write_bytes(head + b"\n" + corpora.mutate_journal(entries, rng))
+        yield path
+
+
+MADE = {"model": models, "store": stores, "journal": journals}
 
 
 def _job(name: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
@@ -249,45 +286,87 @@ def together(processes: int, tally: Tally) -> None:
                 tally.counts["whole"] += 1
 
 
-def torture(
-    files: int, kills: int, faults: int, seed: int, keep: Path | None, minutes: float | None
-) -> dict[str, Any]:
-    """Run everything; the counts by kind. With minutes, kinds are repeated with other seeds."""
-    until = time.monotonic() + 60 * (minutes or 0)
-    found: dict[str, Tally] = {}
-    seeds = []
+class Run:
+    """The tallies of a run, and the time and files that it may take."""
 
-    def tally(kind: str) -> Tally:
-        return found.setdefault(kind, Tally(kind, keep))
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.seed: int = options.seed
+        self.tallies: dict[str, Tally] = {}
+        self.until = time.monotonic() + 60 * (options.minutes or 0)
 
+    def tally(self, kind: str) -> Tally:
+        tally = self.tallies.setdefault(kind, Tally(kind, self.options.keep))
+        tally.seeds.add(self.seed)
+        return tally
+
+    def over(self) -> bool:
+        """Whether the minutes are over; without minutes, each part is done once."""
+        return bool(self.options.minutes) and time.monotonic() >= self.until
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "limits": {"seconds": SECONDS, "megabytes_over_imports": MEGABYTES},
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in PACKAGES},
+            },
+            "kinds": {kind: one.facts() for kind, one in self.tallies.items()},
+            "problems": sum(one.counts["problem"] for one in self.tallies.values()),
+        }
+
+
+def _files(run: Run) -> None:
+    for kind in (*corpora.KINDS, *MADE):
+        if run.over():
+            return
+        with tempfile.TemporaryDirectory(prefix="ferembed-torture-") as place:
+            count, folder = run.options.files, Path(place)
+            made = (
+                MADE[kind](count, run.seed, folder)
+                if kind in MADE
+                else corpora.files(kind, count, run.seed, folder)
+            )
+            read_all(kind, made, run.tally(kind))
+
+
+def _kills(run: Run) -> None:
+    for name in jobs.JOBS:
+        if run.over():
+            return
+        kill(name, run.options.kills, run.seed, run.tally(f"kill -9: {name}"))
+
+
+def _faults(run: Run) -> None:
+    with tempfile.TemporaryDirectory(prefix="ferembed-shim-") as place:
+        shim = compile_shim(Path(place))
+        for name in jobs.JOBS if shim else ():
+            if run.over():
+                return
+            fault(name, run.options.faults, shim, run.tally(f"fault: {name}"))
+
+
+def _together(run: Run) -> None:
+    together(4, run.tally("processes on one store"))
+
+
+PARTS: dict[str, Callable[[Run], None]] = {
+    "files": _files,
+    "kills": _kills,
+    "faults": _faults,
+    "together": _together,
+}
+
+
+def torture(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the parts; the counts by kind. With minutes, they are repeated with other seeds."""
+    run = Run(options)
     while True:
-        seeds.append(seed)
-        for kind in corpora.KINDS:
-            with tempfile.TemporaryDirectory(prefix="ferembed-torture-") as place:
-                read_all(kind, corpora.files(kind, files, seed, Path(place)), tally(kind))
-        for kind, make in (("model", models), ("store", stores)):
-            with tempfile.TemporaryDirectory(prefix="ferembed-torture-") as place:
-                read_all(kind, make(files, seed, Path(place)), tally(kind))
-        for name in jobs.JOBS:
-            kill(name, kills, seed, tally(f"kill -9: {name}"))
-        with tempfile.TemporaryDirectory(prefix="ferembed-shim-") as place:
-            if shim := compile_shim(Path(place)):
-                for name in jobs.JOBS:
-                    fault(name, faults, shim, tally(f"fault: {name}"))
-        together(4, tally("processes on one store"))
-        if time.monotonic() >= until:
-            break
-        seed += 1
-    return {
-        "seeds": seeds,
-        "limits": {"seconds": SECONDS, "megabytes_over_imports": MEGABYTES},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("ferembed", "numpy", "pillow", "scikit-learn")},
-        },
-        "kinds": {kind: one.facts() for kind, one in found.items()},
-        "problems": sum(one.counts["problem"] for one in found.values()),
-    }
+        for part in options.only or PARTS:
+            PARTS[part](run)
+        run.seed += 1
+        if time.monotonic() >= run.until:
+            return run.facts()
 
 
 def table(result: dict[str, Any]) -> str:
@@ -302,7 +381,14 @@ def table(result: dict[str, Any]) -> str:
 
 
 def publish(result: dict[str, Any]) -> None:
-    """Write the counts to benchmarks/results, and their table into SECURITY.md."""
+    """Write the counts to benchmarks/results, and their table into SECURITY.md.
+
+    Kinds that this run did not try keep the counts of an earlier one.
+    """
+    earlier = json.loads(RESULTS.read_text("utf-8"))["kinds"] if RESULTS.exists() else {}
+    kinds = {**earlier, **result["kinds"]}
+    problems = sum(facts.get("problem", 0) for facts in kinds.values())
+    result = {**result, "kinds": kinds, "problems": problems}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     before, _, rest = SECURITY.read_text("utf-8").partition(_BEGIN)
     after = rest.partition(_END)[2]
@@ -319,10 +405,9 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder for the files that led to problems")
     parser.add_argument("--output", type=Path, help="a JSON file of the counts")
     parser.add_argument("--publish", action="store_true", help="write them into SECURITY.md, too")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="only these parts")
     options = parser.parse_args()
-    result = torture(
-        options.files, options.kills, options.faults, options.seed, options.keep, options.minutes
-    )
+    result = torture(options)
     if options.output:
         options.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     if options.publish:
