@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_HARMLESS = "\n\t\u00a0\u202f"  # with the spaces that Spanish puts into numbers
+
 
 def printable(text: str) -> str:
     """The text with control characters escaped: they could move the cursor or hide what follows.
@@ -12,7 +14,7 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        c if c.isprintable() or c in "\n\t" or "\ud800" <= c <= "\udfff" else ascii(c)[1:-1]
+        c if c.isprintable() or c in _HARMLESS or "\ud800" <= c <= "\udfff" else ascii(c)[1:-1]
         for c in text
     )
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ferembed.errors import LabelError
 from ferembed.labels import reading_order
+from ferembed.translations import Translator
 
 _BINS, _STEPS = 15, 20
 
@@ -157,23 +158,27 @@ class Report:
             "predicted": self.predicted,
         }
 
-    def table(self) -> str:
-        """The scores as text, for a terminal or a Markdown file."""
+    def table(self, language: str = "en") -> str:
+        """The scores as text for a terminal, in English or Spanish."""
+        tr = Translator(language)
         occurring = sum(score.support > 0 for score in self.classes.values())
-        of = f" over the {occurring} classes that occur" if occurring < len(self.labels) else ""
-        lines = [
-            f"{self.count} faces: accuracy {self.accuracy:.2%}, macro F1 {self.macro_f1:.3f}{of}, "
-            f"calibration error {self.calibration_error:.3f}",
-            "",
-        ]
+        key = "scores of occurring" if occurring < len(self.labels) else "scores"
+        scores = tr(
+            key,
+            count=tr.count(self.count),
+            accuracy=tr.percent(self.accuracy),
+            macro_f1=f"{self.macro_f1:.3f}",
+            classes=occurring,
+            error=f"{self.calibration_error:.3f}",
+        )
         rows = []
         for label, row in zip(self.labels, self.confusion, strict=True):
             score = self.classes[label]
             cells = [f"{score.precision:.3f}", f"{score.recall:.3f}", f"{score.f1:.3f}"]
-            counts = map(str, (score.support, *row))
-            rows.append([label, *cells, *counts])
-        head = ["true", "precision", "recall", "F1", "faces", *self.labels]
-        return "\n".join([*lines, markdown_table(head, rows)])
+            rows.append([tr.label(label), *cells, *map(tr.count, (score.support, *row))])
+        head = [tr(key) for key in ("true", "precision", "recall", "f1", "support")]
+        table = text_table([*head, *map(tr.label, self.labels)], rows)
+        return f"{scores}\n\n{table}\n\n{tr('confusion columns')}"
 
 
 def _calibration(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[Bin, ...]:
@@ -200,6 +205,24 @@ def _coverage(
             -float(values[tied[order[count - 1]]]),
         )
         for count in counts
+    )
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for a terminal: the first column is aligned to the left, the others to the right.
+
+    >>> print(text_table(["", "faces"], [["train", "19"], ["test", "7"]]))
+           faces
+    train     19
+    test       7
+    """
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (head, *rows)
     )
 
 

@@ -64,6 +64,24 @@ LABELS: Mapping[str, Mapping[str, str]] = {
 TEXTS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "accuracy": "accuracy",
+        "backbone": "Backbone",
+        "confusion columns": "The last columns count the predictions of each expression.",
+        "date": "Evaluated",
+        "defaults": "the defaults",
+        "detector": "Detector",
+        "head": "Head",
+        "in training": "{duplicates} of {count} faces have a duplicate in the training data",
+        "parameters": "Parameters of the head",
+        "scored on": "Scored on the {split} split.",
+        "scored on all": "Scored on all faces, because the data set has no splits. If the model "
+        "was trained on some of them, the scores are optimistic.",
+        "scores": "{count} faces: accuracy {accuracy}, macro F1 {macro_f1}, calibration error "
+        "{error}",
+        "scores of occurring": "{count} faces: accuracy {accuracy}, macro F1 {macro_f1} over the "
+        "{classes} classes that occur, calibration error {error}",
+        "scores without": "; without them: accuracy {accuracy}, macro F1 {macro_f1}",
+        "setup": "The model",
+        "written": "Written: {files}.",
         "all faces": "all faces",
         "bytes": "Size on disk",
         "calibration": "Calibration",
@@ -177,6 +195,25 @@ TEXTS: Mapping[str, Mapping[str, str]] = {
     },
     "es": {
         "accuracy": "exactitud",
+        "backbone": "Red base",
+        "confusion columns": "Las últimas columnas cuentan las predicciones de cada expresión.",
+        "date": "Evaluado",
+        "defaults": "los predeterminados",
+        "detector": "Detector",
+        "head": "Clasificador",
+        "in training": "{duplicates} de {count} caras tienen un duplicado en los datos de "
+        "entrenamiento",
+        "parameters": "Parámetros del clasificador",
+        "scored on": "Evaluado en la partición {split}.",
+        "scored on all": "Evaluado en todas las caras, porque el conjunto de datos no tiene "
+        "particiones. Si el modelo se entrenó con algunas de ellas, los resultados son optimistas.",
+        "scores": "{count} caras: exactitud {accuracy}, F1 macro {macro_f1}, error de calibración "
+        "{error}",
+        "scores of occurring": "{count} caras: exactitud {accuracy}, F1 macro {macro_f1} en las "
+        "{classes} clases presentes, error de calibración {error}",
+        "scores without": "; sin ellas: exactitud {accuracy}, F1 macro {macro_f1}",
+        "setup": "El modelo",
+        "written": "Escritos: {files}.",
         "all faces": "todas las caras",
         "bytes": "Tamaño en disco",
         "calibration": "Calibración",

@@ -54,12 +54,25 @@ def test_a_class_without_faces_does_not_count_in_the_mean():
     assert "macro F1 1.000 over the 2 classes that occur, " in report.table()
 
 
-def test_the_table_is_markdown(report):
-    lines = report.table().splitlines()
-    assert lines[0] == "5 faces: accuracy 80.00%, macro F1 0.778, calibration error 0.160"
-    assert lines[2] == "| true | precision | recall | F1 | faces | angry | happy | sad |"
-    assert lines[-1] == "| sad | 1.000 | 0.500 | 0.667 | 2 | 0 | 1 | 1 |"
+def test_the_table_is_aligned_for_a_terminal(report):
+    assert report.table().splitlines() == [
+        "5 faces: accuracy 80.00%, macro F1 0.778, calibration error 0.160",
+        "",
+        "true   precision  recall     F1  faces  Angry  Happy  Sad",
+        "Angry      1.000   1.000  1.000      2      2      0    0",
+        "Happy      0.500   1.000  0.667      1      0      1    0",
+        "Sad        1.000   0.500  0.667      2      0      1    1",
+        "",
+        "The last columns count the predictions of each expression.",
+    ]
     assert report.to_dict()["classes"]["sad"]["recall"] == 0.5
+
+
+def test_the_table_is_spanish_on_request(report):
+    lines = report.table("es").splitlines()
+    assert lines[0] == "5 caras: exactitud 80.00\u00a0%, F1 macro 0.778, error de calibración 0.160"
+    assert lines[2].split()[:4] == ["verdadera", "precisión", "exhaustividad", "F1"]
+    assert [line.split()[0] for line in lines[3:6]] == ["Enfado", "Alegría", "Tristeza"]
 
 
 def test_labels_the_model_does_not_know_are_named():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -23,10 +24,32 @@ from ferembed.storage.files import atomic_write, temporary
 
 def import_keras() -> Any:
     """The module keras, without the start-up messages of TensorFlow."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "keras" not in sys.modules and os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
+        with _standard_error_off():  # since TensorFlow 2.20 the variable does not silence it
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()
     import keras
 
     return keras
+
+
+@contextmanager
+def _standard_error_off() -> Iterator[None]:
+    """Inside `with`, what C libraries write to standard error is dropped."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def convert(model: Any, layers: list[str], folder: Path) -> None:

@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from ferembed.faces import FaceRecipe
     from ferembed.labels import CONTEMPT
     from ferembed.pipeline import Pipeline
+    from ferembed.translations import Translator
 
     if options.output:
         prepare_folder(options.output)  # fail before a long run, not after it
@@ -78,15 +79,21 @@ def run(options: argparse.Namespace) -> int:
                 near_duplicates=not options.exact_only,
                 progress=progress,
             )
-        facts, text, reasons = evaluation.facts(), evaluation.summary(), evaluation.failures
+        facts, text, reasons = (
+            evaluation.facts(),
+            evaluation.summary(options.lang),
+            evaluation.failures,
+        )
     else:
         report, failures = pipeline.evaluate(data.images, data.labels)
         facts = {**report.to_dict(), "split": data.split_of(0)}
-        text = f"{report.table()}\n\n{scored_on(data.split_of(0))}"
+        split = scored_on(data.split_of(0), options.lang)
+        text = f"{report.table(options.lang)}\n\n{split}"
         reasons = tuple(failure.reason for failure in failures)
     if options.output:
         facts["page"] = str(write_report(options.output, evaluation, options.lang))
-        text += f"\n\nWritten: {facts['page']}, report.md and report.json."
+        files = f"{facts['page']}, report.md, report.json"
+        text += f"\n\n{Translator(options.lang)('written', files=files)}"
     code = report_failures(reasons)
     emit(facts, text, as_json=options.json)
     return code

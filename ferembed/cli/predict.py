@@ -6,7 +6,7 @@ import argparse
 
 from ferembed.cli.loading import garbage_collection_off, load_model
 from ferembed.cli.options import add_model, add_tracking, model_settings
-from ferembed.cli.output import ExitCode, table_format, warn
+from ferembed.cli.output import ExitCode, emit, table_format, warn
 from ferembed.cli.scheduled import add_scheduler
 from ferembed.errors import FerembedError
 
@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
     if options.scheduler:
         return _run_on_cluster(options)
     with garbage_collection_off():
+        from dataclasses import asdict
+
         from ferembed._progress import progress_bar
         from ferembed.media.batch import predict_photos
         from ferembed.media.find import find_videos
@@ -77,6 +79,10 @@ def run(options: argparse.Namespace) -> int:
             progress=progress,
             warn=warn,
         )
+    if options.output:
+        facts = {"output": options.output, **asdict(batch)}
+        text = f"{options.output}: {batch.faces:,} faces in {batch.photos - batch.failed:,} photos"
+        emit(facts, text, as_json=options.json)
     return ExitCode.SOME_FAILED if batch.failed else ExitCode.DONE
 
 

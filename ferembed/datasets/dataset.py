@@ -121,9 +121,13 @@ class Dataset:
         """The pictures of one split: train, validation or test."""
         chosen = self.mask(name)
         if not chosen.any():
-            has = ", ".join(f"{split} {sum(of.values()):,}" for split, of in self.counts().items())
+            counts = self.counts()
+            has = ", ".join(f"{split} {sum(of.values()):,}" for split, of in counts.items())
+            fer2013 = ""
+            if name == "test" and "validation" in counts:
+                fer2013 = "FER2013's PublicTest is read as validation, its PrivateTest as test. "
             raise DataError(
-                f"The data set has no {name} split; it has {has or 'no pictures'}. "
+                f"The data set has no {name} split; it has {has or 'no pictures'}. {fer2013}"
                 "datasets.split makes splits, and so does ferembed data build --split."
             )
         kept = np.flatnonzero(chosen)

@@ -37,10 +37,12 @@ from ferembed.evaluation.predictions import (
     read_result,
     result_file,
 )
+from ferembed.evaluation.setup import Setup
 from ferembed.images import load_image
 from ferembed.persistence import bundle
 from ferembed.pipeline import Pipeline
 from ferembed.report import Report
+from ferembed.translations import Translator
 
 FORMAT = 2
 
@@ -97,6 +99,7 @@ class Evaluation:
     duplicates: NDArray[np.bool_] | None = field(default=None, repr=False)
     mistakes: tuple[Mistake, ...] = field(default=(), repr=False)
     costs: Costs = Costs()
+    setup: Setup | None = None
     failures: tuple[str, ...] = ()
     data: tuple[str, ...] = field(default=(), repr=False)
 
@@ -139,18 +142,19 @@ class Evaluation:
                 facts["deduplicated"] = self.report(deduplicated=True).to_dict()
         return facts
 
-    def summary(self) -> str:
+    def summary(self, language: str = "en") -> str:
         """The scores as text for a terminal, with the split and the duplicates."""
-        report = self.report()
-        lines = [report.table(), "", scored_on(self.split)]
+        report, tr = self.report(), Translator(language)
+        lines = [report.table(language), "", scored_on(self.split, language)]
         if self.duplicates is not None:
             found, count = int(self.duplicates.sum()), report.count
-            line = f"{found:,} of {count:,} faces have a duplicate in the training data"
+            line = tr("in training", duplicates=tr.count(found), count=tr.count(count))
             if found < count:
                 others = self.report(deduplicated=True)
-                line += (
-                    f"; without them: accuracy {others.accuracy:.2%}, macro F1 "
-                    f"{others.macro_f1:.3f}"
+                line += tr(
+                    "scores without",
+                    accuracy=tr.percent(others.accuracy),
+                    macro_f1=f"{others.macro_f1:.3f}",
                 )
             lines.append(f"{line}.")
         return "\n".join(lines)
@@ -163,6 +167,7 @@ class Evaluation:
             "format": FORMAT,
             "made_by": f"ferembed {__version__}",
             "model": self.model,
+            "setup": None if self.setup is None else asdict(self.setup),
             "split": self.split,
             "data": self.data,
             "scores": self.report().to_dict(),
@@ -207,6 +212,7 @@ class Evaluation:
                 duplicates=predictions.duplicates,
                 mistakes=tuple(map(Mistake.from_dict, content["mistakes"])),
                 costs=Costs.from_dict(content["costs"]),
+                setup=Setup.from_dict(setup) if (setup := content.get("setup")) else None,
                 failures=tuple(map(str, content["failures"])),
                 data=tuple(map(str, content["data"])),
             )
@@ -255,6 +261,7 @@ def evaluate(
             predict_ms=_predict_ms(pipeline, data),
             bytes=_bytes(pipeline, model),
         ),
+        setup=Setup.from_pipeline(pipeline),
         duplicates=_duplicates(data, training, near_duplicates, progress),
         mistakes=find_mistakes(
             evaluation.predictions,
@@ -269,14 +276,10 @@ def evaluate(
     )
 
 
-def scored_on(split: str) -> str:
+def scored_on(split: str, language: str = "en") -> str:
     """A sentence for a terminal about the split that was scored."""
-    if split == "unsplit":
-        return (
-            "Scored on all faces, because the data set has no splits. If the model was trained on "
-            "some of them, the scores are optimistic."
-        )
-    return f"Scored on the {split} split."
+    tr = Translator(language)
+    return tr("scored on all") if split == "unsplit" else tr("scored on", split=split)
 
 
 def _predict(pipeline: Pipeline, data: Dataset, embedded: Embedded, model: str) -> Evaluation:

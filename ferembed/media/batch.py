@@ -17,10 +17,11 @@ from ferembed.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class Batch:
-    """The numbers of photos, and of those that could not be read."""
+    """The numbers of photos, of those that could not be read, and of faces."""
 
     photos: int
     failed: int
+    faces: int
 
 
 def predict_photos(
@@ -49,7 +50,7 @@ def predict_photos(
     photos = expand_zips(files)
     labels = reading_order([str(label) for label in pipeline.classes_])
     folder = Path(annotated_folder) if annotated_folder else None
-    failed = 0
+    failed = faces = 0
     with (
         open_journal(output, pipeline, annotated_folder, language) as journal,
         writing(output, format, language, labels) as write,
@@ -59,6 +60,7 @@ def predict_photos(
         readings = read_photos(pipeline, photos, folder, language, journal)
         for done, reading in enumerate(readings, 1):
             write(reading)
+            faces += len(reading.predictions)
             if reading.error:
                 failed += 1
                 warn(reading.error)
@@ -66,4 +68,4 @@ def predict_photos(
                 progress(done, len(photos))
     if failed and len(photos) > 1:
         warn(f"{failed} of {len(photos)} files could not be read.")
-    return Batch(len(photos), failed)
+    return Batch(len(photos), failed, faces)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed.backbones.convert import import_keras
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import TrainingError
 from ferembed.training.augmentation import Faces
@@ -54,8 +55,9 @@ def train(
     loss is the sum of one cross-entropy per set. A row of zeros in a set is a face without a label
     there, and a row that sums to less than one counts less.
     """
-    import keras
     from tqdm import tqdm
+
+    keras = import_keras()
 
     _check(training, validation, recipe)
     folder = Path(folder)

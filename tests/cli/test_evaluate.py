@@ -15,11 +15,14 @@ def test_evaluate_writes_a_report_that_compare_reads(run, model, class_folders, 
             "--output", tmp_path / name,
         )  # fmt: skip
         assert (code, err) == (0, "")
-        assert "1 of 6 faces have a duplicate in the training data; without them: accuracy " in out
-        assert f"Written: {tmp_path / name / 'report.html'}, report.md and" in out
+        assert "1 de 6 caras tienen un duplicado en los datos de entrenamiento; sin ellas: " in out
+        assert "Evaluado en la partición validation.\n" in out
+        assert "\u00a0%" in out  # and not "\\xa0%"
+        assert f"Escritos: {tmp_path / name / 'report.html'}, report.md, report.json." in out
         page = (tmp_path / name / "report.html").read_text("utf-8")
         assert f"Informe de {path}" in page
         assert "Los errores con más confianza" in page
+        assert "Red base" in page
     two = tmp_path / "two" / "report.json"
     new = json.loads(run("compare", tmp_path / "one", two, "--deduplicated", "--json")[1])
     assert new["count"] == 5
@@ -82,3 +85,14 @@ def test_a_prior_changes_predictions_scores_and_their_calibration(run, faces, tm
     assert uniform["contempt"] > half["contempt"] > 0
     code, _, err = run(*predict, "--prior", "happy=1")
     assert (code, "The prior has or lacks contempt" in err) == (2, True)
+
+
+def test_a_terminal_gets_aligned_text_and_a_missing_test_split_is_explained(
+    run, model, class_folders
+):
+    code, out, _ = run("evaluate", model, class_folders, "--quiet")
+    assert (code, "|" in out) == (0, False)
+    assert "\nHappy " in out
+    code, _, err = run("evaluate", model, class_folders, "--split", "test")
+    assert code == 2
+    assert "it has train 19, validation 6. FER2013's PublicTest is read as validation, its " in err

@@ -30,7 +30,7 @@ def test_predict_prints_the_face_and_its_shares(run, model, portrait):
 def test_predict_writes_json_csv_and_drawn_copies(run, model, portrait, tmp_path):
     for name in ("a.json", "a.csv"):
         code, out, _ = run("predict", portrait, "--model", model, "--output", tmp_path / name)
-        assert (code, out) == (0, "")
+        assert (code, out) == (0, f"{tmp_path / name}: 1 faces in 1 photos\n")
     (entry,) = json.loads((tmp_path / "a.json").read_text())
     (row,) = csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text()))
     assert entry["faces"][0]["label"] == row["label"]

@@ -25,3 +25,19 @@ def test_a_network_is_trained_goes_on_and_predicts(run, class_folders, tmp_path)
     assert "No setting of a recipe is called 'epoch'. Did you mean 'epochs'?" in error
     code, out, _ = run("evaluate", facts["model"], class_folders, "--json")
     assert json.loads(out)["accuracy"] == pytest.approx(facts["best_validation_accuracy"])
+
+
+def test_training_opens_without_the_messages_of_tensorflow(class_folders, tmp_path):
+    from tests.conftest import run_python
+
+    settings = ["--set", "epochs=1", "--set", "dtype=float32", "--set", "stop_after=0"]
+    command = ["train", class_folders, "--backbone", "cnn-a", "--quiet", *settings]
+    code = "import sys; from ferembed.cli import main; main(sys.argv[1:])"
+    result = run_python(code, *command, "--output", str(tmp_path / "run"))
+    assert "1 epochs" in result.stdout
+    assert result.stderr.splitlines() == [f"ferembed: left out: {_letter(class_folders)}"]
+
+
+def _letter(class_folders):
+    name = f"{class_folders}/train/sad/letter.png"
+    return f"{name} is not a picture in a known format (it starts like text: 'a letter')."

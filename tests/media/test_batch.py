@@ -25,7 +25,7 @@ def test_photos_are_written_counted_and_reported(pipeline, portrait, tmp_path):
         progress=lambda done, total: steps.append((done, total)),
         warn=lines.append,
     )
-    assert batch == Batch(photos=2, failed=1)
+    assert batch == Batch(photos=2, failed=1, faces=1)
     assert steps == [(1, 2), (2, 2)]
     assert lines == [f"{photos[1]} does not exist.", "1 of 2 files could not be read."]
     with (tmp_path / "x.csv").open() as file:
@@ -34,7 +34,7 @@ def test_photos_are_written_counted_and_reported(pipeline, portrait, tmp_path):
 
 def test_a_single_photo_reports_no_progress(pipeline, portrait, capsys):
     batch = predict_photos(pipeline, [str(portrait)], progress=lambda done, total: 1 / 0)
-    assert batch == Batch(photos=1, failed=0)
+    assert batch == Batch(photos=1, failed=0, faces=1)
     assert f"{portrait}: face 1" in capsys.readouterr().out
 
 
@@ -48,5 +48,7 @@ def test_what_an_interrupted_run_read_is_not_read_again(pipeline, portrait, tmp_
         predict_photos(pipeline, photos, output, "json", progress=interrupted)
     assert not (tmp_path / "x.json").exists()
     lines = []
-    assert predict_photos(pipeline, photos, output, "json", warn=lines.append) == Batch(3, 0)
+    assert predict_photos(pipeline, photos, output, "json", warn=lines.append) == Batch(
+        3, 0, faces=3
+    )
     assert lines == ["1 photos were read before."]

@@ -12,6 +12,7 @@ from ferembed.evaluation.html import charts
 from ferembed.evaluation.html.blocks import Block, Bullets, Figure, Group, Mistakes, Table, Text
 from ferembed.evaluation.html.page import Page, Section
 from ferembed.evaluation.predictions import REPORT
+from ferembed.evaluation.setup import Setup
 from ferembed.report import ClassScore, Mean, Report
 from ferembed.translations import Translator
 
@@ -36,8 +37,10 @@ def write_report(
 def report_sections(evaluation: Evaluation, tr: Translator) -> list[Section]:
     """The sections of a report page."""
     report = evaluation.report()
+    setup = evaluation.setup
     return [
         Section(tr("numbers"), _scores(evaluation, report, tr)),
+        *([] if setup is None else [Section(tr("setup"), [_setup(setup, tr)])]),
         Section(tr("figures"), [Group("charts", _figures(report, tr))]),
         Section(tr("mistakes"), _mistakes(evaluation, tr)),
         Section(tr("psychology"), _psychology(evaluation, tr)),
@@ -81,6 +84,18 @@ def _scores(evaluation: Evaluation, report: Report, tr: Translator) -> list[Bloc
             ],
         ),
     ]
+
+
+def _setup(setup: Setup, tr: Translator) -> Table:
+    given = ", ".join(f"{name}={value}" for name, value in setup.parameters.items())
+    rows = {
+        "backbone": setup.backbone,
+        "head": setup.head,
+        "parameters": given or tr("defaults"),
+        "detector": setup.detector,
+        "date": setup.date,
+    }
+    return Table.of_texts(["", ""], [[tr(key), text] for key, text in rows.items()], 2)
 
 
 def _three(score: ClassScore | Mean) -> list[str]:
