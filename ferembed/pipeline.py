@@ -81,7 +81,8 @@ class Pipeline(Classifier):
     head : the name of a head ("svm", "forest", "bagged-svm", "knn", "softmax"), or any scikit-learn
         classifier; its parameters are reached as head__C and so on
     detector : what finds the faces of a photo and cuts them out: the name of a detector or of one
-        of `FACE_RECIPES`, or a `FaceRecipe`; None where the picture is the face
+        of `FACE_RECIPES`, or a `FaceRecipe`; "auto" is "yunet" where it has been fetched, else
+        "mtcnn"; None where the picture is the face
     prior : the share of each class among the faces to read: "uniform", or a mapping such as
         {"happy": 0.5, "sad": 0.5}; None is the share that each class had in training
     prior_strength : how much of that is done, from 0 to 1. A probability p(c) becomes proportional
@@ -95,7 +96,7 @@ class Pipeline(Classifier):
         backbone: OneOrList[str] = DEFAULT_BACKBONE,
         head: Any = "svm",
         *,
-        detector: str | FaceRecipe | None = "mtcnn",
+        detector: str | FaceRecipe | None = "auto",
         layer: OneOrList[str | None] = None,
         weights: OneOrList[str | os.PathLike[str] | None] = None,
         preprocess: OneOrList[Preprocess | None] = None,
@@ -365,7 +366,7 @@ class Pipeline(Classifier):
         recipe = self.checked_embedder().recipe
         facts = {name: getattr(self, name) for name in _SAVED}
         facts |= {name: bool(facts[name]) for name in ("normalize", "mirror_average")}
-        facts["detector"] = FaceRecipe.resolve(self.detector).facts()
+        facts["detector"] = FaceRecipe.named(self.detector).facts()
         facts["preprocess"] = _each(self.preprocess, Preprocess.facts)
         facts["weights"] = _each(self.weights, os.fspath)
         if isinstance(self.prior, Mapping):

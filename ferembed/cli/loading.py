@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    model: str, detector: str | None, fallback_whole_image: bool, **settings: Any
+    model: str,
+    detector: str | None,
+    min_face: float | None,
+    fallback_whole_image: bool,
+    **settings: Any,
 ) -> Pipeline:
     """The pipeline, with another detector if one is given."""
     from dataclasses import replace
@@ -23,9 +27,12 @@ def load_model(
     if detector:
         settings["detector"] = detector
     pipeline = Pipeline.load(model, **settings)
+    recipe = FaceRecipe.named(pipeline.detector)
     if fallback_whole_image:
-        recipe = FaceRecipe.resolve(pipeline.detector)
-        pipeline.set_params(detector=replace(recipe, fallback_to_whole_image=True))
+        recipe = replace(recipe, fallback_to_whole_image=True)
+    if min_face is not None:
+        recipe = replace(recipe, min_face=min_face)
+    pipeline.detector = recipe  # set_params would import scikit-learn
     return pipeline
 
 

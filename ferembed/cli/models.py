@@ -9,12 +9,12 @@ from ferembed.cli.output import ExitCode, emit
 from ferembed.errors import FerembedError
 
 HELP = "list models, backbones, heads, detectors and grids, and fetch weights"
-EXAMPLES = ("ferembed models fetch vggface2-resnet50",)
+EXAMPLES = ("ferembed models fetch yunet", "ferembed models fetch vggface2-resnet50")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", default="list", choices=("list", "fetch"))
-    parser.add_argument("name", nargs="?", help="the backbone whose weights to fetch")
+    parser.add_argument("name", nargs="?", help="the backbone, or the detector yunet, to fetch")
     parser.add_argument(
         "--from", dest="source", metavar="FILE", help="copy the weights, instead of downloading"
     )
@@ -62,12 +62,19 @@ def _fetch(name: str | None, source: str | None, *, quiet: bool) -> tuple[dict[s
 
     from ferembed._progress import progress_bar
     from ferembed.backbones import BACKBONES, fetch_weights
+    from ferembed.faces import yunet
+    from ferembed.storage.weights import Weights
 
     if not name:
         raise FerembedError("Say whose weights: ferembed models fetch NAME. See: ferembed models")
-    with progress_bar("B", quiet=quiet) as progress:
-        path = fetch_weights(name, Path(source) if source else None, progress)
-    weights = BACKBONES[name].weights
+    origin = Path(source) if source else None
+    weights: Weights | None
+    if name == yunet.MODEL.name:
+        path, weights = yunet.MODEL.fetch(origin), yunet.MODEL
+    else:
+        with progress_bar("B", quiet=quiet) as progress:
+            path = fetch_weights(name, origin, progress)
+        weights = BACKBONES[name].weights
     assert weights is not None
     facts = {
         "file": str(path),

@@ -185,7 +185,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """The model that reads photos or videos, and how."""
     parser.add_argument("--model", default="default", help="a model that ships, or a path")
     parser.add_argument(
-        "--detector", help="mtcnn, haar, yunet, dlib, or none where the picture is the face"
+        "--detector",
+        help="auto (yunet where it has been fetched, else mtcnn), mtcnn, haar, yunet, dlib, or "
+        "none where the picture is the face",
+    )
+    parser.add_argument(
+        "--min-face",
+        type=non_negative,
+        metavar="SIZE",
+        help="leave out smaller faces: below 1 a share of the photo's shorter side (0.05), from 1 "
+        "on pixels",
     )
     parser.add_argument(
         "--fallback-whole-image",
@@ -203,8 +212,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def model_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `load_model`."""
-    names = ("model", "detector", "fallback_whole_image", "max_pixels", "store", "engine")
-    given = {name: getattr(options, name) for name in names}
+    names = "model", "detector", "min_face", "fallback_whole_image", "max_pixels"
+    given = {name: getattr(options, name) for name in (*names, "store", "engine")}
     return {**given, **prediction_settings(options)}
 
 

@@ -61,7 +61,9 @@ def crop(
     skipped: dict[str, dict[str, Any]] = {}
     for index in range(len(dataset)):
         try:
-            found = recipe.find(recipe.prepare(load_image(dataset.images[index])))
+            photo = load_image(dataset.images[index])
+            prepared = recipe.prepare(photo)
+            found = recipe.find(prepared, prepared.shape[1] / photo.shape[1])
             reason = "no face found"
         except ImageError:
             found, reason = [], "cannot be read"

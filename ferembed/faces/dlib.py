@@ -26,7 +26,7 @@ class Dlib:
             )
         self._local = threading.local()  # a dlib detector is not thread-safe
 
-    def __call__(self, photo: Image) -> list[Face]:
+    def __call__(self, photo: Image, min_face: float = 0) -> list[Face]:
         import cv2
         import dlib
 

@@ -18,12 +18,14 @@ class Face:
 
     The landmarks are points (x, y): left eye, right eye, nose, left and right corner of the mouth,
     left and right as the viewer sees them. `found` is False if it is the whole picture, a fallback.
+    `detector` is the name of the detector that found it.
     """
 
     box: tuple[int, int, int, int]
     score: float
     landmarks: tuple[Point, ...] | None = None
     found: bool = True
+    detector: str = ""
 
     @classmethod
     def clipped_to(
@@ -60,9 +62,12 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """Finds the faces in a photo, the most confident first; [] if there is none."""
+    """Finds the faces in a photo, the most confident first; [] if there is none.
 
-    def __call__(self, photo: Image) -> list[Face]: ...
+    Faces of less than `min_face` pixels may be left out, if that makes the search faster.
+    """
+
+    def __call__(self, photo: Image, min_face: float = 0) -> list[Face]: ...
 
 
 DETECTORS: Registry[Callable[[], FaceDetector]] = Registry("detector")

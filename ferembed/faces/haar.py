@@ -32,7 +32,7 @@ class Haar:
         self._cascade = _cascade("haarcascade_frontalface_default.xml")
         self._turn = Lock()  # a cascade is not thread-safe
 
-    def __call__(self, photo: Image) -> list[Face]:
+    def __call__(self, photo: Image, min_face: float = 0) -> list[Face]:
         if min(photo.shape[:2]) < SMALLEST_FACE:
             return []
         faces = self._search(ScaledPhoto.from_photo(photo, LONGEST_SIDE), 0.05)

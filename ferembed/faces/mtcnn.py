@@ -15,7 +15,7 @@ from threading import Lock
 import numpy as np
 
 from ferembed.faces.face import DETECTORS, Face
-from ferembed.faces.mtcnn_openvino import OUTPUT, PROPOSE, REFINE, Boxes, Cascade
+from ferembed.faces.mtcnn_openvino import OUTPUT, PROPOSE, REFINE, SMALLEST_FACE, Boxes, Cascade
 from ferembed.faces.scaled_photo import ScaledPhoto
 from ferembed.images import Image
 from ferembed.inference.engines import choose_engine
@@ -31,8 +31,9 @@ class Mtcnn:
         fast = choose_engine("auto") == "openvino"
         self._search: Search = Cascade() if fast else _package()
 
-    def __call__(self, photo: Image) -> list[Face]:
-        whole = ScaledPhoto.from_photo(photo, LONGEST_SIDE)
+    def __call__(self, photo: Image, min_face: float = 0) -> list[Face]:
+        longest = max(photo.shape[:2]) * SMALLEST_FACE / max(SMALLEST_FACE, min_face)
+        whole = ScaledPhoto.from_photo(photo, min(LONGEST_SIDE, round(longest)))
         return self._faces(whole) or self._faces(ScaledPhoto.from_photo(photo, NEAR, border=BORDER))
 
     def _faces(self, view: ScaledPhoto) -> list[Face]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ferembed.errors import UnknownName
+from ferembed.faces.auto import AUTO, automatic_detector
 from ferembed.faces.cropping import cut_out, resized, rotated
 from ferembed.faces.face import DETECTORS, Face
 from ferembed.images import Image
@@ -18,6 +19,7 @@ Border = Literal["repeat", "mirror", "black"]
 _WIDEST = 10_000  # pixels
 MAX_TILT_DEGREES = 60  # a steeper line between two eyes is taken for a wrong detection
 LARGEST_CROP = 4096  # pixels of side; a larger crop is cut from a smaller copy of the photo
+MIN_FACE = 0.05  # of the shorter side: 36 pixels at 1280x720
 TALLEST = 8  # times the width; a taller photo is scaled to less than `width`
 
 
@@ -32,18 +34,22 @@ class FaceRecipe:
 
     Parameters
     ----------
-    detector : the name of the face detector; "none" if the whole picture is the face
+    detector : the name of the face detector; "auto" for "yunet" where it has been fetched, else
+        "mtcnn"; "none" if the whole picture is the face
     margin : enlarges the crop beyond the detected box, as a share of its side
     square : crop a square around the box, with the longer side of the box
     align : "eyes" rotates the photo about the face until the eyes are level, if they are found
     border : the pixels outside the photo: "repeat" its edge, "mirror" it, or "black"
     width : scale the photo to this width first; boxes are in pixels of the original photo
     equalize : convert the photo to gray and equalise its histogram first
+    min_face : leave out smaller faces, by the longer side of their box: below 1 a share of the
+        photo's shorter side, from 1 on pixels; 0 leaves out none. Detectors search larger photos
+        in no more time if it is a share
     fallback_to_whole_image : return the whole picture, as a face with `found` False, if no face
         is found
     """
 
-    detector: str = "mtcnn"
+    detector: str = AUTO
     _: KW_ONLY
     margin: float = 0.0
     square: bool = True
@@ -52,6 +58,7 @@ class FaceRecipe:
     width: int | None = None
     equalize: bool = False
     fallback_to_whole_image: bool = False
+    min_face: float = MIN_FACE
 
     def __post_init__(self) -> None:
         if not isinstance(self.detector, str):
@@ -66,10 +73,8 @@ class FaceRecipe:
         ):
             if value not in known:
                 raise UnknownName(unknown_name_message(kind, value, list(known)))
-        if isinstance(self.margin, bool) or not isinstance(self.margin, (int, float)):
-            raise ValueError(f"margin is {self.margin!r}; it is a number from 0 to 10.")
-        if not 0 <= self.margin <= 10:
-            raise ValueError(f"margin is {self.margin!r}; it is a number from 0 to 10.")
+        _check_number("margin", self.margin, 10)
+        _check_number("min_face", self.min_face, _WIDEST)
         if self.width is not None and not (
             isinstance(self.width, int) and 16 <= self.width <= _WIDEST
         ):
@@ -77,6 +82,14 @@ class FaceRecipe:
 
     @classmethod
     def resolve(cls, given: str | FaceRecipe | None) -> FaceRecipe:
+        """The recipe of a name, as `named`, with the detector that "auto" stands for here."""
+        recipe = cls.named(given)
+        if recipe.detector != AUTO:
+            return recipe
+        return replace(recipe, detector=automatic_detector())
+
+    @classmethod
+    def named(cls, given: str | FaceRecipe | None) -> FaceRecipe:
         """The recipe of a name: the best measured one of a detector, or one of FACE_RECIPES.
 
         None is "none": the whole picture is the face. A recipe is returned unchanged.
@@ -101,7 +114,8 @@ class FaceRecipe:
         size, prepared = (photo.shape[1], photo.shape[0]), self.prepare(photo)
         factor = max(size) / max(prepared.shape[:2])
         return [
-            (face.scaled(factor, size), self.crop(prepared, face)) for face in self.find(prepared)
+            (face.scaled(factor, size), self.crop(prepared, face))
+            for face in self.find(prepared, 1 / factor)
         ]
 
     def prepare(self, photo: Image) -> Image:
@@ -116,9 +130,18 @@ class FaceRecipe:
             photo = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
         return photo
 
-    def find(self, photo: Image) -> list[Face]:
-        """The faces in a prepared photo, the most confident first."""
-        faces = DETECTORS[self.detector]()(photo)
+    def find(self, photo: Image, scale: float = 1.0) -> list[Face]:
+        """The faces in a prepared photo, the most confident first.
+
+        `scale` is that of the prepared photo to the original, in whose pixels `min_face` is.
+        """
+        name = automatic_detector() if self.detector == AUTO else self.detector
+        smallest = self.min_face * (min(photo.shape[:2]) if self.min_face < 1 else scale)
+        faces = [
+            replace(face, detector=name)
+            for face in DETECTORS[name]()(photo, smallest)
+            if max(face.box[2] - face.box[0], face.box[3] - face.box[1]) >= smallest
+        ]
         if not faces and self.fallback_to_whole_image:
             return [Face((0, 0, photo.shape[1], photo.shape[0]), 0.0, found=False)]
         return faces
@@ -154,8 +177,15 @@ class FaceRecipe:
         return angle if abs(angle) <= MAX_TILT_DEGREES else 0.0
 
 
+def _check_number(name: str, value: object, most: float) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number and 0 <= value <= most):  # type: ignore[operator]
+        raise ValueError(f"{name} is {value!r:.80}; it is a number from 0 to {most:,}.")
+
+
 FACE_RECIPES: Registry[FaceRecipe] = Registry("face recipe")
 # The best measured recipe of each detector, see benchmarks/results/faces.json.
+FACE_RECIPES.add(AUTO, FaceRecipe(AUTO, align="eyes"))
 FACE_RECIPES.add("dlib", FaceRecipe("dlib", margin=0.1, align="eyes"))
 FACE_RECIPES.add("haar", FaceRecipe("haar", margin=0.1))
 FACE_RECIPES.add("mtcnn", FaceRecipe("mtcnn", align="eyes"))

@@ -6,7 +6,7 @@ from ferembed.faces.face import DETECTORS, Face
 from ferembed.images import Image
 
 
-def whole_image(photo: Image) -> list[Face]:
+def whole_image(photo: Image, min_face: float = 0) -> list[Face]:
     """One face: the whole picture."""
     height, width = photo.shape[:2]
     return [Face((0, 0, width, height), 1.0)]

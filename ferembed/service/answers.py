@@ -36,6 +36,7 @@ def face(prediction: Prediction, language: str = "en") -> dict[str, Any]:
         "box": list(where.box),
         "score": round(where.score, 4),
         "found": where.found,
+        "detector": where.detector,
         "landmarks": points,
         **shown(prediction, language),
     }

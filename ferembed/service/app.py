@@ -132,12 +132,20 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
             str, Query(description="Of /v1/models; by default the model's own")
         ] = "",
         min_face: Annotated[
-            int, Query(ge=0, le=10_000, description="Leave out smaller faces, in pixels")
-        ] = 0,
+            float | None,
+            Query(
+                ge=0,
+                le=10_000,
+                description="Leave out smaller faces: below 1 a share of the picture's shorter "
+                "side, from 1 on pixels; by default as the model does",
+            ),
+        ] = None,
     ) -> How:
         """How it wants them to be found, too."""
         recipe = FaceRecipe.resolve(detector or how.pipeline.detector)
-        return replace(how, recipe=recipe, min_face=min_face)
+        if min_face is not None:
+            recipe = replace(recipe, min_face=min_face)
+        return replace(how, recipe=recipe)
 
     def language(
         lang: Annotated[str, Query(description=f"Of the names: {', '.join(TEXTS)}")] = "en",

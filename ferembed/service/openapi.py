@@ -20,6 +20,7 @@ class FaceModel(BaseModel):
     box: list[int] = Field(description="x1, y1, x2, y2 in pixels", examples=[[165, 66, 342, 302]])
     score: float = Field(description="how sure the detector is", examples=[0.9998])
     found: bool = Field(description="false where the whole picture stands in", examples=[True])
+    detector: str = Field(description="the detector that found it", examples=["mtcnn"])
     landmarks: list[list[float]] | None = Field(
         description="eyes, nose, corners of the mouth", examples=[[[213.4, 158.9], [292.2, 155.7]]]
     )

@@ -57,7 +57,6 @@ class How:
     model: str
     pipeline: Pipeline = field(repr=False)
     recipe: FaceRecipe | None = None
-    min_face: int = 0
     kind: str = "predictions"
     keep_image: bool = False
 
@@ -115,7 +114,12 @@ class Reader:
         self._reading.start()
 
     def how(
-        self, model: str = "", detector: str | None = None, prior: str = "", **more: Any
+        self,
+        model: str = "",
+        detector: str | None = None,
+        prior: str = "",
+        min_face: float | None = None,
+        **more: Any,
     ) -> How:
         """How to read as a client wants; what is "" is the first model, and as it was saved.
 
@@ -129,6 +133,8 @@ class Reader:
         strength = more.pop("prior_strength", 1.0)
         pipeline = self._with_prior(model, prior, strength) if prior else self.pipelines[model]
         finding = None if detector is None else FaceRecipe.resolve(detector or pipeline.detector)
+        if finding is not None and min_face is not None:
+            finding = replace(finding, min_face=min_face)
         return How(model, pipeline, finding, **more)
 
     def _make_with_prior(self, model: str, prior: str, strength: float) -> Pipeline:
@@ -224,11 +230,7 @@ class Reader:
         if how.recipe is None:
             found = [(Face((0, 0, width, height), 1.0), image)]
         else:
-            found = [
-                (face, crop)
-                for face, crop in how.recipe(image)
-                if min(face.box[2] - face.box[0], face.box[3] - face.box[1]) >= how.min_face
-            ]
+            found = how.recipe(image)
             left_out = max(0, len(found) - self._settings.max_faces)
             found = found[: self._settings.max_faces]
         job.faces, job.crops = [face for face, _ in found], [crop for _, crop in found]

@@ -36,7 +36,7 @@ class Options(BaseModel):
     key: str = ""
     model: str = ""
     detector: str = ""
-    min_face: int = Field(0, ge=0, le=10_000)
+    min_face: float | None = Field(None, ge=0, le=10_000)
     prior: str = ""
     prior_strength: float = Field(1.0, ge=0, le=1)
     lang: str = "en"

