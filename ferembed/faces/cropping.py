@@ -19,8 +19,8 @@ def resized(photo: Image, scale: float) -> Image:
 
 def rotated(
     photo: Image, place: tuple[int, int, int, int], angle: float, border: str
-) -> tuple[Image, int, int]:
-    """The surroundings of a place rotated about its center, and the left and top of the place."""
+) -> Image:
+    """A place (left, top, width, height), cut out of the photo rotated about its center."""
     import cv2
 
     left, top, wide, high = place
@@ -29,13 +29,17 @@ def rotated(
     around = cut_out(photo, x - reach, y - reach, 2 * reach, 2 * reach, border)
     middle = left + wide / 2 - (x - reach) - 0.5, top + high / 2 - (y - reach) - 0.5
     matrix = cv2.getRotationMatrix2D(middle, angle, 1.0)
-    turned = cv2.warpAffine(around, matrix, (2 * reach, 2 * reach), flags=cv2.INTER_LINEAR)
-    return np.asarray(turned, np.uint8), left - (x - reach), top - (y - reach)
+    matrix[:, 2] -= left - (x - reach), top - (y - reach)
+    turned = cv2.warpAffine(around, matrix, (wide, high), flags=cv2.INTER_LINEAR)
+    return np.asarray(turned, np.uint8)
 
 
 def cut_out(photo: Image, left: int, top: int, wide: int, high: int, border: str) -> Image:
     """A rectangle of the photo, which may extend beyond its edge."""
     height, width = photo.shape[:2]
+    right, bottom = left + wide, top + high
+    if border != "mirror" and 0 < right and left < width and 0 < bottom and top < height:
+        return _with_border(photo, (left, top, right, bottom), border)
     rows, columns = np.arange(top, top + high), np.arange(left, left + wide)
     if border == "mirror":
         inside: Image = photo[_mirrored(rows, height)[:, None], _mirrored(columns, width)]
@@ -45,6 +49,20 @@ def cut_out(photo: Image, left: int, top: int, wide: int, high: int, border: str
         inside[(rows < 0) | (rows >= height)] = 0
         inside[:, (columns < 0) | (columns >= width)] = 0
     return inside
+
+
+def _with_border(photo: Image, box: tuple[int, int, int, int], border: str) -> Image:
+    """A part of the photo, and a border where it extends beyond the edge."""
+    import cv2
+
+    height, width = photo.shape[:2]
+    left, top, right, bottom = box
+    inside = photo[max(0, top) : bottom, max(0, left) : right]
+    beyond = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
+    if not any(beyond):
+        return inside.copy()
+    kind = cv2.BORDER_CONSTANT if border == "black" else cv2.BORDER_REPLICATE
+    return np.asarray(cv2.copyMakeBorder(inside, *beyond, kind), np.uint8)
 
 
 def _mirrored(positions: NDArray[np.intp], length: int) -> NDArray[np.intp]:

@@ -160,7 +160,7 @@ class FaceRecipe:
         left, top = round((x1 + x2 - wide) / 2), round((y1 + y2 - high) / 2)
         angle = self._angle(photo, face)
         if angle:
-            photo, left, top = rotated(photo, (left, top, wide, high), angle, self.border)
+            return rotated(photo, (left, top, wide, high), angle, self.border)
         return cut_out(photo, left, top, wide, high, self.border)
 
     def _angle(self, photo: Image, face: Face) -> float:

@@ -34,8 +34,11 @@ class ScaledPhoto:
         scale = longest / max(height, width)
         if scale < 1 or enlarge:
             size = max(1, round(width * scale)), max(1, round(height * scale))
-            method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            photo = np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
+            while size[0] <= photo.shape[1] // 2 and size[1] <= photo.shape[0] // 2:
+                # Means of 2x2 pixels take a tenth of the time of other areas.
+                half = photo.shape[1] // 2, photo.shape[0] // 2
+                photo = np.asarray(cv2.resize(photo, half, interpolation=cv2.INTER_AREA), np.uint8)
+            photo = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_LINEAR), np.uint8)
         else:
             scale = 1.0
         wide = round(border * max(photo.shape[:2]))
