@@ -17,9 +17,7 @@ def resized(photo: Image, scale: float) -> Image:
     return np.asarray(cv2.resize(photo, size, interpolation=method), np.uint8)
 
 
-def rotated(
-    photo: Image, place: tuple[int, int, int, int], angle: float, border: str
-) -> Image:
+def rotated(photo: Image, place: tuple[int, int, int, int], angle: float, border: str) -> Image:
     """A place (left, top, width, height), cut out of the photo rotated about its center."""
     import cv2
 
@@ -38,7 +36,7 @@ def cut_out(photo: Image, left: int, top: int, wide: int, high: int, border: str
     """A rectangle of the photo, which may extend beyond its edge."""
     height, width = photo.shape[:2]
     right, bottom = left + wide, top + high
-    if border != "mirror" and 0 < right and left < width and 0 < bottom and top < height:
+    if border != "mirror" and right > 0 and left < width and bottom > 0 and top < height:
         return _with_border(photo, (left, top, right, bottom), border)
     rows, columns = np.arange(top, top + high), np.arange(left, left + wide)
     if border == "mirror":
