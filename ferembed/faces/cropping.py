@@ -58,7 +58,7 @@ def _with_border(photo: Image, box: tuple[int, int, int, int], border: str) -> I
     inside = photo[max(0, top) : bottom, max(0, left) : right]
     beyond = (max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width))
     if not any(beyond):
-        return inside.copy()
+        return np.array(inside)
     kind = cv2.BORDER_CONSTANT if border == "black" else cv2.BORDER_REPLICATE
     return np.asarray(cv2.copyMakeBorder(inside, *beyond, kind), np.uint8)
 
