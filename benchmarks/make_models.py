@@ -152,7 +152,7 @@ class Sets:
                     faces: Any = [crop for crop in self.crops if crop is not None]
                 else:
                     faces = self.splits[of][0]
-                np.save(kept, Embedder(name, store="none").transform(faces))
+                np.save(kept, Embedder(name, store="none", engine="exact").transform(faces))
             parts.append(np.load(kept))
         return np.concatenate(parts, axis=1)
 

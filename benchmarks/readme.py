@@ -19,7 +19,10 @@ from typing import Any
 
 import PIL.Image
 
+from ferembed.backbones.precision import RECORDS
+from ferembed.inference.engines import KEPT_LABELS
 from ferembed.report import markdown_table
+from ferembed.storage.folders import models_folder
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -155,6 +158,20 @@ def _gained(result: dict[str, Any]) -> str:
     return f"Gain of margin and alignment, on the half that chose them: {'; '.join(gains)}."
 
 
+def precision() -> str:
+    """What reduced precision costs, and which one the engine "auto" takes."""
+    records = json.loads((models_folder() / "backbones" / RECORDS).read_text())
+    columns = "network", "engine", "same label", "accuracy lost (points)", "ships", "auto takes it"
+    rows = []
+    for name, record in records.items():
+        for engine, share in record["agreement"].items():
+            ships = "" if engine != "openvino-int8" else "yes" if record["int8"] else "no"
+            lost = f"{record['points_lost'][engine]:.2f}"
+            taken = "yes" if share >= KEPT_LABELS else "no"
+            rows.append([f"`{name}`", f"`{engine}`", f"{share:.2%}", lost, ships, taken])
+    return markdown_table(columns, rows)
+
+
 def start() -> str:
     """How long the command line takes, cold."""
     result = results("start")
@@ -276,6 +293,7 @@ TABLES: list[tuple[str, str, Callable[[], str]]] = [
     ("results", "README.md", compared),
     ("models", "models/README.md", models),
     ("backbones", "models/README.md", backbones),
+    ("precision", "models/README.md", precision),
     ("faces", "benchmarks/README.md", faces),
     ("start", "benchmarks/README.md", start),
     ("speed", "benchmarks/README.md", speed),

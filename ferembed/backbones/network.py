@@ -21,7 +21,6 @@ from ferembed.backbones.spec import NETWORK, LoadRequest
 from ferembed.backbones.weight_files import Read, draw_weights, load_weights
 from ferembed.errors import ModelError, WeightsError
 from ferembed.images import Image
-from ferembed.inference.engines import choose_engine
 from ferembed.inference.openvino import (
     compile_single,
     compile_throughput,
@@ -49,15 +48,14 @@ class Network(Backbone):
                 f"The preprocessing gives {'x'.join(map(str, given))}, and {spec.name} takes "
                 f"{'x'.join(map(str, taken))}. Change size or color of the Preprocess."
             )
-        ships = request.weights is None and spec.onnx is not None
-        self.engine = choose_engine(request.engine, ships)
+        self.engine = request.chosen_engine
         self.model: Any = None  # of the engine "keras"
         if self.engine == "keras":
             self.model = _weighted(request, build, read)
             self._forward = keras_forward(self.model, layer)
         else:
             if self.engine == "openvino-int8":
-                self.file = request.quantized_path() / NETWORK
+                self.file = request.quantized_file()
             else:
                 self.file = _converted(request, build, read)
             self._forward = openvino_forward(self.file, layer, self.engine)

@@ -7,15 +7,17 @@ import hashlib
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ferembed._progress import Progress
 from ferembed.backbones.backbone import Backbone
+from ferembed.backbones.precision import Precision, recorded_precision
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ModelError, UnknownName, WeightsError
+from ferembed.inference.engines import choose_engine
 from ferembed.registry import Registry, unknown_name_message
 from ferembed.storage.folders import cache_folder
 from ferembed.storage.weights import DownloadableWeights, Weights, read_weights, sha256_of
@@ -148,28 +150,52 @@ class LoadRequest:
         }
 
     @property
-    def precision_tag(self) -> str | None:
-        """The engine's reduced precision and its calibration; None in full precision."""
-        if self.engine == "openvino-int8" and self.spec.build is not None:
-            return self.quantized_path().name
-        return "bf16" if self.engine == "openvino-bf16" else None
+    def precision(self) -> Precision | None:
+        """What is recorded about this network in reduced precision; None for weights of others."""
+        spec = self.spec
+        own = self.weights is None and self.preprocess in (None, spec.preprocess)
+        return recorded_precision(spec.name, spec.onnx.sha256) if own and spec.onnx else None
 
-    def quantized_path(self) -> Path:
-        """The folder of the INT8 network; of several, the latest."""
+    @property
+    def chosen_engine(self) -> str:
+        """The engine that runs the network on this machine."""
+        ships = self.weights is None and self.spec.onnx is not None
+        agreement = self.precision.agreement if self.precision else {}
+        return choose_engine(self.engine, ships, agreement)
+
+    @property
+    def precision_tag(self) -> str | None:
+        """The reduced precision of the engine and its calibration; None in full precision."""
+        engine = self.engine
+        if engine == "auto" and self.precision:
+            engine = self.chosen_engine
+        if engine == "openvino-int8" and self.spec.build is not None:
+            file = self.quantized_file()
+            if file.name == NETWORK:  # in a folder named by its calibration
+                return file.parent.name
+            return f"{file.stem}-{sha256_of(file.with_suffix('.bin'))[:16]}"
+        return "bf16" if engine == "openvino-bf16" else None
+
+    def quantized_file(self) -> Path:
+        """The INT8 network: the latest that the user calibrated, else the one that ships."""
         made = self.cache_path("*")
         pattern = glob.escape(made.name[:-1]) + "*"
         files = [folder / NETWORK for folder in made.parent.glob(pattern)]
         whole = [file for file in files if file.exists()]
-        if not whole:
-            which = f"--backbone {self.name}"
-            if self.weights is not None:
-                which += f" --weights {shlex.quote(self.weights)}"
-            raise WeightsError(
-                f"{self.name} is not ready for the engine 'openvino-int8': it must be calibrated "
-                f"first. Run once: ferembed quantize FACES {which}, or --model MODEL for all "
-                "networks of a model."
-            )
-        return max(whole, key=lambda file: file.stat().st_mtime_ns).parent
+        if whole:
+            return max(whole, key=lambda file: file.stat().st_mtime_ns)
+        if self.precision and self.precision.int8 and self.spec.onnx:
+            for file, sha256 in self.precision.int8.items():
+                path = replace(self.spec.onnx, file=file, sha256=sha256).path()
+            return path.with_suffix(".xml")
+        which = f"--backbone {self.name}"
+        if self.weights is not None:
+            which += f" --weights {shlex.quote(self.weights)}"
+        raise WeightsError(
+            f"{self.name} is not ready for the engine 'openvino-int8': it must be calibrated "
+            f"first. Run once: ferembed quantize FACES {which}, or --model MODEL for all "
+            "networks of a model."
+        )
 
     def cache_path(self, faces: str = "") -> Path:
         """The folder in the cache for OpenVINO's network, or for its INT8 version by `faces`."""

@@ -106,7 +106,7 @@ def add_engine(parser: argparse.ArgumentParser, store: str = "disk") -> None:
         default="auto",
         choices=ENGINES,
         metavar="ENGINE",
-        help=f"{', '.join(ENGINES)} (after: ferembed quantize)",
+        help=f"{', '.join(ENGINES)} (auto)",
     )
     add_store(parser, store)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from functools import cache
 
 from ferembed.errors import MissingExtra, UnknownName
@@ -16,9 +17,17 @@ from ferembed.inference import ENGINES
 from ferembed.inference.openvino import import_openvino
 from ferembed.registry import unknown_name_message
 
+KEPT_LABELS = 0.999  # of PublicTest: "auto" takes a reduced precision that agrees on as many
 
-def choose_engine(engine: str, converted: bool = True) -> str:
-    """The engine to use: "auto" is OpenVINO in full precision where it is installed, else Keras.
+
+def choose_engine(
+    engine: str, converted: bool = True, agreement: Mapping[str, float] | None = None
+) -> str:
+    """The engine to use: "keras", "openvino", "openvino-bf16" or "openvino-int8".
+
+    "exact" is OpenVINO in full precision where it is installed, else Keras. "auto" takes a reduced
+    precision instead where this CPU gains from it and the `agreement`, the recorded share of faces
+    with the same label, is at least `KEPT_LABELS`.
 
     OpenVINO reads TensorFlow's graphs. With another Keras backend the network must be `converted`.
     """
@@ -34,10 +43,18 @@ def choose_engine(engine: str, converted: bool = True) -> str:
             "This CPU has no bfloat16, so the engine 'openvino-bf16' would be no faster. "
             "Use 'openvino'."
         )
-    if engine == "auto":
-        readable = converted or os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
-        return "openvino" if installed and readable else "keras"
-    return engine
+    if engine not in ("auto", "exact"):
+        return engine
+    if not installed or not (
+        converted or os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    ):
+        return "keras"
+    kept = {name for name, share in (agreement or {}).items() if share >= KEPT_LABELS}
+    if engine == "auto" and "openvino-int8" in kept:
+        return "openvino-int8"
+    if engine == "auto" and "openvino-bf16" in kept and _has_bfloat16():
+        return "openvino-bf16"
+    return "openvino"
 
 
 @cache
