@@ -136,7 +136,7 @@ def run_command(command: str, folder: Path) -> None:
         printed = run(
             ["make", "demo"] if ready else ["ferembed", "demo"], ROOT if ready else folder
         )
-        assert "face 1 at (178, 110, 351, 330)" in printed
+        assert "face 1 at (176, 113, 347, 332)" in printed
     elif command.startswith("ferembed benchmark"):  # 18 faces have no 30 neighbours
         assert "| network |" in run(["bash", "-c", command], folder, (0, 1))
         assert (folder / "out" / "grid.html").exists()
