@@ -28,7 +28,7 @@ _SHUTDOWN = 30  # seconds to finish what is in flight
 
 
 def serve(settings: Settings) -> None:
-    """Run the service until it is stopped. What is in flight then is finished."""
+    """Run the service until it is stopped. Requests in progress are finished."""
     settings.api_keys()  # refused here rather than in each worker
     load_pipelines(settings)
     with ExitStack() as stack:
@@ -67,13 +67,19 @@ def app_from_environment() -> FastAPI:
 
 
 def load_pipelines(settings: Settings) -> dict[str, Pipeline]:
-    """The models that are served, by the names that requests call them."""
-    return {
-        os.path.basename(os.path.normpath(name)).removesuffix(".ferembed"): Pipeline.load(
-            name, store=settings.store, engine=settings.engine, max_pixels=settings.max_pixels
+    """The served models, by the names that requests use."""
+    pipelines: dict[str, Pipeline] = {}
+    for path in settings.model:
+        name = os.path.basename(os.path.normpath(path)).removesuffix(".ferembed")
+        if name in pipelines:
+            raise ServiceError(
+                f"Two models are called {name!r}. Requests choose a model by the last part of its "
+                "path: rename one of them."
+            )
+        pipelines[name] = Pipeline.load(
+            path, store=settings.store, engine=settings.engine, max_pixels=settings.max_pixels
         )
-        for name in settings.model
-    }
+    return pipelines
 
 
 def _listening(settings: Settings) -> socket.socket:
@@ -106,10 +112,10 @@ def _tell(settings: Settings, port: int) -> None:
 
 
 class _Protocol(HttpToolsProtocol):
-    """HTTP that drops clients who are too slow, send nothing, or send a head without end.
+    """HTTP that drops slow clients and request heads that are too large.
 
-    A timer runs at all times: until the head is there, until the answer is taken, until the next
-    request. When it is over, the connection is.
+    A timer limits the head of a request, the request and its response, and the pause until the
+    next request. When it expires, the connection is closed.
     """
 
     _timer: asyncio.TimerHandle | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from ferembed.errors import ServiceError
 
 _PREFIX = "FEREMBED_"
 _SHORTEST_KEY = 16  # characters
+_HEADER = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Settings:
         another
     host, port : the address to listen on
     workers : processes; each holds its own models and its own queue
-    api_key_file : a file with one key per line; None lets everybody in
+    api_key_file : a file with one key per line; with None no key is needed
     allow_host : further names by which clients may call this server
     allow_origin : other web sites whose pages may use the API, such as https://example.org
     max_bytes : the largest body of a request, or frame of a stream
@@ -36,9 +38,9 @@ class Settings:
     max_faces : faces read in a picture, the most confident first
     max_streams : live streams at a time, per worker
     queue : pictures accepted at a time, per worker; when it is full, requests are answered 429
-    deadline : seconds until a request is given up
-    batch_ms : milliseconds for which faces wait to be joined with those of other requests
-    batch_faces : faces that are run together
+    deadline : seconds until a request is cancelled
+    batch_ms : milliseconds that faces wait for the faces of other requests
+    batch_faces : the largest batch
     engine, store : as for `Pipeline`; the store is off unless asked for
     """
 
@@ -91,7 +93,9 @@ class Settings:
         texts = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            text = ",".join(value) if isinstance(value, tuple) else str(value or "")
+            text = (
+                ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+            )
             texts[_PREFIX + field.name.upper()] = text
         return texts
 
@@ -119,6 +123,11 @@ class Settings:
                 f"Key {short[0]} in {self.api_key_file} is shorter than {_SHORTEST_KEY} "
                 "characters. Make one with: python -c 'import secrets; "
                 "print(secrets.token_urlsafe())'"
+            )
+        if odd := [i for i, key in enumerate(keys, 1) if not _HEADER.fullmatch(key)]:
+            raise ServiceError(
+                f"Key {odd[0]} in {self.api_key_file} has a space or a character outside ASCII, "
+                "which an HTTP header cannot carry. Use letters, digits, - and _."
             )
         return tuple(key.encode() for key in keys)
 

@@ -1,11 +1,13 @@
 """Settings come from flags, then from variables, and are checked."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ferembed.errors import ServiceError
 from ferembed.service import Settings
+from ferembed.service.server import load_pipelines
 
 
 def test_a_flag_counts_before_a_variable():
@@ -24,6 +26,18 @@ def test_workers_get_the_same_settings():
         model=("default", "fast"), api_key_file=Path("keys"), batch_ms=0.5, allow_host=("a", "b")
     )
     assert Settings.from_environment(settings.to_environment()) == settings
+
+
+def test_workers_get_settings_of_zero():
+    settings = Settings(port=0, max_streams=0, batch_ms=0)
+    assert Settings.from_environment(settings.to_environment()) == settings
+
+
+def test_two_models_of_one_name_are_refused(tmp_path):
+    folder = tmp_path / "default"
+    shutil.copytree(Path(__file__).parents[2] / "models" / "default", folder)
+    with pytest.raises(ServiceError, match="Two models are called 'default'"):
+        load_pipelines(Settings(model=("default", str(folder))))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +64,12 @@ def test_keys_are_read_from_a_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("", "holds no key"), ("# a\n", "holds no key"), ("short\n", "shorter than 16 characters")],
+    [
+        ("", "holds no key"),
+        ("# a\n", "holds no key"),
+        ("short\n", "shorter than 16 characters"),
+        ("a-long-key-of-the-montaña\n", "a character outside ASCII"),
+    ],
 )
 def test_a_file_without_a_good_key_is_refused(tmp_path, content, message):
     file = tmp_path / "keys"
