@@ -1,1 +1,1 @@
-"""What measures ferembed and makes the models that ship: `python -m benchmarks.NAME`."""
+"""Benchmarks, and the scripts that make the models that ship: `python -m benchmarks.NAME`."""

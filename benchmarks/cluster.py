@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measured(options: argparse.Namespace, name: str, measure: Callable[[], dict[str, Any]]) -> Any:
-    """What `measure` gives, or what an earlier run wrote under this name."""
+    """The result of `measure`, or the one that an earlier run wrote under this name."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if name not in results or options.again:
         facts = {**measure(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}

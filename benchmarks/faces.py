@@ -1,4 +1,4 @@
-"""What each detector finds in photographs, and what the model that ships makes of its faces.
+"""Compare the detectors: the faces that each finds, and the default model's accuracy on them.
 
     python -m benchmarks.faces photos.zip [--fer2013 fer2013.zip] [--model default]
 
@@ -155,7 +155,7 @@ def with_eyes(photo: Any, faces: list[Face]) -> list[Face]:
 def score(
     pipeline: Pipeline, recipe: FaceRecipe, photos: Photos, faces: list[list[Face]], which: Any
 ) -> dict[str, float]:
-    """What the model makes of the surest faces of some photos."""
+    """The scores of the model on the most confident face of each photo."""
     chosen = [index for index in np.flatnonzero(which) if faces[index]]
     crops = [recipe.crop(photos.pixels[index], faces[index][0]) for index in chosen]
     probabilities = np.full((len(which), len(pipeline.classes_)), 1 / len(pipeline.classes_))

@@ -70,7 +70,7 @@ def gigaflops(seconds: float) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What decides the figures: rows of another machine are not kept beside this one's."""
+    """The machine and its software: rows measured on another are not kept beside this one's."""
     cpu, flags = platform.processor() or platform.machine(), set[str]()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -99,7 +99,7 @@ def machine_text() -> str:
 
 
 def limits(scratch: Path) -> dict[str, float]:
-    """What this machine can do at best, just now: matrix products, and reading a file."""
+    """The measured limits of this machine: matrix products, and reading a file."""
     float32, bfloat16 = map(
         statistics.median,
         rounds(matrix_products("float32"), matrix_products("bfloat16"), times=7),

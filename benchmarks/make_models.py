@@ -53,7 +53,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Model:
-    """What a model is made of."""
+    """The parts of a model."""
 
     networks: tuple[str, ...]
     label_set: str
@@ -243,7 +243,7 @@ def divide_logits(pipeline: Pipeline, temperature: float) -> None:
 
 
 def criterion(cell: dict[str, Any]) -> float:
-    """What the strength of the prior is chosen by."""
+    """The score that the strength of the prior is chosen by."""
     ferplus, photos = cell["ferplus"], cell["photos_choosing"]
     return float(
         np.mean(
@@ -253,7 +253,7 @@ def criterion(cell: dict[str, Any]) -> float:
 
 
 def scores(pipeline: Pipeline, model: Model, sets: Sets) -> dict[str, Any]:
-    """What a model reaches on FER2013's labels, on FER+ and on either half of the photos."""
+    """The scores of a model on FER2013's labels, on FER+ and on each half of the photos."""
     faces = pipeline.probabilities(sets.vectors(model.networks, "validation"))
     rows = {}
     for label_set in ("ferplus", "fer2013"):
@@ -312,7 +312,7 @@ def score_heads(name: str, sets: Sets, heads: list[str]) -> None:
 
 
 def card(name: str, result: dict[str, Any]) -> str:
-    """What a user should know of a model before relying on it."""
+    """The model card: data, scores, limits and licences of a model."""
     report, strength = result["report"], result["prior_strength"]
     labels = list(report["labels"])
     networks = result["networks"]

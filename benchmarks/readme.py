@@ -114,7 +114,7 @@ def backbones() -> str:
 
 
 def faces() -> str:
-    """How many faces each detector finds, and how the default model does on its crops."""
+    """The table of detectors: faces found, and accuracy of the default model on their crops."""
     result = results("faces")
     columns = ["detector", "margin", "found", "found of six in a photo", "false", "accuracy"]
     columns += ["accuracy, tilted by 20°", "latency (ms)", "at 1280x720"]
@@ -145,7 +145,7 @@ def faces() -> str:
 
 
 def _gained(result: dict[str, Any]) -> str:
-    """What margin and alignment gain over the bare box."""
+    """The gain of margin and alignment over the bare box."""
     gains = []
     for row in result["detectors"]:
         cells = {(cell["margin"], cell["align"]): cell for cell in row["choosing"]}
@@ -173,7 +173,7 @@ def precision() -> str:
 
 
 def start() -> str:
-    """How long the command line takes, cold."""
+    """The table of cold starts of the command line."""
     result = results("start")
     rows = [[f"`{name}`", f"{s:.2f} s"] for name, s in result["median_seconds"].items()]
     note = f"*{result['rounds']} rounds on {result['machine']}.*"
@@ -181,7 +181,7 @@ def start() -> str:
 
 
 def speed() -> str:
-    """What was timed side by side with what it replaces, and what it was to reach."""
+    """The table of speed-ups over the code that was replaced, with the goals."""
     result = results("speed")
     columns = "what", "compared with", "seconds", "speed-up", "against its best round", "goals"
     rows = []
@@ -217,7 +217,7 @@ def speed() -> str:
 
 
 def growth() -> str:
-    """How the time of each part grows with the rows, and how many rows an hour allows."""
+    """The table of growth: time of each part by rows, and the rows that an hour allows."""
     measured = results("speed")["rows"]
     parts = {
         (what if name == "growth-embed" else f"{what} {name.removeprefix('growth-')}"): row[what]
@@ -250,7 +250,7 @@ def in_short(seconds: float) -> str:
 
 
 def audit() -> str:
-    """What is wrong with FER2013."""
+    """The table of findings in FER2013."""
     result = results("audit_fer2013")
     rows = []
     for kind in ("blank", "exact duplicates", "near-duplicates"):

@@ -17,7 +17,7 @@ SIGNS = {">=": operator.ge, "<=": operator.le}
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured. `seconds_theirs` is empty where there is nothing to compare with."""
+    """A measurement. `seconds_theirs` is empty where there is nothing to compare with."""
 
     what: str
     against: str
@@ -60,7 +60,7 @@ def row(name: str) -> Callable[[Callable[[Bench], Row]], Callable[[Bench], Row]]
 
 @dataclass(frozen=True)
 class Bench:
-    """What rows have in common: the data, a scratch folder, and how to time."""
+    """The parts that all rows share: the data, a scratch folder and the timer."""
 
     data: Path  # fer2013.zip
     scratch: Path  # empty at the start of a row, deleted after it

@@ -1,4 +1,4 @@
-"""How many requests the service answers, and how soon, beside `ferembed predict` in the same run.
+"""Measure the throughput and latency of the service, and `ferembed predict` in the same run.
 
     python -m benchmarks.service                      all, in some minutes
     python -m benchmarks.service --seconds 30         each measurement so long
@@ -75,7 +75,7 @@ class Server:
 
     @property
     def core_seconds(self) -> float:
-        """What it has used of a core until now."""
+        """The CPU seconds used until now."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -108,7 +108,7 @@ def running(*flags: str) -> Iterator[Server]:
 
 @dataclass
 class Load:
-    """What came of many requests."""
+    """The results of many requests."""
 
     photos: Sequence[bytes]
     expected: Sequence[dict[str, Any]]

@@ -64,7 +64,7 @@ class Vectors:
 
 
 def fit_machine(X: NDArray[np.float32], y: NDArray[Any]) -> PairwiseSVM:
-    """What the svm head fits, but for its folds and the calibration: one machine."""
+    """Fit one support vector machine, as the head svm does in each fold."""
     codes = np.unique(y, return_inverse=True)[1]
     kernel = Kernel("rbf", 1 / (X.shape[1] * X.var(dtype=np.float64)))
     every = [np.arange(len(X))]
@@ -73,7 +73,7 @@ def fit_machine(X: NDArray[np.float32], y: NDArray[Any]) -> PairwiseSVM:
 
 
 def answers(decisions: NDArray[np.float64], classes: NDArray[Any]) -> NDArray[Any]:
-    """What scikit-learn's SVC answers: the class that wins most often against another."""
+    """The predictions of scikit-learn's SVC: the class that wins most pairs."""
     votes = np.zeros((len(decisions), len(classes)))
     pairs = zip(*np.triu_indices(len(classes), 1), strict=True)
     for decision, (first, second) in zip(decisions.T, pairs, strict=True):
@@ -333,7 +333,7 @@ def growth(
     sizes: Sequence[int] = SIZES,
     patience: float = PATIENCE,
 ) -> dict[str, Any]:
-    """How the seconds of what `prepare(rows)` returns grow: about as rows to the exponent.
+    """The exponent with which the time of the function that `prepare(rows)` returns grows.
 
     A size that would take longer than `patience`, by the two before it, is left out. What takes
     less than a second is timed five times.

@@ -69,7 +69,7 @@ print(done, peak())
 
 
 def run(*arguments: str | Path, python: str = sys.executable, **environment: str) -> str:
-    """What a process of its own prints."""
+    """The output of a new process."""
     return subprocess.run(
         [python, *map(str, arguments)],
         check=True,
@@ -189,7 +189,7 @@ for _name, _batches, _rounds, _faces, _times in (
 
 @row("stages")
 def stages(bench: Bench) -> Row:
-    """Where the time of a cold embed goes: each stage by itself, in seconds of a core."""
+    """The CPU seconds of each stage of a cold embed."""
     data = bench.faces.split("train")
     images = [data.images[i] for i in range(2048)]
     backbone = load_backbone(LoadRequest("fer-mobilenet"))

@@ -1,4 +1,4 @@
-"""How long a user waits for the command line, cold: medians of whole processes.
+"""Measure cold starts of the command line: medians of whole processes.
 
     python -m benchmarks.start
 

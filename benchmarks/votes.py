@@ -1,4 +1,4 @@
-"""What votes are worth, and what the audit of labels finds: benchmarks/results/votes.json.
+"""Measure the gain of votes, and the audit of labels: benchmarks/results/votes.json.
 
     python -m benchmarks.votes fer2013.zip STORE
 
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def named(data: Dataset) -> dict[str, int]:
-    """Where each picture is, by the name of its file."""
+    """The position of each picture, by the name of its file."""
     return {data.images.name(i).rpartition("/")[2]: i for i in range(len(data))}
 
 

@@ -444,7 +444,7 @@ class Pipeline(Classifier):
 
 
 def _are_vectors(images: Any) -> TypeGuard[VectorSet]:
-    """Whether this is a VectorSet; its module, which predictions do not need, is not imported."""
+    """True for a VectorSet; its module, which predictions do not need, is not imported."""
     return hasattr(images, "fingerprint")
 
 

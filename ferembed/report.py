@@ -53,7 +53,7 @@ class CoveragePoint:
     confidence: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """The scores of one classifier on one set of faces."""
 
@@ -108,20 +108,22 @@ class Report:
         confidence, hit = scores.max(axis=1), answered == expected
         bins = _calibration(confidence, hit)
         return cls(
-            tuple(labels),
-            len(true),
-            float(hit.mean()),
-            float(f1[support > 0].mean()),
-            sum(bin.count / len(true) * abs(bin.confidence - bin.accuracy) for bin in bins),
-            {
+            labels=tuple(labels),
+            count=len(true),
+            accuracy=float(hit.mean()),
+            macro_f1=float(f1[support > 0].mean()),
+            calibration_error=sum(
+                bin.count / len(true) * abs(bin.confidence - bin.accuracy) for bin in bins
+            ),
+            classes={
                 label: ClassScore(
                     float(precision[i]), float(recall[i]), float(f1[i]), int(support[i])
                 )
                 for i, label in enumerate(labels)
             },
-            tuple(tuple(map(int, row)) for row in confusion),
-            bins,
-            _coverage(confidence, hit),
+            confusion=tuple(tuple(map(int, row)) for row in confusion),
+            calibration=bins,
+            coverage=_coverage(confidence, hit),
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import numpy as np
@@ -45,6 +45,7 @@ class Preprocess:
 
     color: Literal["gray", "rgb", "bgr"] = "gray"
     size: int = 48
+    _: KW_ONLY
     interpolation: Literal["area", "nearest", "linear", "cubic", "lanczos"] = "area"
     equalize: Literal["none", "histogram", "clahe"] = "none"
     mean: tuple[float, ...] = (0.0,)

@@ -22,7 +22,7 @@ TRAIN_FIRST = "trained"
 PARAMETER = "head__"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One pipeline to try.
 

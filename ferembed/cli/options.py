@@ -218,7 +218,7 @@ def model_settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_tracking(parser: argparse.ArgumentParser) -> None:
-    """How people are followed in a video."""
+    """Options for following people in a video."""
     parser.add_argument(
         "--timeline", metavar="PNG", help="draw what each person in a video shows when"
     )

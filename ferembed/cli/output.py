@@ -1,4 +1,4 @@
-"""What commands print: facts as JSON or text, warnings, and the exit code."""
+"""The output of commands: facts as JSON or text, warnings and exit codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ferembed.errors import FerembedError
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """The exit code of a command."""
 
     DONE = 0
     SOME_FAILED = 1  # some inputs could not be used; each is reported

@@ -1,4 +1,4 @@
-"""What is printed of videos that were read."""
+"""Messages and summaries of videos that were read."""
 
 from __future__ import annotations
 

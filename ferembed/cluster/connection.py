@@ -106,7 +106,7 @@ def _versions() -> dict[str, str]:
 
 
 def _dask_versions() -> dict[str, str]:
-    """What must agree for pickles and messages to be understood."""
+    """The versions that must agree for pickles and messages to be understood."""
     return {
         "python": ".".join(platform.python_version_tuple()[:2]),
         "dask": version("dask"),

@@ -33,7 +33,7 @@ def look(
     client: Any,
     patience: float = PATIENCE,
 ) -> Looks:
-    """What `datasets.audit.audit` needs to know of each picture: give it as its `look`.
+    """The facts of each picture that `datasets.audit` needs; pass this function as its `look`.
 
     A worker that dies costs the tasks under way, which are done by others.
     """

@@ -103,7 +103,7 @@ def list_items(data: Data) -> Iterator[Item]:
 
 
 def count_items(data: Data) -> int | None:
-    """How many pictures there are, where that is known before they are listed."""
+    """The number of pictures, if it is known before they are listed."""
     if isinstance(data, (str, os.PathLike)):
         return None
     if isinstance(data, (Dataset, np.ndarray)):
@@ -121,7 +121,7 @@ def _item(source: Source, number: int, label: str | None = None, split: str | No
 
 
 def _content(source: Source) -> str:
-    """What changes when the picture does; of a file its size and time, without reading it."""
+    """A value that changes with the picture; of a file its size and time, without reading it."""
     if isinstance(source, (str, Path)):
         try:
             found = os.stat(source)

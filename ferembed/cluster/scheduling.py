@@ -17,7 +17,7 @@ _LOOK = 5.0  # seconds between two looks at whether any worker is left
 
 
 class Result(Protocol):
-    """What a task returns: `error` says why it failed on the worker at this address."""
+    """The result of a task: `error` says why it failed on the worker at this address."""
 
     @property
     def error(self) -> str: ...
@@ -57,7 +57,7 @@ class _Run:
         self.shared = self._share()
 
     def _share(self) -> Any:
-        """What all tasks need, on the workers.
+        """The data that all tasks need, as a future on the workers.
 
         It is the result of a task rather than scattered data: if all that hold it die, the
         scheduler has it computed again.
@@ -83,7 +83,7 @@ class _Run:
             self.shared.release()
 
     def _wanted(self) -> int:
-        """How many tasks keep the workers that are there now busy."""
+        """The number of tasks that keeps the present workers busy."""
         if time.monotonic() - self.looked > _LOOK:
             self.looked = time.monotonic()
             self.threads = sum(self.client.nthreads().values())

@@ -41,7 +41,7 @@ Progress = Callable[[int, "int | None"], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a run wrote.
+    """The result of a run.
 
     `failures` are the pictures that could not be used, with the reason. `lost` are those of
     partitions that failed on every worker that tried: run again, they are tried again.
@@ -234,7 +234,7 @@ class _Run:
         )
 
     def _earlier(self) -> dict[str, Outcome]:
-        """What an earlier run wrote here; a DataError if that was something else."""
+        """The outcomes of an earlier run here; a DataError if the folder holds other data."""
         manifest = read_manifest(self.folder)
         if manifest is None:
             others = [

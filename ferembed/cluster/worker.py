@@ -1,4 +1,4 @@
-"""What a worker does: one partition of pictures in, one Parquet file out.
+"""The work of a worker: one partition of pictures in, one Parquet file out.
 
 A worker holds nothing that is already written. What it returns is a few numbers, so a task that is
 run twice, because its worker died or was slow, finds the file and does nothing.
@@ -38,7 +38,7 @@ _PHOTOS = 32  # whose faces are read together
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What to do with every partition, and where the result goes."""
+    """The work on every partition, and the folder for the results."""
 
     kind: str  # "vectors" or "predictions"
     model: Any  # an Embedder, or a Pipeline
@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a partition: the file and its numbers, or an error and who had it."""
+    """The result of a partition: the file and its numbers, or an error and its worker."""
 
     worker: str
     file: str = ""

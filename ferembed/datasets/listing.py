@@ -63,7 +63,7 @@ class ImportLog:
             self.progress(self._done, self._done if last else None)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RawDataset:
     """A data set as a reader finds it: labels and splits as they are written."""
 

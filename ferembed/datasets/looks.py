@@ -20,7 +20,7 @@ _SAME_GRAY = 12  # gray levels that count as the same
 _BLANK_SHARE = 0.9  # of the pixels of a blank picture have the same gray
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Looks:
     """The facts of some pictures."""
 
@@ -55,12 +55,12 @@ def look_at(
     """The facts of each picture; thumbnails if `near`, pictures without a face by `find_faces`."""
     total = len(images)
     looks = Looks(
-        {},
-        np.zeros(total, np.bool_),
-        np.zeros((total, 2), np.uint32),
-        [b""] * total,
-        thumbnails(total if near else 0),
-        [],
+        unreadable={},
+        blank=np.zeros(total, np.bool_),
+        sizes=np.zeros((total, 2), np.uint32),
+        pixels=[b""] * total,
+        thumbs=thumbnails(total if near else 0),
+        faceless=[],
     )
     for index, source in enumerate(images):
         try:
@@ -87,10 +87,12 @@ def join_looks(parts: Sequence[Looks]) -> Looks:
     starts = np.cumsum([0, *(len(part.blank) for part in parts)]).tolist()
     placed = list(zip(starts, parts, strict=False))
     return Looks(
-        {start + index: why for start, part in placed for index, why in part.unreadable.items()},
-        np.concatenate([np.zeros(0, np.bool_), *(part.blank for part in parts)]),
-        np.concatenate([np.zeros((0, 2), np.uint32), *(part.sizes for part in parts)]),
-        [pixels for part in parts for pixels in part.pixels],
-        np.concatenate([thumbnails(0), *(part.thumbs for part in parts)]),
-        [start + index for start, part in placed for index in part.faceless],
+        unreadable={
+            start + index: why for start, part in placed for index, why in part.unreadable.items()
+        },
+        blank=np.concatenate([np.zeros(0, np.bool_), *(part.blank for part in parts)]),
+        sizes=np.concatenate([np.zeros((0, 2), np.uint32), *(part.sizes for part in parts)]),
+        pixels=[pixels for part in parts for pixels in part.pixels],
+        thumbs=np.concatenate([thumbnails(0), *(part.thumbs for part in parts)]),
+        faceless=[start + index for start, part in placed for index in part.faceless],
     )

@@ -135,7 +135,9 @@ def _check_choice(what: str, given: str, allowed: Sequence[str]) -> None:
 
 def _class_folders(listing: Listing, log: ImportLog) -> RawDataset:
     kind = "a folder" if listing.path.is_dir() else "a zip"
-    found = RawDataset(f"class folders in {kind}", Images([listing.part]), steps=listing.steps)
+    found = RawDataset(
+        format=f"class folders in {kind}", images=Images([listing.part]), steps=listing.steps
+    )
     known: dict[str, tuple[str, str]] = {}
     for index in range(len(listing.part)):
         name = listing.part.name(index)

@@ -98,7 +98,7 @@ class Members:
         return self.names[index]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PixelRow(LazyPicture):
     """A picture in a row of a CSV; the row is read when the picture is loaded."""
 
@@ -122,7 +122,7 @@ class PixelRow(LazyPicture):
             raise ImageError(f"{self} cannot be read: {error}.") from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PixelRows:
     """Pictures in the rows of a CSV, by the offsets of the rows."""
 
@@ -137,8 +137,14 @@ class PixelRows:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> PixelRow:
-        where = self.rows[index], self.offsets[index], self.lengths[index]
-        return PixelRow(self.path, *where, self.column, self.delimiter)
+        return PixelRow(
+            path=self.path,
+            row=self.rows[index],
+            offset=self.offsets[index],
+            length=self.lengths[index],
+            column=self.column,
+            delimiter=self.delimiter,
+        )
 
     def name(self, index: int) -> str:
         return f"row {self.rows[index]}"

@@ -154,7 +154,7 @@ def pixel_rows(table: Table, log: ImportLog, given: Mapping[str, str]) -> RawDat
     rows, offsets, lengths = array("Q"), array("Q"), array("L")
     packed = bytearray()
     found = RawDataset(
-        "FER2013 CSV of pixels" + " in a zip" * zipped,
+        format="FER2013 CSV of pixels" + " in a zip" * zipped,
         numbered=True,
         rows=rows,
         source=table.name,
@@ -184,7 +184,14 @@ def pixel_rows(table: Table, log: ImportLog, given: Mapping[str, str]) -> RawDat
             offsets.append(offset)
             lengths.append(len(line))
     log.tick(last=True)
-    part: Part = PixelRows(table.name, rows, offsets, lengths, pixels_at, table.delimiter)
+    part: Part = PixelRows(
+        path=table.name,
+        rows=rows,
+        offsets=offsets,
+        lengths=lengths,
+        column=pixels_at,
+        delimiter=table.delimiter,
+    )
     if zipped:
         pictures = np.frombuffer(packed, np.uint8).reshape(-1, side or 1, side or 1)
         part = PackedRows(table.name, rows, pictures)
@@ -207,7 +214,7 @@ def named_pictures(
     split_at = table.column("split", given)
     lookup = _Lookup(listing.part, base)
     kind = "a folder" if listing.path.is_dir() else "a zip"
-    found = RawDataset(f"CSV of names and labels with {kind}", steps=listing.steps)
+    found = RawDataset(format=f"CSV of names and labels with {kind}", steps=listing.steps)
     chosen = array("q")
     for row, fields in table.rows():
         place = f"{table.name}, row {row}"

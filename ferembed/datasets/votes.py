@@ -123,8 +123,8 @@ def with_votes(found: RawDataset, table: Table, rules: VoteRules, log: ImportLog
         rejected = [index for index, why in reasons.items() if why == reason]
         log.skip(reason, votes.place(rows[voted[rejected[0]]]), len(rejected))
     result = RawDataset(
-        f"FER+ votes for {found.format}",
-        found.images.take(voted),
+        format=f"FER+ votes for {found.format}",
+        images=found.images.take(voted),
         splits=type(found.splits)("B", np.array(found.splits, np.uint8)[voted].tolist()),
         codes=type(found.codes)("l", winners),
         steps=found.steps,
@@ -139,7 +139,7 @@ def with_votes(found: RawDataset, table: Table, rules: VoteRules, log: ImportLog
     return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Votes:
     """A table of votes: a row for each face, a column for each class, "unknown" and NF last."""
 
@@ -171,7 +171,14 @@ class _Votes:
             rows.append(row)
         votes = np.array(counts, np.float32).reshape(len(rows), len(columns))
         classes = tuple(table.heads[at] for at in places)
-        return cls(table.name, classes, np.array(rows, np.int64), names, splits, votes)
+        return cls(
+            table=table.name,
+            classes=classes,
+            rows=np.array(rows, np.int64),
+            names=names,
+            splits=splits,
+            counts=votes,
+        )
 
     def place(self, index: Any) -> str:
         return f"{self.table}, row {self.rows[index]}"

@@ -87,7 +87,7 @@ def write(
 
 
 def _finish(dataset: Dataset, out: Path, part: Path, size: int) -> bool:
-    """Whether `out` is whole already, of a call that was stopped before it had cleaned up."""
+    """True if `out` is complete, from a call that was interrupted before it had cleaned up."""
     place = part if size else out
     known = place / _PLAN
     if not out.exists() or not known.is_file() or (size and (part / "rows.csv").exists()):
@@ -138,7 +138,7 @@ def _plan(dataset: Dataset, size: int) -> str:
 
 
 def _mark(source: Source) -> bytes:
-    """What tells a picture that has no file from others: it has no name of its own either."""
+    """The digest of a picture that has no file; b"" for others."""
     if isinstance(source, (ChangedImage, Crop)):
         return _mark(source.source)
     if isinstance(source, (str, Path, ZipMember, LazyPicture)):
@@ -189,7 +189,7 @@ def _write_votes(dataset: Dataset, out: Path, part: Path) -> None:
 
 
 def _targets(dataset: Dataset, part: Path) -> Iterator[tuple[Path, Source]]:
-    """Where each picture goes; no two names of a folder are the same but for case."""
+    """The path of each picture; no two names in a folder differ in case alone."""
     taken: set[str] = set()
     for index, (source, label, split) in enumerate(dataset):
         folder = part / label if split == UNSPLIT else part / split / label
@@ -241,7 +241,7 @@ def _write_rows(dataset: Dataset, path: Path, size: int, progress: Progress | No
 
 
 def _whole_rows(path: Path) -> int:
-    """How many whole lines an interrupted call left; what comes after them is cut off."""
+    """The number of whole lines that an interrupted call left; the rest is cut off."""
     if not path.exists():
         return 0
     lines = end = 0

@@ -22,7 +22,7 @@ _TINY = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What one pass over all rows finds: how many there are, their spread, and a random sample."""
+    """The results of one pass over all rows: their number, their spread and a random sample."""
 
     counts: NDArray[np.int64]  # of each class
     mean: Rows

@@ -122,7 +122,7 @@ def _decide(
 
 
 class _Sums:
-    """What least squares needs of all rows: the sums of products of their features and classes."""
+    """The sums over all rows that least squares needs: products of features and classes."""
 
     def __init__(self, components: int, classes: int) -> None:
         self.counts = np.zeros(classes)

@@ -1,4 +1,4 @@
-"""What is answered of a result, as JSON and as a drawn picture."""
+"""The responses for a result: JSON, and an annotated picture."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def face(prediction: Prediction, language: str = "en") -> dict[str, Any]:
 
 
 def shown(prediction: Prediction, language: str = "en") -> dict[str, Any]:
-    """What a face shows."""
+    """The prediction of a face."""
     return {
         "label": prediction.label,
         "name": display_name(prediction.label, language),

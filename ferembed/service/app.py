@@ -82,7 +82,7 @@ def create_app(
 
 
 class Readiness:
-    """Whether the models are loaded, or why they never will be."""
+    """The state of the models: loading, loaded, or failed with a reason."""
 
     def __init__(self) -> None:
         self._problem = Problem(
@@ -122,7 +122,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
             float, Query(ge=0, le=1, description="How much of that is done")
         ] = 1.0,
     ) -> How:
-        """How a request wants faces to be read."""
+        """The options of a request for predictions."""
         ready.check()
         return reader.how(model, prior=prior, prior_strength=prior_strength)
 
@@ -141,7 +141,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
             ),
         ] = None,
     ) -> How:
-        """How it wants them to be found, too."""
+        """The options of a request, those for detection included."""
         recipe = FaceRecipe.resolve(detector or how.pipeline.detector)
         if min_face is not None:
             recipe = replace(recipe, min_face=min_face)
@@ -239,7 +239,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
 
     @api.get("/models", response_model=openapi.Models)
     async def list_models() -> Response:
-        """What this server reads with: its models, and the detectors that can be chosen."""
+        """The models of this server, and the detectors that can be chosen."""
         entries = [
             {
                 "model": name,
@@ -276,12 +276,12 @@ def _health(metrics: Metrics, ready: Readiness) -> APIRouter:
 
     @health.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Whether the process is alive."""
+        """Answers while the process is alive."""
         return {"status": "alive"}
 
     @health.get("/readyz", responses=describe_problems(503))
     async def readyz() -> dict[str, str]:
-        """Whether the models are loaded and have run once."""
+        """Answers 200 once the models are loaded and have run."""
         ready.check()
         return {"status": "ready"}
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of bodies and answers, with examples."""
+"""The bodies and responses of the OpenAPI document, with examples."""
 
 from __future__ import annotations
 

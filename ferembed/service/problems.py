@@ -31,7 +31,7 @@ _TITLES = {
 
 
 class Problem(Exception):
-    """What a request is refused with: the status, and what to do about it."""
+    """The refusal of a request: the status, and what to do about it."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Problem(Exception):
 
 
 class ProblemModel(BaseModel):
-    """How an error looks, for the OpenAPI document."""
+    """The body of an error, for the OpenAPI document."""
 
     type: str = "about:blank"
     title: str

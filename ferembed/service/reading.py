@@ -49,7 +49,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class How:
-    """How pictures are to be read: by which model, and which faces in them.
+    """The settings for reading a picture: the model, and the faces to find.
 
     Without a recipe each picture is a face. `kind` is what is wanted: predictions or vectors.
     """
@@ -63,7 +63,7 @@ class How:
 
 @dataclass(frozen=True)
 class Result:
-    """What was read in one picture: its faces, [] where there is none, or why it failed."""
+    """The result of one picture: its faces, [] where there is none, or why it failed."""
 
     name: str
     size: tuple[int, int] = (0, 0)  # width, height
@@ -121,7 +121,7 @@ class Reader:
         min_face: float | None = None,
         **more: Any,
     ) -> How:
-        """How to read as a client wants; what is "" is the first model, and as it was saved.
+        """The settings that a client asks for; "" stands for the first model, as it was saved.
 
         A detector of None takes each picture for a face.
         """
@@ -169,7 +169,7 @@ class Reader:
         return job.future
 
     async def run(self, work: Callable[[], Any]) -> Any:
-        """What a function gives that takes a while, such as drawing; it runs in a thread."""
+        """The result of a slow function, such as drawing, run in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def warm_up(self) -> None:

@@ -19,7 +19,7 @@ _HEADER = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How the service runs. Each field can be set by a variable, such as FEREMBED_PORT.
+    """The settings of the service. Each can be set by a variable, such as FEREMBED_PORT.
 
     Lists are separated by commas in a variable: FEREMBED_MODEL=default,fast.
 
@@ -101,7 +101,7 @@ class Settings:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only programs on this computer can reach the service."""
+        """True if only programs on this computer can reach the service."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:

@@ -13,7 +13,7 @@ Faces: TypeAlias = NDArray[np.uint8]
 """(n, height, width) gray or (n, height, width, 3) RGB."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Ranges of the random changes; each range is symmetric around no change."""
 

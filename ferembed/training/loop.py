@@ -85,7 +85,14 @@ def train(
         unit="batch",
         disable=None if verbose else True,
     ) as bar:
-        epochs = _Epochs(model, optimizer, batches, recipe, checkpoint, bar.update)
+        epochs = _Epochs(
+            model=model,
+            optimizer=optimizer,
+            batches=batches,
+            recipe=recipe,
+            checkpoint=checkpoint,
+            step_done=bar.update,
+        )
         while not recipe.ends_after(accuracies):
             started = time.perf_counter()
             row = epochs.fit(len(accuracies), recipe.rate_after(accuracies))
@@ -121,7 +128,7 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Epochs:
     """One epoch after the other of a run."""
 

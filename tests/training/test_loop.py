@@ -39,22 +39,35 @@ def test_augmented_faces_are_the_same_for_the_same_seed_and_others_for_another(f
     assert one.dtype == np.uint8
 
 
+UNCHANGED = Augmentation(
+    mirror=False, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erasing=0
+)
+
+
 def test_no_augmentation_changes_nothing(faces):
-    nothing = Augmentation(False, 0, 0, 0, 0, 0, 0)
+    nothing = Augmentation(
+        mirror=False, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erasing=0
+    )
     assert (nothing.apply(faces, np.random.default_rng(0)) == faces).all()
 
 
 def test_each_kind_does_what_it_says(faces):
     rng = np.random.default_rng(0)
-    mirrored = Augmentation(True, 0, 0, 0, 0, 0, 0).apply(faces, rng)
+    mirrored = Augmentation(
+        mirror=True, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erasing=0
+    ).apply(faces, rng)
     same = (mirrored == faces).all(axis=(1, 2))
     flipped = (mirrored == faces[:, :, ::-1]).all(axis=(1, 2))
     assert (same | flipped).all()
     assert 4 < flipped.sum() < 20
-    brighter = Augmentation(False, 0, 0, 0, 0, 40, 0).apply(np.full((50, 8, 8), 100, np.uint8), rng)
+    brighter = Augmentation(
+        mirror=False, rotation=0, scale=0, shift=0, contrast=0, brightness=40, erasing=0
+    ).apply(np.full((50, 8, 8), 100, np.uint8), rng)
     assert brighter.min() < 80
     assert brighter.max() > 120
-    erased = Augmentation(False, 0, 0, 0, 0, 0, 1).apply(faces, rng)
+    erased = Augmentation(
+        mirror=False, rotation=0, scale=0, shift=0, contrast=0, brightness=0, erasing=1
+    ).apply(faces, rng)
     assert ((erased != faces).mean(axis=(1, 2)) > 0.01).all()
     assert ((erased != faces).mean(axis=(1, 2)) < 0.25).all()
 
