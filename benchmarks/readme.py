@@ -159,7 +159,7 @@ def _gained(result: dict[str, Any]) -> str:
 
 
 def precision() -> str:
-    """What reduced precision costs, and which one the engine "auto" takes."""
+    """The cost of reduced precision, and the one that the engine "auto" takes."""
     records = json.loads((models_folder() / "backbones" / RECORDS).read_text())
     columns = "network", "engine", "same label", "accuracy lost (points)", "ships", "auto takes it"
     rows = []

@@ -151,7 +151,7 @@ class LoadRequest:
 
     @property
     def precision(self) -> Precision | None:
-        """What is recorded about this network in reduced precision; None for weights of others."""
+        """The record about this network in reduced precision; None for weights of others."""
         spec = self.spec
         own = self.weights is None and self.preprocess in (None, spec.preprocess)
         return recorded_precision(spec.name, spec.onnx.sha256) if own and spec.onnx else None
