@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ TRAIN_FIRST = "trained"
 PARAMETER = "head__"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cell:
     """One pipeline to try.
 
@@ -45,6 +45,7 @@ class Cell:
     """
 
     backbone: str = DEFAULT_BACKBONE
+    _: KW_ONLY
     layer: str | None = None
     weights: str | None = None
     preprocess: str = "none"
