@@ -111,14 +111,16 @@ def read(path: Path, top: Collection[str] = ()) -> dict[str, NDArray[Any]]:
     """The arrays of an .h5 file of Keras 2 by variable, without the layers in `top`."""
     import h5py
 
-    arrays = {}
+    arrays, left = {}, path.stat().st_size
     try:
         with h5py.File(path, "r") as file:
             layers = file.get("model_weights", file)
             for layer in _texts(layers.attrs["layer_names"]):
                 for name in _texts(layers[layer].attrs["weight_names"]) if layer not in top else ():
                     array = layers[layer][name]
-                    if array.nbytes > path.stat().st_size:
+                    _check_own(array, path, name)
+                    left -= array.nbytes
+                    if left < 0:
                         raise ValueError(f"{name} claims to be larger than the file")
                     variable = name.rpartition("/")[2].partition(":")[0]
                     arrays[f"{layer.replace('/', '_')}/{variable}"] = np.asarray(array, np.float32)
@@ -128,6 +130,14 @@ def read(path: Path, top: Collection[str] = ()) -> dict[str, NDArray[Any]]:
             f"{path} is not a readable .h5 file of Keras 2 weights: {reason}."
         ) from error
     return arrays
+
+
+def _check_own(array: Any, path: Path, name: str) -> None:
+    """A ValueError for an array that lies in another file, or whose numbers are no floats."""
+    if array.file.filename != str(path) or array.external or array.is_virtual:
+        raise ValueError(f"{name} lies in another file")
+    if array.dtype.kind != "f":
+        raise ValueError(f"{name} holds {array.dtype} values, not floats")
 
 
 def _texts(names: Any) -> list[str]:

@@ -54,7 +54,7 @@ def report_recordings(recordings: Iterable[Recording], language: str | None) -> 
             warn(message)
         if recording.stopped:
             code = ExitCode.INTERRUPTED
-        elif recording.errors:
+        elif recording.errors or recording.lost:
             code = ExitCode.SOME_FAILED
         if recording.frames and language:
             tqdm.write(recording.summary(language), file=sys.stdout)

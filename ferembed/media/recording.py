@@ -22,12 +22,16 @@ from ferembed.storage.files import unique_name
 
 @dataclass(frozen=True)
 class Recording:
-    """The result of watching a video: frames, people, notes and errors."""
+    """The result of watching a video: frames, people, notes and errors.
+
+    `errors` ended it early; `lost` says which outputs could not be finished.
+    """
 
     video: str
     timeline: Timeline
     notes: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     stopped: bool = False  # by Ctrl-C
 
     @property
@@ -38,9 +42,11 @@ class Recording:
     def messages(self) -> list[str]:
         """Notes, errors and an interruption, as messages for the user."""
         kept = f"The {self.frames} frames read until then have been saved."
+        if self.lost:
+            kept = f"{self.frames} frames were read until then."
         errors = [f"{error} {kept}" if self.frames else error for error in self.errors]
         interrupted = [f"{self.video} was interrupted. {kept}"] if self.stopped else []
-        return [*self.notes, *errors, *interrupted]
+        return [*self.notes, *errors, *self.lost, *interrupted]
 
     def summary(self, language: str = "en") -> str:
         """The length of the video, and who was in it."""
@@ -90,6 +96,7 @@ def record(
     outputs = _Outputs(table, Film(Path(film)) if film else None, window, language)
     seen, stopped = outputs.timeline, False
     errors: list[str] = []
+    lost: list[str] = []
     notes: list[str] = []
     name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
     with _collect_errors(errors), open_video(source) as video:
@@ -110,12 +117,12 @@ def record(
                         break
         except KeyboardInterrupt:
             stopped = True
-    with _collect_errors(errors):
+    with _collect_errors(lost):
         outputs.close()
     if timeline and seen.frames:
-        with _collect_errors(errors, timeline):
+        with _collect_errors(lost, timeline):
             save_timeline(seen, timeline, language, os.path.basename(name))
-    return Recording(name, seen, tuple(notes), tuple(errors), stopped)
+    return Recording(name, seen, tuple(notes), tuple(errors), tuple(lost), stopped)
 
 
 @dataclass

@@ -201,6 +201,49 @@ def test_a_file_of_another_network_is_refused(published, tmp_path):
         load(changed)
 
 
+def test_arrays_of_other_files_and_more_than_the_file_holds_are_refused(tmp_path):
+    """Names may point at one array many times, or at an array in another file of this machine."""
+    path, other = tmp_path / "weights.h5", tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["secret"] = np.ones((2, 2), np.float32)
+
+    def refused(reason, fill, names=("fc/kernel:0",)):
+        with h5py.File(path, "w") as file:
+            file.attrs["layer_names"] = [b"fc"]
+            file.create_group("fc").attrs["weight_names"] = [name.encode() for name in names]
+            fill(file["fc"])
+        with pytest.raises(WeightsError, match=reason):
+            read(path)
+
+    def link(group):
+        group["fc/kernel:0"] = h5py.ExternalLink(other, "secret")
+
+    def external(group):
+        raw = (str(other), 0, h5py.h5f.UNLIMITED)
+        group.create_dataset("fc/kernel:0", (2, 2), "f4", external=[raw])
+
+    def virtual(group):
+        layout = h5py.VirtualLayout((2, 2), "f4")
+        layout[:] = h5py.VirtualSource(other, "secret", (2, 2))
+        group.create_virtual_dataset("fc/kernel:0", layout)
+
+    for fill in (link, external, virtual):
+        refused("fc/kernel:0 lies in another file", fill)
+
+    def often(group):
+        group["fc/kernel:0"] = np.ones(1000, np.float32)
+        for number in range(1, 9):
+            group[f"fc/{number}:0"] = group["fc/kernel:0"]
+
+    names = ("fc/kernel:0", *(f"fc/{number}:0" for number in range(1, 9)))
+    refused("claims to be larger than the file", often, names)
+
+    def texts(group):
+        group["fc/kernel:0"] = np.array([b"abc"])
+
+    refused("holds .* values, not floats", texts)
+
+
 def test_a_file_that_is_damaged_or_no_h5_is_refused(published, tmp_path):
     path = tmp_path / "weights.h5"
     whole = (published / "vgg16-notop.h5").read_bytes()

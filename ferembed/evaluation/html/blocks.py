@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -175,5 +176,12 @@ class Mistakes(Block):
 
 
 def escaped(text: str) -> str:
-    """Text on one line without meaning to Markdown."""
-    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", " ".join(text.split()))
+    """Text on one line without meaning to Markdown or HTML.
+
+    Not every program that shows Markdown takes a backslash before a bracket of HTML.
+
+    >>> escaped("a_b <script>")
+    'a\\\\_b &lt;script&gt;'
+    """
+    plain = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_|\[\]])", r"\\\1", plain)
