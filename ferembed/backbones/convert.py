@@ -19,7 +19,7 @@ from ferembed.backbones.backbone import Vectors
 from ferembed.backbones.spec import NETWORK
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.inference.openvino import import_openvino, quantized
-from ferembed.storage.files import atomic_write, temporary
+from ferembed.storage.files import atomic_write, replace_durably, temporary
 
 
 def import_keras() -> Any:
@@ -94,7 +94,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
             whole = unfinished / "network"
             yield whole
             try:
-                whole.rename(folder)
+                replace_durably(whole, folder)
             except OSError:
                 if not folder.exists():  # otherwise another process was faster
                     raise

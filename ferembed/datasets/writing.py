@@ -26,7 +26,7 @@ from ferembed.datasets.zip_members import ZipMember
 from ferembed.errors import DataError, ImageError
 from ferembed.images import EXTENSIONS, LazyPicture, Source, load_image, open_source
 from ferembed.labels import EXPRESSIONS
-from ferembed.storage.files import LOCK, exclusive_folder
+from ferembed.storage.files import LOCK, exclusive_folder, replace_durably, sync
 
 _USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 _PLAN = "plan.txt"
@@ -81,7 +81,7 @@ def write(
     if not as_csv:  # which moves a file; a folder is moved once nothing in it is open
         if out.exists():
             out.rmdir()
-        os.replace(part, out)
+        replace_durably(part, out)
     _clean_up(out, part)
     return out
 
@@ -120,7 +120,7 @@ def _write(dataset: Dataset, out: Path, part: Path, size: int, progress: Progres
     written = steps.encode("utf-8", "backslashreplace")  # names of files need not be UTF-8
     if as_csv:
         _write_whole(provenance_of(out), written)
-        os.replace(part / "rows.csv", out)
+        replace_durably(part / "rows.csv", out)
     else:
         _write_whole(part / PROVENANCE, written)
 
@@ -164,6 +164,7 @@ def _begin(part: Path, plan: str, out: Path) -> None:
 def _write_whole(path: Path, content: bytes) -> None:
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.write_bytes(content)
+    sync(unfinished)
     os.replace(unfinished, path)
 
 

@@ -20,7 +20,7 @@ from ferembed.images import Image
 from ferembed.media.annotate import annotate
 from ferembed.media.opencv import opencv_path, silence_opencv
 from ferembed.media.video import Frame
-from ferembed.storage.files import temporary
+from ferembed.storage.files import naming, replace_durably, temporary
 
 _ROOM = 4 << 20  # bytes that are left on the disk
 _LONGEST_STILL = 60.0  # seconds that a film stands still at most
@@ -132,7 +132,8 @@ class Film:
                 raise VideoError(
                     f"{self._path} could not be written to its end and is lost. Is the disk full?"
                 )
-            os.replace(self._unfinished, self._path)
+            with naming(self._path, self._unfinished):
+                replace_durably(self._unfinished, self._path)
         finally:
             self._unfinished.unlink(missing_ok=True)
 

@@ -18,6 +18,7 @@ from ferembed.labels import EXPRESSIONS, display_name, reading_order
 from ferembed.media.video import Frame, Video
 from ferembed.media.writers import face_cells, face_columns, faces_as_json
 from ferembed.pipeline import Pipeline
+from ferembed.storage.files import sync
 
 
 class Table:
@@ -217,4 +218,6 @@ class _Growing:
         with suppress(OSError):  # the disk is full, which was reported
             self.add("", end)
         self._file.close()
+        with suppress(OSError):  # the disk is full: what could be written counts
+            sync(self._part)
         os.replace(self._part, self._path)

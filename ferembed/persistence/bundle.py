@@ -34,7 +34,13 @@ from ferembed.persistence.soundness import MOVED, OURS, SCHEMA, foreign_types, i
 from ferembed.priors import checked_training_prior
 from ferembed.registry import unknown_name_message
 from ferembed.storage.arrays import check_packing
-from ferembed.storage.files import atomic_write, is_special_file, naming, temporary
+from ferembed.storage.files import (
+    atomic_write,
+    is_special_file,
+    naming,
+    replace_durably,
+    temporary,
+)
 from ferembed.storage.folders import cache_folder, models_folder
 from ferembed.storage.weights import sha256_of
 
@@ -86,7 +92,7 @@ def write(
                     names = sorted(file.name for file in folder.iterdir() if file.name != MANIFEST)
                     for name in (MANIFEST, *names):
                         archive.write(folder / name, name)
-                os.replace(zipped, path)
+                replace_durably(zipped, path)
             else:
                 _replace_folder(folder, path)
     finally:
@@ -100,7 +106,7 @@ def _replace_folder(folder: Path, path: Path) -> None:
         shutil.rmtree(previous, ignore_errors=True)
         os.replace(path, previous)
     try:
-        os.replace(folder, path)
+        replace_durably(folder, path)
     except BaseException:
         if previous.exists():
             os.replace(previous, path)

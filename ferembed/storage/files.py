@@ -56,11 +56,39 @@ def atomic_write(path: Path) -> Iterator[Path]:
     with naming(path, unfinished):
         try:
             yield unfinished
-            if path.is_file():
-                shutil.copymode(path, unfinished)
-            os.replace(unfinished, path)
+            replace_durably(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def replace_durably(source: Path, target: Path) -> None:
+    """Rename a file, or a folder of files, so that a power loss leaves the old or all of the new.
+
+    Without this a file system may keep the new name before the content. A file keeps the
+    permissions of the one that it replaces.
+    """
+    for path in source.rglob("*"):
+        sync(path)
+    sync(source)
+    if target.is_file():
+        shutil.copymode(target, source)
+    os.replace(source, target)
+    with suppress(OSError):  # what is new is in its place
+        sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Have the disk store what was written; some file systems cannot be told to."""
+    if sys.platform == "win32" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from ferembed._progress import Progress
 from ferembed.errors import WeightsError
 from ferembed.storage.arrays import read_arrays
-from ferembed.storage.files import atomic_write
+from ferembed.storage.files import atomic_write, replace_durably
 from ferembed.storage.folders import (
     cache_folder,
     models_folder,
@@ -271,7 +270,7 @@ class DownloadableWeights(Weights):
                 raise WeightsError(f"{error} The download was deleted.") from error
             self._record(path, part)
             with suppress(FileNotFoundError):  # another process has already moved it
-                os.replace(part, path)
+                replace_durably(part, path)
         for stale in path.parent.glob(f"{path.name}.*.part"):
             stale.unlink(missing_ok=True)
 

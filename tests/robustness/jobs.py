@@ -65,30 +65,74 @@ def build_csv(folder: Path) -> None:
     build(folder, "built.csv")
 
 
-def model(folder: Path) -> None:
+def _save_model(folder: Path, first: str) -> None:
+    from ferembed import Pipeline
     from ferembed.heads.softmax import Softmax
-    from ferembed.persistence import bundle
 
-    head = Softmax()
-    head.classes_, head.n_features_in_ = np.array(["happy", "sad"]), 4
-    head.coef_, head.intercept_ = np.eye(2, 4), np.zeros(2)
-    pipeline = {
-        "backbone": "cnn-a", "detector": {}, "layer": None, "weights": None, "preprocess": None,
-        "normalize": False, "symmetric": False,
-    }  # fmt: skip
-    facts = {"dim": 4, "backbone": "cnn-a"}
-    bundle.write(folder / "model", pipeline, "0", facts, head)
-    assert bundle.find(folder / "model").exists()
+    blank = Pipeline("cnn-a", weights="random", detector=None)
+    dim = blank.embedder.recipe.dim
+    head = Softmax.from_layer(np.eye(dim, 2), np.zeros(2), [first, "sad"])
+    Pipeline.from_head(head, backbone="cnn-a", weights="random", detector=None).save(
+        folder / "model"
+    )
 
 
-def replaced(folder: Path) -> None:
+def _first_class(folder: Path) -> str:
+    """The first class of the saved model."""
+    from ferembed import Pipeline
+
+    return str(Pipeline.load(folder / "model").classes_[0])
+
+
+def model(folder: Path) -> None:
+    _save_model(folder, "happy")
+    assert _first_class(folder) == "happy"
+
+
+def _write_table(folder: Path, word: str) -> None:
     from ferembed.storage.files import atomic_write
 
     with atomic_write(folder / "table.csv") as unfinished:
-        unfinished.write_text("whole\n" * 5000, "utf-8")
-    assert (folder / "table.csv").read_text("utf-8") == "whole\n" * 5000
+        unfinished.write_text(f"{word}\n" * 5000, "utf-8")
 
 
+def replaced(folder: Path) -> None:
+    _write_table(folder, "new")
+    assert (folder / "table.csv").read_text("utf-8") == "new\n" * 5000
+
+
+# What an earlier run has left, and a check that after a fault it or the new output is there, whole.
+EARLIER: dict[str, Callable[[Path], None]] = {
+    "model": lambda folder: _save_model(folder, "angry"),
+    "atomic": lambda folder: _write_table(folder, "old"),
+}
+
+
+def _whole_model(folder: Path) -> None:
+    assert _first_class(folder) in ("angry", "happy")
+
+
+def _whole_table(folder: Path) -> None:
+    text = (folder / "table.csv").read_text("utf-8")
+    assert text in ("old\n" * 5000, "new\n" * 5000)
+
+
+def _whole_data(folder: Path) -> None:
+    from ferembed import datasets, load_image
+
+    for name in ("built", "built.csv"):
+        if (folder / name).exists() and not (folder / f"{name}.part").exists():
+            data = datasets.open(folder / name)
+            assert len(data) == PICTURES
+            assert all(load_image(image).shape for image in data.images)
+
+
+WHOLE: dict[str, Callable[[Path], None]] = {
+    "model": _whole_model,
+    "atomic": _whole_table,
+    "build": _whole_data,
+    "build-csv": _whole_data,
+}
 JOBS: dict[str, Callable[[Path], None]] = {
     "store": store,
     "prune": prune,
@@ -103,8 +147,12 @@ def main() -> int:
     from ferembed.errors import FerembedError
 
     print("started", flush=True)
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    if name.startswith("check "):
+        WHOLE[name.removeprefix("check ")](folder)
+        return 0
     try:
-        JOBS[sys.argv[1]](Path(sys.argv[2]))
+        JOBS[name](folder)
     except (FerembedError, OSError) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 2

@@ -11,19 +11,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the modul
 
 
 @pytest.mark.parametrize("kind", corpora.KINDS)
-def test_a_file_that_is_not_mutated_is_read(kind, tmp_path):
-    """Otherwise its mutations would all be refused at the first check."""
+def test_a_file_is_read_and_its_mutations_are_read_or_refused(kind, tmp_path):
     tally = torture.Tally(kind, None)
-    torture.read_all(kind, [corpora.seed_file(kind, tmp_path)], tally)
-    assert (tally.counts, tally.problems) == ({"read": 1}, [])
-
-
-@pytest.mark.parametrize("kind", corpora.KINDS)
-def test_mutated_files_are_read_or_refused(kind, tmp_path):
-    tally = torture.Tally(kind, None)
-    torture.read_all(kind, corpora.files(kind, 12, 20, tmp_path), tally)
+    files = corpora.files(kind, 12, 20, tmp_path)
+    whole, *_ = torture.read_all(kind, [corpora.seed_file(kind, tmp_path), *files], tally)
+    assert whole == "read"  # or its mutations would all be refused at the first check
     assert tally.problems == []
-    assert tally.counts["read"] + tally.counts["refused"] == 12
+    assert tally.counts["read"] + tally.counts["refused"] == 13
 
 
 @pytest.mark.parametrize("kind", ["store", "journal"])
@@ -80,3 +74,14 @@ def test_a_call_that_fails_is_told_and_costs_nothing_that_was_there(job, tmp_pat
     torture.fault(job, 3, shim, tally)
     assert tally.problems == []
     assert sum(tally.counts.values()) == 3
+
+
+@pytest.mark.parametrize("job", ["model", "atomic", "build-csv"])
+def test_a_loss_of_power_leaves_the_old_output_or_all_of_the_new(job, tmp_path):
+    shim = torture.compile_shim(tmp_path)
+    if shim is None:
+        pytest.skip("needs a C compiler on Linux")
+    tally = torture.Tally(job, None)
+    torture.power(job, 2, shim, tally)
+    assert tally.problems == []
+    assert tally.counts["went on"] > 0

@@ -73,9 +73,12 @@ class Tally:
         }
 
 
-def read_all(kind: str, paths: Iterable[Path], tally: Tally) -> None:
-    """Have worker processes read the files. A worker that dies is replaced after its file."""
-    waiting = list(paths)
+def read_all(kind: str, paths: Iterable[Path], tally: Tally) -> list[str]:
+    """Have worker processes read the files; what became of each.
+
+    A worker that dies is replaced after its file.
+    """
+    waiting, outcomes = list(paths), []
     while waiting:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
         with subprocess.Popen(
@@ -99,6 +102,7 @@ def read_all(kind: str, paths: Iterable[Path], tally: Tally) -> None:
                         break
                     _, outcome, took, peak = json.loads(line)
                     answered += 1
+                    outcomes.append(outcome)
                     tally.slowest = max(tally.slowest, took)
                     tally.peak = max(tally.peak, peak)
                     if outcome in ("read", "refused"):
@@ -112,8 +116,10 @@ def read_all(kind: str, paths: Iterable[Path], tally: Tally) -> None:
         if answered < len(waiting):
             path = waiting[answered]
             tally.problem(f"{path.name}: the process ended with {code}", path)
+            outcomes.append(f"ended with {code}")
             answered += 1
         waiting = waiting[answered:]
+    return outcomes
 
 
 def models(count: int, seed: int, folder: Path) -> Iterator[Path]:
@@ -215,12 +221,16 @@ def kill(name: str, count: int, seed: int, tally: Tally) -> None:
     for number in range(count):
         with tempfile.TemporaryDirectory(prefix="ferembed-kill-") as place:
             folder = Path(place)
+            _earlier(name, folder)
             with _job(name, folder) as first:
                 assert first.stdout is not None
                 first.stdout.readline()  # "started": imports are not what is to be stopped
                 time.sleep(float(rng.random()) * (0.05 if number % 2 else 1.0))
                 first.send_signal(signal.SIGKILL)
                 first.communicate()
+            if damage := _damage(name, folder):
+                tally.problem(f"kill {number}: {damage}")
+                continue
             with _job(name, folder) as again:
                 _, said = again.communicate(timeout=300)
             if again.returncode:
@@ -255,10 +265,14 @@ def fault(name: str, most: int, shim: Path, tally: Tally) -> None:
                 "FAULT_IN": str(folder),
                 "FAULT_STRUCK": str(struck),
             }
+            _earlier(name, folder)
             with _job(name, folder, **settings) as first:
                 _, said = first.communicate(timeout=300)
             if not struck.exists():
                 return  # the job makes no more calls than that
+            if damage := _damage(name, folder):
+                tally.problem(f"call {number} ({error}): {damage}")
+                continue
             where = f"call {number} ({error})"
             if first.returncode not in (0, 2):
                 tally.problem(f"{where}: ended with {first.returncode}: {said[-300:]}")
@@ -272,6 +286,48 @@ def fault(name: str, most: int, shim: Path, tally: Tally) -> None:
                 tally.problem(f"{where}, then again: {said[-300:]}")
             else:
                 tally.counts["refused, then whole" if first.returncode else "whole"] += 1
+
+
+def power(name: str, most: int, shim: Path, tally: Tally) -> None:
+    """After each rename of the job the power is lost, and with it all that was not synced."""
+    for number in range(1, most + 1):
+        with tempfile.TemporaryDirectory(prefix="ferembed-power-") as place:
+            folder, struck = Path(place) / "work", Path(place) / "struck"
+            folder.mkdir()
+            _earlier(name, folder)
+            settings = {
+                "LD_PRELOAD": str(shim),
+                "POWER_AT": str(number),
+                "FAULT_IN": str(folder),
+                "FAULT_STRUCK": str(struck),
+            }
+            with _job(name, folder, **settings) as first:
+                first.communicate(timeout=300)
+            if not struck.exists():
+                return
+            if damage := _damage(name, folder):
+                tally.problem(f"rename {number}: {damage}")
+                continue
+            with _job(name, folder) as again:
+                _, said = again.communicate(timeout=300)
+            if again.returncode:
+                tally.problem(f"rename {number}, then again: {said[-300:]}")
+            else:
+                tally.counts["went on"] += 1
+
+
+def _earlier(name: str, folder: Path) -> None:
+    if name in jobs.EARLIER:
+        jobs.EARLIER[name](folder)
+
+
+def _damage(name: str, folder: Path) -> str:
+    """What is wrong with the outputs: each must be that of an earlier run, or whole."""
+    if name not in jobs.WHOLE:
+        return ""
+    with _job(f"check {name}", folder) as check:
+        _, said = check.communicate(timeout=300)
+    return said[-300:] if check.returncode else ""
 
 
 def together(processes: int, tally: Tally) -> None:
@@ -344,6 +400,7 @@ def _faults(run: Run) -> None:
             if run.over():
                 return
             fault(name, run.options.faults, shim, run.tally(f"fault: {name}"))
+            power(name, run.options.faults, shim, run.tally(f"power loss: {name}"))
 
 
 def _together(run: Run) -> None:
