@@ -77,12 +77,12 @@ BACKBONES.add(
         parameters=2_159_247,
         weights=Weights(
             "fer-mobilenet.npz",
-            "88fa981cd9ccb9090fd7fce4a413a152e9dd6948ab40c30a18c99d0555386c7a",
+            "6502c4a924dff0670e2e359f0143d84c5d52553a884f85661acf09e32b60afdf",
             *_FACTS,
         ),
         onnx=Weights(
             "fer-mobilenet.onnx",
-            "a13215e1da5a92cf78e2ef993163c80d2e36aaa990c692dbd0562a3ad7803ba6",
+            "23f25683143519ad5afce6a55ecc63fe7de7fba3384af651e865646c0c75b8e9",
             *_FACTS,
         ),
     ),

@@ -60,12 +60,12 @@ BACKBONES.add(
         parameters=1_178_415,
         weights=Weights(
             "mini-vgg.npz",
-            "1ed665817cb587c0649a222dce5734aabe931af162eec3cd743ea3bbe859a786",
+            "fece80b597826a35e806210e606ce19281967b915960b4efd70264078e57a97e",
             *_FACTS,
         ),
         onnx=Weights(
             "mini-vgg.onnx",
-            "43dcf79d923084e02ed2b983f4ea7bd72ce2d4a16b7a158a1d7ec300f001e9b4",
+            "a323efa26d99b110e6a060cca468304fd504581ce73bd0e4a110330300902b1d",
             *_FACTS,
         ),
     ),
