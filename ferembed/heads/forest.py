@@ -12,9 +12,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ferembed.heads._jobs import threads_of
-from ferembed.heads.pairwise_svm import Matrix
+from ferembed.heads.pairwise_svm import Matrix, map_row_blocks
 
 _ROWS_AT_A_TIME = 256  # rows that walk down the trees together
+_STILL_GOING = 7 / 8  # of them: when fewer still walk, those that arrived are left out
 
 
 class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -111,6 +112,7 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         count = len(leaf) - 2 * len(self.splits_)
         nodes = np.arange(len(leaf), dtype=np.int32)
         child = np.where(leaf, nodes, count + 2 * np.cumsum(~leaf, dtype=np.int32) - 2)
+        child = child.astype(np.int32)
         if count < 1 or (child[~leaf] <= nodes[~leaf]).any() or leaf.sum() != len(self.shares_):
             raise ValueError("the nodes are no forest")
         features = np.where(leaf, 0, self.features_).astype(np.int32)
@@ -131,22 +133,27 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
-        roots, child, features, thresholds, leaves = self._walk
-        shares = np.empty((len(X), len(self.classes_)))
-        for start in range(0, len(X), _ROWS_AT_A_TIME):
-            rows = X[start : start + _ROWS_AT_A_TIME]
-            begins = np.repeat(np.arange(len(rows), dtype=np.int32) * X.shape[1], len(roots))
-            values, at = rows.ravel(), np.tile(roots, len(rows))
-            while True:
-                beyond = values.take(begins + features.take(at)) > thresholds.take(at)
-                below = child.take(at) + beyond
-                if (below == at).all():
-                    break
-                at = below
-            reached = leaves.take(at).reshape(len(rows), -1)
-            found = self.shares_[reached].sum(axis=1, dtype=np.uint32)
-            shares[start : start + _ROWS_AT_A_TIME] = found
+        (shares,) = map_row_blocks(self._found, X, _ROWS_AT_A_TIME, threads_of(self.n_jobs))
         return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
+    def _found(self, rows: Matrix) -> tuple[NDArray[np.uint32]]:
+        """The sums of what the leaves say that the rows reach."""
+        roots, child, features, thresholds, leaves = self._walk
+        values, at = rows.ravel(), np.tile(roots, len(rows))
+        begins = np.repeat(np.arange(len(rows), dtype=np.int32) * rows.shape[1], len(roots))
+        reached = np.empty(len(at), np.int32)
+        places = np.arange(len(at), dtype=np.int32)
+        while len(at):
+            beyond = values.take(begins + features.take(at)) > thresholds.take(at)
+            below = child.take(at) + beyond
+            going = np.flatnonzero(below != at)
+            if len(going) > _STILL_GOING * len(at):
+                at = below
+            else:  # the others have arrived and are not looked at again
+                reached[places] = below
+                at, begins, places = (some.take(going) for some in (below, begins, places))
+        shares = self.shares_[leaves.take(reached).reshape(len(rows), -1)]
+        return (shares.sum(axis=1, dtype=np.uint32),)
 
     def predict(self, X: Any) -> NDArray[Any]:
         probabilities = self.predict_proba(X)
