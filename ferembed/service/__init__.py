@@ -1,6 +1,6 @@
-"""The service: the same pipeline over HTTP, and a page with a camera.
+"""The service: a pipeline over HTTP, and a page that reads the camera and photos.
 
-`ferembed serve` starts it; `create_app` makes an ASGI app for those who embed it.
+`ferembed serve` starts it; `create_app` returns an ASGI app.
 """
 
 from __future__ import annotations

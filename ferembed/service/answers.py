@@ -15,7 +15,7 @@ from ferembed.service.reading import Result
 
 
 def entry(result: Result, language: str = "en") -> dict[str, Any]:
-    """One picture of an answer."""
+    """One picture of a response."""
     if result.error:
         return {"picture": result.name, "error": result.error}
     width, height = result.size
@@ -29,7 +29,7 @@ def entry(result: Result, language: str = "en") -> dict[str, Any]:
 
 
 def face(prediction: Prediction, language: str = "en") -> dict[str, Any]:
-    """One face of an answer."""
+    """One face of a response."""
     where = prediction.face
     points = where.landmarks and [[round(x, 1), round(y, 1)] for x, y in where.landmarks]
     return {
@@ -52,7 +52,7 @@ def shown(prediction: Prediction, language: str = "en") -> dict[str, Any]:
 
 
 def drawn(result: Result, language: str = "en") -> bytes:
-    """The picture with what was read in it, as a PNG."""
+    """The annotated picture, as a PNG."""
     import PIL.Image
 
     assert result.image is not None

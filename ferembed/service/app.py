@@ -99,7 +99,7 @@ class Readiness:
             self._problem = Problem(503, f"The model cannot be used: {error}")
 
     def check(self) -> None:
-        """Raise a Problem as long as requests cannot be answered."""
+        """Raise a Problem unless the models are loaded."""
         if not self._ready:
             raise self._problem
 
@@ -114,12 +114,12 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
         prior: Annotated[
             str,
             Query(
-                description="The share of each class among these faces: uniform, none for that in "
-                "training, or happy=0.5,sad=0.5 with all classes; by default as the model was saved"
+                description="The expected share of each class: uniform, none (as in the training "
+                "data), or happy=0.5,sad=0.5 with all classes; by default as the model was saved"
             ),
         ] = "",
         prior_strength: Annotated[
-            float, Query(ge=0, le=1, description="How much of that is done")
+            float, Query(ge=0, le=1, description="Strength of the change to this prior")
         ] = 1.0,
     ) -> How:
         """The options of a request for predictions."""
@@ -159,9 +159,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
         reader.admit(len(uploads))
         results = await reader.read(uploads, how)
         if all(result.error for result in results):
-            raise Problem(
-                422, results[0].error, pictures=[answers.entry(result) for result in results]
-            )
+            raise _unusable(results)
         return results
 
     refusals = describe_problems(408, 413, 415, 429, 503)
@@ -173,7 +171,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
         how: Annotated[How, Depends(finding)],
         lang: Annotated[str, Depends(language)],
     ) -> Response:
-        """Find the faces in pictures and say what each of them shows."""
+        """Detect the faces in pictures and predict their expressions."""
         results = await read(request, how)
         entries = [answers.entry(result, lang) for result in results]
         return JSONResponse({"model": how.model, "pictures": entries})
@@ -184,7 +182,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
         how: Annotated[How, Depends(predicting)],
         lang: Annotated[str, Depends(language)],
     ) -> Response:
-        """Say what each picture shows, where the picture is a face already."""
+        """Predict the expression of each picture, which is a face already."""
         results = await read(request, how)
         entries = [
             {"picture": result.name, "error": result.error}
@@ -196,11 +194,10 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
 
     @api.post("/embed", response_model=openapi.Vectors, **pictures)
     async def embed(request: Request, model: model_name = "") -> Response:
-        """Give the vector of each picture, where the picture is a face already.
+        """Return the vector of each picture, which is a face already.
 
-        With `Accept: application/octet-stream` the answer is rows of float32, little-endian, and
-        the header Ferembed-Shape says how many of which length; then every picture must be
-        readable.
+        With `Accept: application/octet-stream` the response is rows of float32, little-endian, and
+        the header Ferembed-Shape holds their number and length; every picture must be readable.
         """
         ready.check()
         how = reader.how(model, kind="vectors")
@@ -215,9 +212,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
             return JSONResponse({"model": how.model, "pictures": entries})
         vectors = [result.vector for result in results if result.vector is not None]
         if failed := [result for result in results if result.error]:
-            raise Problem(
-                422, failed[0].error, pictures=[answers.entry(result) for result in failed]
-            )
+            raise _unusable(failed)
         rows = np.stack(vectors).astype("<f4")
         return Response(
             rows.tobytes(),
@@ -231,7 +226,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
         how: Annotated[How, Depends(finding)],
         lang: Annotated[str, Depends(language)],
     ) -> Response:
-        """Give one picture back as a PNG, with what was read in it drawn on it."""
+        """Return one picture as a PNG with the predictions drawn on it."""
         (result,) = await read(request, replace(how, keep_image=True), most=1)
         return Response(
             await reader.run(lambda: answers.drawn(result, lang)), media_type="image/png"
@@ -258,7 +253,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
     async def list_labels(
         lang: Annotated[str, Depends(language)], model: model_name = ""
     ) -> Response:
-        """The labels of a model, and what people call them."""
+        """List the labels of a model and their names."""
         how = reader.how(model)
         labels = reading_order([str(label) for label in how.pipeline.classes_])
         names = [{"label": label, "name": display_name(label, lang)} for label in labels]
@@ -268,6 +263,7 @@ def _api(reader: Reader, settings: Settings, ready: Readiness) -> APIRouter:
 
 
 def _unusable(results: Sequence[Result]) -> Problem:
+    """A Problem with the error of each of these pictures."""
     return Problem(422, results[0].error, pictures=[answers.entry(result) for result in results])
 
 

@@ -1,4 +1,4 @@
-"""Guard: who may call, with how much, for how long. It stands before every route."""
+"""Guard: middleware that checks hosts, keys, body sizes and deadlines before every route."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HEADERS = {
 
 
 class Keys:
-    """The keys that open the API. All are compared, in a time that does not depend on them."""
+    """The valid API keys, compared in constant time."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self._digests = [hashlib.sha256(key).digest() for key in keys]
@@ -54,9 +54,9 @@ def key_of(headers: Headers) -> str:
 
 
 class Hosts:
-    """The names by which this server may be called; a wrong one is another site's trick.
+    """The host names that requests may use; others are refused against DNS rebinding.
 
-    A page elsewhere can let a name of its own lead to this address. It cannot use a number.
+    A web site can let its host name resolve to this address, but it cannot use an IP address.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -78,7 +78,7 @@ class Hosts:
 
 
 class Guard:
-    """ASGI middleware that refuses, limits, gives up, and counts requests."""
+    """ASGI middleware: checks, limits and counts requests."""
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, keys: Keys) -> None:
         self._app = app
@@ -128,8 +128,8 @@ class Guard:
         if not self._hosts.allows(host := ", ".join(headers.getlist("host"))):
             raise Problem(
                 400,
-                f"This server is not called {host[:100]!r}. Call it by its address, or start it "
-                "with --allow-host NAME.",
+                f"The host {host[:100]!r} is not allowed. Use the address of the server, or start "
+                "it with --allow-host NAME.",
             )
         path = scope["path"]
         is_open = path in _OPEN_PATHS or path.startswith("/page/")
@@ -169,14 +169,15 @@ class Guard:
 
 def too_large(limit: int) -> Problem:
     return Problem(
-        413, f"The body has more than {limit:,} bytes, the most that is allowed. Send less at once."
+        413,
+        f"The body has more than {limit:,} bytes, the limit. Send fewer pictures at once.",
     )
 
 
 def busy(seconds: int) -> Problem:
     return Problem(
         429,
-        f"The server has as much to do as it takes on. Try again in {seconds} s.",
+        f"The server is busy: its queue is full. Try again in {seconds} s.",
         {"Retry-After": str(seconds)},
     )
 

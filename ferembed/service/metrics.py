@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus is told."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FACES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The counters of one app. With several workers, each one's counts are added up."""
+    """The metrics of one app. With several workers, their values are summed."""
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
@@ -27,14 +27,14 @@ class Metrics:
         )
         self.latency = Histogram(
             "ferembed_request_seconds",
-            "From the head of a request to the end of its answer",
+            "From the start of a request to the end of its response",
             ["path"],
             buckets=_SECONDS,
             registry=registry,
         )
         self.queue = Gauge(
             "ferembed_queue_pictures",
-            "Pictures accepted and not yet answered",
+            "Pictures accepted and not yet processed",
             registry=registry,
             multiprocess_mode="livesum",
         )
@@ -56,7 +56,7 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """All of them, in the format of Prometheus."""
+        """All metrics, in the text format of Prometheus."""
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self._registry)
         together = CollectorRegistry()

@@ -18,8 +18,11 @@ how a face looks to people who labelled such pictures. It does not say what some
 
 class FaceModel(BaseModel):
     box: list[int] = Field(description="x1, y1, x2, y2 in pixels", examples=[[165, 66, 342, 302]])
-    score: float = Field(description="how sure the detector is", examples=[0.9998])
-    found: bool = Field(description="false where the whole picture stands in", examples=[True])
+    score: float = Field(description="confidence of the detector", examples=[0.9998])
+    found: bool = Field(
+        description="false if no face was detected and the whole picture is classified",
+        examples=[True],
+    )
     detector: str = Field(description="the detector that found it", examples=["mtcnn"])
     landmarks: list[list[float]] | None = Field(
         description="eyes, nose, corners of the mouth", examples=[[[213.4, 158.9], [292.2, 155.7]]]
@@ -132,7 +135,7 @@ DRAWN: dict[str, Any] = {
 
 
 def complete_document(app: FastAPI, needs_key: bool) -> None:
-    """Add to the document how problems look, and that requests carry a key where they have to."""
+    """Add the schema of problems and, if keys are needed, the security scheme."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:

@@ -67,7 +67,7 @@ class ProblemModel(BaseModel):
 
 
 def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these."""
+    """The `responses` of a route that can fail with these statuses."""
     schema = {"$ref": "#/components/schemas/ProblemModel"}
     return {
         status: {
@@ -79,7 +79,7 @@ def describe_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Let every error of the app be a problem, those of the library with their own texts."""
+    """Turn every error of the app into a problem; errors of ferembed keep their messages."""
 
     async def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -93,7 +93,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         return Problem(error.status_code, _sentence(error, request), error.headers).response()
 
     async def of_hanging_up(request: Request, error: Exception) -> Response:
-        return Problem(400, "The client went away before it had sent the body.").response()
+        return Problem(400, "The connection was closed before the body was complete.").response()
 
     async def of_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -101,7 +101,9 @@ def add_problem_handlers(app: FastAPI) -> None:
         return Problem(422, "; ".join(found) + ".").response()
 
     async def of_bugs(request: Request, error: Exception) -> Response:
-        return Problem(500, "The server made a mistake. Its log says which.").response()
+        return Problem(
+            500, "Internal error. The log of the server contains the traceback."
+        ).response()
 
     app.add_exception_handler(Problem, problem)
     app.add_exception_handler(FerembedError, of_library)

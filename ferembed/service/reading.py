@@ -1,4 +1,4 @@
-"""Reader: the faces of many clients' pictures, found by threads and read in joint batches."""
+"""Reader: detects faces in the pictures of all clients in threads, and classifies in batches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MEMORY = 0.1  # the weight of the newest picture in the mean time
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that a client sent. It is read as files are, and messages call it by its name."""
+    """A picture that a client sent, with its name for messages."""
 
     name: str
     content: bytes
@@ -51,7 +51,7 @@ class Upload:
 class How:
     """The settings for reading a picture: the model, and the faces to find.
 
-    Without a recipe each picture is a face. `kind` is what is wanted: predictions or vectors.
+    Without a recipe each picture is a face. `kind` is "predictions" or "vectors".
     """
 
     model: str
@@ -76,7 +76,7 @@ class Result:
 
 @dataclass
 class _Job:
-    """A picture on its way: found faces are put in, the future gives the result."""
+    """A picture in progress: its detected faces, and the future of its result."""
 
     upload: Upload | None
     how: How
@@ -89,9 +89,8 @@ class _Job:
 class Reader:
     """Reads pictures for many clients at once.
 
-    Threads decode pictures and find their faces. One thread reads the faces: it takes all that are
-    there, and while further pictures are being searched it waits `batch_ms` for theirs. A lone
-    picture waits for nobody.
+    Threads decode pictures and detect their faces. One thread classifies the faces in batches.
+    While other pictures are being searched, it waits up to `batch_ms` for their faces.
     """
 
     def __init__(
@@ -145,19 +144,19 @@ class Reader:
         return pipeline
 
     def admit(self, count: int) -> None:
-        """Refuse what the queue has no room for, with a Problem that says when to try again."""
+        """Raise a Problem with the time to try again if the queue has no room for the pictures."""
         if self._open and self._open + count > self._settings.queue:
             raise busy(max(1, ceil(self._open * self._seconds)))
 
     async def read(self, uploads: Iterable[Upload], how: How) -> list[Result]:
-        """A result for each picture, in order; one that cannot be read has an error."""
+        """The result for each picture, in order, with an error if it cannot be read."""
         futures = [self.submit(upload, how) for upload in uploads]
         return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
 
     def submit(self, upload: Upload, how: How, *, is_queued: bool = True) -> Future[Result]:
-        """The future result of one picture. Cancelled before its turn, it costs nothing.
+        """The future result of one picture.
 
-        Frames of streams take no place in the queue: each stream has so many in work and no more.
+        Frames of streams do not count in the queue: each stream has a limit of frames in progress.
         """
         job = _Job(upload, how, Future())
         if is_queued:
@@ -173,7 +172,7 @@ class Reader:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def warm_up(self) -> None:
-        """Load the networks and run them once, in one thread. Later ones find them ready."""
+        """Load the networks and run them once."""
         gray = np.full((160, 160, 3), 127, np.uint8)
         for pipeline in self.pipelines.values():
             FaceRecipe.resolve(pipeline.detector)(gray)
@@ -182,7 +181,7 @@ class Reader:
                 pipeline.read(list(noise[:count]), [Face((0, 0, 96, 96), 1.0)] * count)
 
     def close(self) -> None:
-        """Finish what was accepted, then end the threads."""
+        """Finish the accepted pictures, then end the threads."""
         self._threads.shutdown()
         with self._change:
             self._closed = True
@@ -238,7 +237,7 @@ class Reader:
         job.found = Result(upload.name, (width, height), left_out=left_out, image=kept)
 
     def _read_all(self) -> None:
-        """Read faces as they come, in batches; runs in a thread of its own."""
+        """Classify faces in batches; runs in a separate thread."""
         while jobs := self._next_jobs():
             groups: dict[tuple[int, str], list[_Job]] = {}
             for job in jobs:
@@ -252,7 +251,7 @@ class Reader:
                             job.future.set_exception(error)
 
     def _next_jobs(self) -> list[_Job]:
-        """The jobs to read together; [] when the reader is closed."""
+        """The jobs of the next batch; [] when the reader is closed."""
         most = self._settings.batch_faces
         with self._change:
             while not self._waiting and not self._closed:
@@ -274,7 +273,7 @@ class Reader:
             return jobs
 
     def _read_together(self, jobs: Sequence[_Job]) -> None:
-        """Read the faces of jobs that want the same of the same pipeline."""
+        """Process the faces of jobs with the same pipeline and kind."""
         pipeline, kind = jobs[0].how.pipeline, jobs[0].how.kind
         crops = [crop for job in jobs for crop in job.crops]
         answers: Any = ()

@@ -1,4 +1,4 @@
-"""WS /v1/stream: frames of a camera in, the people in the newest frame out."""
+"""WS /v1/stream: receive the frames of a camera, send the people in the newest frame."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Options(BaseModel):
     prior_strength: float = Field(1.0, ge=0, le=1)
     lang: str = "en"
     smoothing: float = Field(0.5, ge=0, le=60)
-    every: int = Field(1, ge=1, le=30)  # search each so manyeth frame; carry people on in between
+    every: int = Field(1, ge=1, le=30)  # search one frame of so many, and extrapolate the others
 
 
 def add_stream(
@@ -53,7 +53,11 @@ def add_stream(
     async def stream(socket: WebSocket) -> None:
         await socket.accept()
         if len(streams) >= settings.max_streams:
-            await _close(socket, TOO_MANY, "The server has as many streams as it takes on.")
+            await _close(
+                socket,
+                TOO_MANY,
+                "The server has reached its limit of live streams (--max-streams).",
+            )
             return
         streams.add(socket)
         metrics.streams.set(len(streams))
@@ -67,7 +71,7 @@ def add_stream(
 
 
 class _Stream:
-    """One connection: what its client wants, its newest frame, and the people in its frames."""
+    """One connection: its options, its newest frame, and the people in its frames."""
 
     def __init__(self, socket: WebSocket, reader: Reader, metrics: Metrics, keys: Keys) -> None:
         self._socket = socket
@@ -99,7 +103,7 @@ class _Stream:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _receive(self) -> None:
-        """Take messages as they come; of the frames the newest is kept."""
+        """Receive messages; only the newest frame is kept."""
         while True:
             try:
                 message = await asyncio.wait_for(self._socket.receive(), _QUIET)
@@ -120,7 +124,7 @@ class _Stream:
             self._arrived.set()
 
     async def _take_options(self, message: Any) -> bool:
-        """Set what the client wants. Wrong options are told, and end the connection."""
+        """Apply the options of the client. Wrong options end the connection with an error."""
         if message["type"] == "websocket.disconnect":
             return False
         try:
@@ -147,7 +151,7 @@ class _Stream:
         return True
 
     async def _answer(self) -> None:
-        """Read the newest frame, again and again; answers leave in the order of the frames."""
+        """Process the newest frame repeatedly; results are sent in the order of the frames."""
         free = asyncio.Semaphore(_AT_ONCE)
         begun: asyncio.Queue[tuple[int, float, Future[Result] | None]] = asyncio.Queue()
 
@@ -206,6 +210,6 @@ class _Stream:
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
-    """Say why as a message, and as the reason, which has room for 123 bytes."""
+    """Send the reason as a message, and as the close reason, which is limited to 123 bytes."""
     await socket.send_json({"error": reason, "code": code})
     await socket.close(code, reason.encode()[:120].decode(errors="ignore"))

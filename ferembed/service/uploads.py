@@ -19,7 +19,7 @@ class _InMemory(MultiPartParser):
 
 
 async def uploads_of(request: Request, most: int) -> list[Upload]:
-    """The pictures of a form, or the one that is the body; a Problem where there is none."""
+    """The pictures of a form, or the body as one picture; a Problem if there is no picture."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type == "multipart/form-data":
         uploads = await _of_form(request, most)
@@ -48,7 +48,7 @@ async def _of_form(request: Request, most: int) -> list[Upload]:
             ) from None
         if "Too many fields" in error.message:
             raise Problem(
-                422, "A form has pictures alone. Options belong into the address: ?lang=es"
+                422, "A form may contain only pictures. Put options into the URL: ?lang=es"
             ) from None
         raise Problem(400, f"The form cannot be read: {error.message.rstrip('.')}.") from None
     try:

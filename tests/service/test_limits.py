@@ -37,7 +37,7 @@ def test_a_body_that_is_too_large_is_refused(client):
         answer = client.post("/v1/analyze", content=content, headers={"content-type": "image/png"})
         assert told(answer) == (
             413,
-            "The body has more than 8,000,000 bytes, the most that is allowed. Send less at once.",
+            "The body has more than 8,000,000 bytes, the limit. Send fewer pictures at once.",
         )
 
 
@@ -45,8 +45,8 @@ def test_a_body_that_is_too_large_is_refused(client):
     ("request_", "status", "detail"),
     [
         ({"files": [("a", b"x")] * 33}, 413, "There are more than 32 pictures."),
-        ({"data": {"lang": "es"}, "files": {"a": b"x"}}, 422, "A form has pictures alone."),
-        ({"files": {"a": (None, b"x")}}, 422, "A form has pictures alone."),
+        ({"data": {"lang": "es"}, "files": {"a": b"x"}}, 422, "A form may contain only pictures."),
+        ({"files": {"a": (None, b"x")}}, 422, "A form may contain only pictures."),
         ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "The content type is"),
         ({"content": b"x"}, 415, "The content type is ''"),
         ({"json": {"url": "http://example.org/a.jpg"}}, 415, "The content type is 'application/"),
@@ -161,7 +161,7 @@ def test_a_full_queue_answers_429_at_once_and_says_when_to_try_again(small, pipe
     seconds = refused[0].headers["retry-after"]
     assert int(seconds) >= 1
     assert told(refused[0])[1] == (
-        f"The server has as much to do as it takes on. Try again in {seconds} s."
+        f"The server is busy: its queue is full. Try again in {seconds} s."
     )
 
 

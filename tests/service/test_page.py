@@ -148,7 +148,7 @@ def test_spanish_comes_with_the_browser_and_by_the_switch(browser, server, page)
     status(spanish, "La cámara está apagada.")
     assert spanish.locator("html").get_attribute("lang") == "es"
     assert spanish.locator("#bars .name").first.inner_text() == "Enfado"
-    assert "no es lo que alguien siente" in spanish.inner_text("main")
+    assert "No dice qué siente alguien" in spanish.inner_text("main")
     spanish.context.close()
     assert page.locator("html").get_attribute("lang") == "en"
     page.select_option("#language", "es")
@@ -326,6 +326,42 @@ def test_a_stopped_server_is_told_and_found_again(browser, tmp_path, portrait):
     page.context.close()
 
 
+def test_a_photo_that_cannot_be_sent_does_not_stop_the_others(page, portrait, tmp_path):
+    first, moved, last = (tmp_path / name for name in ("first.jpg", "moved.jpg", "last.jpg"))
+    for path in (first, moved, last):
+        path.write_bytes(portrait.read_bytes())
+
+    def answer(route):
+        if moved.exists():
+            moved.unlink()
+            route.fulfill(status=413, content_type="text/html", body="<h1>Too large</h1>")
+        else:
+            route.continue_()
+
+    page.route("**/v1/analyze*", answer)
+    page.set_input_files("#files", [first, moved, last])
+    status(page, re.compile("Photos read: 1. .*could not be read: 2."), "#photo-status")
+    rows = page.locator("#rows tr").all_inner_texts()
+    assert "refused this file with status 413" in rows[0]
+    assert "The browser cannot read this file" in rows[1]
+
+
+def test_a_proxy_without_its_server_is_asked_again(page, portrait):
+    answers = iter([502, 504])
+
+    def answer(route):
+        code = next(answers, None)
+        if code is None:
+            route.continue_()
+        else:
+            route.fulfill(status=code, content_type="text/html", body="<h1>Bad gateway</h1>")
+
+    page.route("**/v1/analyze*", answer)
+    page.set_input_files("#files", portrait)
+    status(page, "The server does not answer. Trying again…", "#photo-status")
+    status(page, "Photos read: 1. Faces found: 1.", "#photo-status")
+
+
 def test_a_key_is_asked_for_and_a_wrong_one_is_told(browser, tmp_path, portrait):
     (tmp_path / "keys").write_text("the-key-of-this-test\n")
     with running(
@@ -334,12 +370,12 @@ def test_a_key_is_asked_for_and_a_wrong_one_is_told(browser, tmp_path, portrait)
         context = browser.new_context()
         page = context.new_page()
         page.goto(server.url)
-        status(page, "This server asks for a key. Ask whoever runs it.", "#key-message")
-        for key in ("a-wrong-key-for-this", "the-key-of-this-test"):
+        status(page, "This server needs a key. Ask its administrator for one.", "#key-message")
+        for key in ("a-wrong-key-for-this", "a-wrong-key-with-€", "the-key-of-this-test"):
             page.fill("#key", key)
             page.keyboard.press("Enter")
             if key.startswith("a-wrong"):
-                told = "This key is wrong. Type it again, or ask whoever runs the server."
+                told = "This key is wrong. Type it again, or ask the administrator of the server."
                 status(page, told, "#key-message")
         sync_api.expect(page.locator("#bars li")).to_have_count(7, timeout=PATIENCE)
         page.click("#start")

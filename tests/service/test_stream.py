@@ -175,7 +175,7 @@ def test_there_are_so_many_streams_and_no_more(server):
             assert json.loads(socket.recv(timeout=60))["ready"]
         with connect(f"ws://127.0.0.1:{server.port}/v1/stream") as socket:
             assert json.loads(socket.recv(timeout=60)) == {
-                "error": "The server has as many streams as it takes on.",
+                "error": "The server has reached its limit of live streams (--max-streams).",
                 "code": 4429,
             }
     time.sleep(0.5)

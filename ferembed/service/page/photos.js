@@ -85,9 +85,16 @@ async function read() {
 
 async function ask(photo) {
   const body = new FormData();
-  body.append("picture", photo.file, photo.name);
+  try { // a folder, or a file that was moved, would fail as if the server were gone
+    const content = await photo.file.arrayBuffer();
+    body.append("picture", new Blob([content], { type: photo.file.type }), photo.name);
+  } catch {
+    return { picture: photo.name, error: say("photo unreadable") };
+  }
   const path = `/v1/analyze?${new URLSearchParams(chosen())}`;
-  const answer = await (await call(path, { method: "POST", body }, write)).json();
+  const response = await call(path, { method: "POST", body }, write);
+  const unknown = { detail: say("answer unknown", { status: response.status }) };
+  const answer = await response.json().catch(() => unknown); // a proxy answers with HTML
   return answer.pictures?.[0] ?? { picture: photo.name, error: answer.detail };
 }
 
