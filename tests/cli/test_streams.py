@@ -36,8 +36,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(model, portrait):
 def test_an_error_stream_that_nobody_reads_any_more_stops_nothing(model, portrait, tmp_path):
     command = f"{sys.executable} -m ferembed.cli predict {tmp_path}/no.jpg {portrait}"
     command += f" --model {model} --output {tmp_path}/x.csv"
-    shell = f"({command}; echo $? > {tmp_path}/code) 2>&1 | true"
+    shell = f"({command} > {tmp_path}/out; echo $? > {tmp_path}/code) 2>&1 | true"
     subprocess.run(["bash", "-c", shell], capture_output=True, check=True)
     assert (tmp_path / "code").read_text() == "1\n"
+    assert (tmp_path / "out").read_text() == f"{tmp_path}/x.csv: 1 faces in 1 photos\n"
     with (tmp_path / "x.csv").open() as file:
         assert [bool(row["error"]) for row in csv.DictReader(file)] == [True, False]
