@@ -66,7 +66,7 @@ def test_faces_that_are_smaller_than_asked_for_are_left_out(run, model, portrait
 def test_predicting_imports_no_framework(portrait):
     code = (
         "import sys; from ferembed.cli import main; code = main(sys.argv[1:]);"
-        "print(code, *({'tensorflow', 'keras', 'onnx', 'matplotlib', 'scipy', 'sklearn', 'skops'}"
+        "print(int(code), *({'tensorflow', 'keras', 'onnx', 'matplotlib', 'scipy', 'sklearn', 'skops'}"
         " & sys.modules.keys()))"
     )
     result = run_python(code, "predict", str(portrait), "--store", "none")
