@@ -121,7 +121,7 @@ def found(paths: list[Path]) -> dict[str, Any]:
 
 
 class Fer:
-    """The package `fer` with a detector, in a process of its own."""
+    """The package `fer` with a detector, in a separate process."""
 
     def __init__(self, python: str, kind: str) -> None:
         script = str(Path(__file__).with_name("waiting_fer.py"))

@@ -1,4 +1,4 @@
-"""Answer for photos with the package `fer`, in an environment of its own; waiting.py starts it.
+"""Predict photos with the package `fer`, in a separate environment; waiting.py starts it.
 
 The argument is "mtcnn" or "haar". Each line of standard input is a command and a file: "photo"
 reads the photo and answers for its faces, "detect" times the detector on the decoded photo. The

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sample",
         type=positive_int,
         metavar="N",
-        help="of a folder of vectors (embed --scheduler) take so many, drawn at random",
+        help="the number of vectors drawn at random from a folder of vectors (embed --scheduler)",
     )
 
 

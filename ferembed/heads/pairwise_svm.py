@@ -276,7 +276,7 @@ def _solve_pair(
     both = np.concatenate([problem.members[one] for one in pair])
     values = kernels.between(pair)
     solver = _solver() if values is None else SVC
-    threads = jobs if solver is SVC else 1  # scikit-learn-intelex has threads of its own
+    threads = jobs if solver is SVC else 1  # scikit-learn-intelex starts its own threads
     solved = Parallel(threads, require="sharedmem")(
         delayed(_solve)(problem, both, row[both], values, solver) for row in problem.chosen
     )

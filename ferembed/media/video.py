@@ -195,7 +195,7 @@ class VideoFile(Video):
 
 
 class Camera(Video):
-    """A camera, read by a thread of its own: the newest frame is given, older ones are dropped."""
+    """A camera, read in a separate thread: the newest frame is given, older ones are dropped."""
 
     live = True
 

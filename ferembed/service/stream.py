@@ -41,7 +41,7 @@ class Options(BaseModel):
     prior_strength: float = Field(1.0, ge=0, le=1)
     lang: str = "en"
     smoothing: float = Field(0.5, ge=0, le=60)
-    every: int = Field(1, ge=1, le=30)  # search one frame of so many, and extrapolate the others
+    every: int = Field(1, ge=1, le=30)  # detect faces in every n-th frame, extrapolate between
 
 
 def add_stream(

@@ -66,8 +66,8 @@ def test_faces_that_are_smaller_than_asked_for_are_left_out(run, model, portrait
 def test_predicting_imports_no_framework(portrait):
     code = (
         "import sys; from ferembed.cli import main; code = main(sys.argv[1:]);"
-        "print(int(code), *({'tensorflow', 'keras', 'onnx', 'matplotlib', 'scipy', 'sklearn', 'skops'}"
-        " & sys.modules.keys()))"
+        "print(int(code), *({'tensorflow', 'keras', 'onnx', 'matplotlib', 'scipy', 'sklearn',"
+        " 'skops'} & sys.modules.keys()))"
     )
     result = run_python(code, "predict", str(portrait), "--store", "none")
     assert result.stdout.splitlines()[-1] == "0", result.stderr

@@ -65,11 +65,15 @@ def test_a_killed_job_goes_on(job):
     assert tally.counts["went on"] == 1
 
 
+@pytest.fixture
+def shim(tmp_path):
+    if library := torture.compile_shim(tmp_path):
+        return library
+    return pytest.skip("needs a C compiler on Linux")
+
+
 @pytest.mark.parametrize("job", ["model", "atomic", "build-csv"])
-def test_a_call_that_fails_is_told_and_costs_nothing_that_was_there(job, tmp_path):
-    shim = torture.compile_shim(tmp_path)
-    if shim is None:
-        pytest.skip("needs a C compiler on Linux")
+def test_a_call_that_fails_is_told_and_costs_nothing_that_was_there(job, shim):
     tally = torture.Tally(job, None)
     torture.fault(job, 3, shim, tally)
     assert tally.problems == []
@@ -77,10 +81,7 @@ def test_a_call_that_fails_is_told_and_costs_nothing_that_was_there(job, tmp_pat
 
 
 @pytest.mark.parametrize("job", ["model", "atomic", "build-csv"])
-def test_a_loss_of_power_leaves_the_old_output_or_all_of_the_new(job, tmp_path):
-    shim = torture.compile_shim(tmp_path)
-    if shim is None:
-        pytest.skip("needs a C compiler on Linux")
+def test_a_loss_of_power_leaves_the_old_output_or_all_of_the_new(job, shim):
     tally = torture.Tally(job, None)
     torture.power(job, 2, shim, tally)
     assert tally.problems == []

@@ -231,10 +231,8 @@ def kill(name: str, count: int, seed: int, tally: Tally) -> None:
             if damage := _damage(name, folder):
                 tally.problem(f"kill {number}: {damage}")
                 continue
-            with _job(name, folder) as again:
-                _, said = again.communicate(timeout=300)
-            if again.returncode:
-                tally.problem(f"kill {number}: {said[-300:]}")
+            if error := _error_again(name, folder):
+                tally.problem(f"kill {number}: {error}")
             elif left := _left_behind(folder):
                 tally.problem(f"kill {number}: left behind {left[:3]}")
             else:
@@ -280,10 +278,8 @@ def fault(name: str, most: int, shim: Path, tally: Tally) -> None:
             if first.returncode == 2 and len(said.strip()) < 20:
                 tally.problem(f"{where}: it does not say what went wrong: {said!r}")
                 continue
-            with _job(name, folder) as again:
-                _, said = again.communicate(timeout=300)
-            if again.returncode:
-                tally.problem(f"{where}, then again: {said[-300:]}")
+            if again := _error_again(name, folder):
+                tally.problem(f"{where}, then again: {again}")
             else:
                 tally.counts["refused, then whole" if first.returncode else "whole"] += 1
 
@@ -308,12 +304,17 @@ def power(name: str, most: int, shim: Path, tally: Tally) -> None:
             if damage := _damage(name, folder):
                 tally.problem(f"rename {number}: {damage}")
                 continue
-            with _job(name, folder) as again:
-                _, said = again.communicate(timeout=300)
-            if again.returncode:
-                tally.problem(f"rename {number}, then again: {said[-300:]}")
+            if again := _error_again(name, folder):
+                tally.problem(f"rename {number}, then again: {again}")
             else:
                 tally.counts["went on"] += 1
+
+
+def _error_again(name: str, folder: Path) -> str:
+    """The end of the error of the job when it is run again, empty if it succeeds."""
+    with _job(name, folder) as again:
+        _, error = again.communicate(timeout=300)
+    return (error[-300:] or f"ended with {again.returncode}") if again.returncode else ""
 
 
 def _earlier(name: str, folder: Path) -> None:
