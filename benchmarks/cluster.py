@@ -153,9 +153,9 @@ def plain_seconds(data: Dataset, name: str) -> float:
 
 
 def _plain(data: Dataset, name: str) -> float:
-    from ferembed.inference.openvino import use_threads
+    from ferembed._threads import limit_threads
 
-    use_threads(1)
+    limit_threads(1)
     if name == "embed":
         embedder = Embedder(BACKBONE, store="none", engine="openvino")
         work: Callable[[Any], object] = embedder.embed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,24 +9,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import TypeVar
 
+from ferembed._threads import thread_count
+
 T = TypeVar("T")
 R = TypeVar("R")
 
-THREADS = min(4, os.cpu_count() or 1)
+_MOST = 4  # threads; more of them hold more memory, and seldom save time
 _SLOW = 0.005  # seconds; for faster tasks, threads cost more time than they save
 
 
-def prefetch_map(work: Callable[[T], R], tasks: Iterable[T], threads: int = THREADS) -> Iterator[R]:
+def prefetch_map(work: Callable[[T], R], tasks: Iterable[T], threads: int = _MOST) -> Iterator[R]:
     """The results of `work` for each task, in order.
 
-    The calling thread reads the tasks, and runs a single one itself. Otherwise at most `threads`
-    tasks run ahead. When the caller stops early, waiting tasks are cancelled.
+    The calling thread reads the tasks. At most `threads` of them run ahead, and no more than there
+    are cores. A single task runs in the calling thread, as do all where there is one core. When the
+    caller stops early, waiting tasks are cancelled.
     """
     tasks = iter(tasks)
     first = list(islice(tasks, 2))
-    if len(first) < 2:
-        yield from map(work, first)
+    if len(first) < 2 or thread_count() == 1:
+        yield from map(work, chain(first, tasks))
         return
+    threads = min(threads, thread_count())
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[R]] = deque()
         try:

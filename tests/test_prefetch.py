@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from ferembed._prefetch import THREADS, prefetch_map, prefetch_when_slow
+from ferembed._prefetch import prefetch_map, prefetch_when_slow
+from ferembed._threads import thread_count
 
 
 def test_results_come_in_the_order_of_the_tasks():
@@ -34,14 +35,24 @@ def test_tasks_are_drawn_by_the_caller_and_worked_on_by_others():
     assert worked == {threading.current_thread()}
 
 
+def test_a_process_that_is_held_to_one_thread_works_in_that_one(monkeypatch):
+    monkeypatch.setattr("ferembed._threads._limits", [1])
+    worked = []
+    list(prefetch_map(lambda i: worked.append(threading.current_thread()), range(9)))
+    assert worked == [threading.current_thread()] * 9
+    monkeypatch.setattr("ferembed._threads._limits", [2])
+    list(prefetch_map(lambda i: worked.append(threading.current_thread()), range(9)))
+    assert threading.current_thread() not in worked[9:]
+
+
 def test_no_more_is_under_way_than_there_are_threads():
     begun = []
     results = prefetch_map(begun.append, range(100))
     for done in range(1, 50):
         next(results)
-        assert len(begun) <= done + THREADS
+        assert len(begun) <= done + thread_count()
     results.close()
-    assert len(begun) <= 49 + THREADS
+    assert len(begun) <= 49 + thread_count()
 
 
 def test_it_really_runs_ahead():

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
+from ferembed._threads import limit_threads
 from ferembed.cluster.connection import PATIENCE, check_workers, worker_address
 from ferembed.cluster.scheduling import run_tasks
-from ferembed.inference.openvino import use_threads
 
 Record = dict[str, Any]
 
@@ -52,7 +52,7 @@ def score_cells(
 
 
 def _score(threads: int, task: CellTask) -> _Scored:
-    use_threads(threads)
+    limit_threads(threads)
     try:
         task = task.prepare()
     except OSError as error:

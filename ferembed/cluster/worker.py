@@ -107,9 +107,9 @@ def stored(folder: str, key: str) -> Outcome | None:
 def _job(blob: bytes) -> Job:
     """The job, unpickled once per process; its networks are loaded once, too."""
     job: Job = pickle.loads(blob)  # noqa: S301  (of our own client, over Dask's own pickles)
-    from ferembed.inference.openvino import use_threads
+    from ferembed._threads import limit_threads
 
-    use_threads(job.threads)
+    limit_threads(job.threads)
     return job
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ferembed._threads import thread_count
 from ferembed.inference.openvino import Floats, compile_model, import_openvino, precision_hint
 
 _LARGE = 1 << 29  # multiplications in a product that takes NumPy some milliseconds
@@ -80,5 +81,5 @@ def _compiled_tile() -> Any:
 
     given = [ops.parameter([rows, -1], np.float32) for rows in _TILE]
     network = openvino.Model([ops.matmul(*given, False, True)], given, "product")
-    cores = {"NUM_STREAMS": os.cpu_count() or 1, "INFERENCE_NUM_THREADS": os.cpu_count() or 1}
+    cores = {"NUM_STREAMS": thread_count(), "INFERENCE_NUM_THREADS": thread_count()}
     return compile_model(network, {**cores, **precision_hint("openvino")})

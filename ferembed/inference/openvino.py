@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed._threads import thread_limit
 from ferembed.errors import MissingExtra
 
 _ROWS_PER_REQUEST = 4  # rows of one request; more rows need more memory than a core's cache
@@ -21,7 +22,6 @@ Floats: TypeAlias = NDArray[np.float32]
 Compiled: TypeAlias = Callable[[Floats], list[Floats]]
 
 _FIRST_ARRAY = threading.Lock()
-_threads: list[int] = []  # the last one is the limit of threads per network; [] for no limit
 
 
 @cache
@@ -58,14 +58,6 @@ def _without_telemetry() -> Iterator[None]:
     finally:
         if hidden:
             modules.pop(name, None)
-
-
-def use_threads(count: int) -> None:
-    """Limit BLAS and all networks compiled from now on to this number of threads."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(count)
-    _threads.append(count)
 
 
 def quantized(network: Any, batches: Sequence[Floats], verbose: bool = False) -> Any:
@@ -148,8 +140,8 @@ def compile_model(network: Any, settings: dict[str, Any]) -> Any:
     one can deadlock, so one is passed here under a lock.
     """
     openvino = import_openvino()
-    if _threads:
-        settings = {"INFERENCE_NUM_THREADS": str(_threads[-1]), **settings}
+    if limit := thread_limit():
+        settings = {"INFERENCE_NUM_THREADS": str(limit), **settings}
     with _FIRST_ARRAY:
         openvino.Tensor(np.zeros(1, np.float32)).data.sum()
     return openvino.Core().compile_model(network, "CPU", settings)
