@@ -433,12 +433,11 @@ class Pipeline(Classifier):
         """As in scikit-learn; head__C reaches into a head that was given by name, too."""
         head = params.get("head", self.head)
         if isinstance(head, str) and any(name.startswith("head__") for name in params):
-            params["head"] = _new_head(head)
+            head = params["head"] = _new_head(head)
         own = self.get_params(deep=False)
         for name in params:
-            if name.partition("__")[0] not in own:
-                known = [*own, *(f"head__{of}" for of in _new_head(head).get_params())]
-                raise UnknownName(unknown_name_message("parameter of a pipeline", name, known))
+            if name not in own:
+                _check_nested(name, [*own], head)
         super().set_params(**params)
         return self
 
@@ -474,6 +473,14 @@ def _class_weight(head: Any) -> Any:
     """The head's class_weight, its own or that of an estimator inside it."""
     weights = (of for name, of in head.get_params().items() if name.endswith("class_weight"))
     return next((of for of in weights if of is not None), None)
+
+
+def _check_nested(name: str, own: list[str], head: Any) -> None:
+    """An UnknownName unless a parameter, such as head__C, is one of a parameter of a pipeline."""
+    part, _, inner = name.partition("__")
+    nested = [f"head__{of}" for of in _new_head(head).get_params()]
+    if part not in own or (part == "head" and f"head__{inner.partition('__')[0]}" not in nested):
+        raise UnknownName(unknown_name_message("parameter of a pipeline", name, [*own, *nested]))
 
 
 def _last_layer(

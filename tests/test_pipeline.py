@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 from sklearn.base import clone
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ferembed import Embedder, Pipeline
@@ -191,8 +192,12 @@ def test_parameters_of_a_named_head_are_reached(faces):
     assert made.head.C == 7
     assert clone(made).head.C == 7
     assert Pipeline().set_params(head="svm", head__gamma=0.5).head.gamma == 0.5
+    with pytest.raises(UnknownName, match="'head__gama'. Did you mean 'head__gamma'?"):
+        Pipeline().set_params(head__gama=7)
+    nested = Pipeline(head=BaggingClassifier(SVC())).set_params(head__estimator__C=7)
+    assert nested.head.estimator.C == 7
     with pytest.raises(ValueError, match="Invalid parameter 'penalti'"):
-        Pipeline().set_params(head__penalti=7)
+        nested.set_params(head__estimator__penalti=7)
 
 
 def test_a_grid_search_over_head_and_backbone(faces, labels):

@@ -8,10 +8,11 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn, TextIO
 
 from ferembed import __version__
+from ferembed._interrupts import ENDING
 from ferembed.cli import (
     benchmark,
     cache,
@@ -112,11 +113,20 @@ def _unknown_command(arguments: Sequence[str], modules: Iterable[ModuleType]) ->
 
 def run() -> NoReturn:
     """The command `ferembed`: a process that ends when `main` is done."""
-    # So that unfinished files are removed, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    received: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        received.append(number)
+        raise KeyboardInterrupt  # as after Ctrl-C, finished work is saved
+
+    for number in ENDING:
+        if signal.getsignal(number) == signal.SIG_DFL:  # not ignored, as by nohup
+            signal.signal(number, interrupt)
     if sys.stderr is not None:
         sys.stderr = IgnoreBrokenPipe(sys.stderr)
     code = main()
+    if received:
+        code = 128 + received[0]
     gc.freeze()  # or Python looks for garbage in all that was imported before it exits: 0.1 s
     sys.exit(code)
 

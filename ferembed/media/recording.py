@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ferembed._interrupts import deferred_interrupts
 from ferembed.errors import DataError, FerembedError, VideoError
 from ferembed.media.film import Film, close_window, draw, has_display, show
 from ferembed.media.table import Table
@@ -136,16 +137,15 @@ class _Outputs:
     timeline: Timeline = field(default_factory=Timeline)
 
     def add(self, video: Video, frame: Frame) -> bool:
-        """Add a frame to each; False once the window was closed."""
-        if self.table:
-            self.table.add(video, frame)
-        self.timeline.add(frame)
-        if not (self.film or self.window):
-            return True
-        drawn = draw(frame, self.language)
-        if self.film:
-            self.film.add(drawn, frame.seconds, video.fps)
-        return not self.window or show(drawn)
+        """Add a frame to each, or to none if interrupted; False once the window was closed."""
+        drawn = draw(frame, self.language) if self.film or self.window else None
+        with deferred_interrupts():
+            if self.table:
+                self.table.add(video, frame)
+            self.timeline.add(frame)
+            if self.film and drawn is not None:
+                self.film.add(drawn, frame.seconds, video.fps)
+        return drawn is None or not self.window or show(drawn)
 
     def close(self) -> None:
         """Close the window and finish the film."""

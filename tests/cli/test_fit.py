@@ -56,7 +56,8 @@ def test_a_folder_without_splits_is_taken_whole(run, class_folders, tmp_path):
     ("setting", "message"),
     [
         ("foo=1", "foo"),
-        ("head__foo=1", "foo"),
+        ("head__foo=1", "No parameter of a pipeline is called 'head__foo'."),
+        ("head__c=3", "'head__c'. Did you mean 'head__C'?"),
         ("head__C=-1", "'C'"),
         ("C=3", "No parameter of a pipeline is called 'C'. Did you mean 'head__C'? Known: "),
         ("preprocess__size=3", "preprocess__size cannot be set: preprocess has no parameters"),

@@ -113,6 +113,23 @@ print(*record(pipeline, {str(clip)!r}, film="film.mp4").messages())
     assert sorted(os.listdir(tmp_path)) == ["faces.csv", "faces.json"]
 
 
+def test_an_interruption_while_a_frame_is_written_waits_until_it_is_counted(blind, clip, tmp_path):
+    class Interrupted(Table):
+        def add(self, video, frame):
+            super().add(video, frame)
+            if frame.index == 4:
+                signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with Interrupted(tmp_path / "faces.csv") as table:
+            done = record(blind, clip, table)
+    finally:
+        assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+    assert done.stopped
+    assert done.frames == len(clips.rows(tmp_path / "faces.csv")) == 5
+
+
 def started(folder, *arguments):
     """A command in a process of its own, once it has written some rows."""
     process = subprocess.Popen(
