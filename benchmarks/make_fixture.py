@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ferembed import EXPRESSIONS, datasets
+from ferembed import EXPRESSIONS, ProgressBar, datasets
 from ferembed.datasets.audit import audit
 from ferembed.embedder import Embedder
 from ferembed.heads import HEADS
@@ -29,7 +29,7 @@ def main() -> None:
     data = datasets.open(sys.argv[1])
     _, first = np.unique(audit(data).groups, return_index=True)
     data = data.select(np.sort(first))  # one of each group of copies
-    embedder = Embedder("mini-vgg", store="none", verbose=True)
+    embedder = Embedder("mini-vgg", store="none", progress=ProgressBar())
     arrays: dict[str, Any] = {}
     for split, size in SIZES.items():
         part = data.split(split)

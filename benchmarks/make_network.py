@@ -103,7 +103,7 @@ def make(name: str, data: datasets.Dataset, votes: Path, work: Path) -> None:
         faces_and_targets(data.split("validation"), votes, training=False),
         work / name,
         RECIPES[name],
-        report=lambda row: print({k: round(v, 4) for k, v in row.items()}, flush=True),
+        on_epoch=lambda row: print({k: round(v, 4) for k, v in row.items()}, flush=True),
         label_sets=LABEL_SETS,
     )
     arrays = {variable.path: np.asarray(variable.numpy()) for variable in model.weights}

@@ -72,7 +72,7 @@ def train_and_score(
         backbone,
         folder,
         chosen,
-        report=lambda row: print(name, {k: round(v, 4) for k, v in row.items()}, flush=True),
+        on_epoch=lambda row: print(name, {k: round(v, 4) for k, v in row.items()}, flush=True),
     ).pipeline
     recipe = {**asdict(chosen), "seed": "as each run says"}
     epochs = json.loads((folder / "history.json").read_text())["epochs"]

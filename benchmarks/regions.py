@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.machine import machine_text
-from ferembed import Pipeline, datasets
+from ferembed import Pipeline, ProgressBar, datasets
 from ferembed.backbones.landmarks import MESH
 from ferembed.backbones.regions import DISTANCES
 from ferembed.heads import HEADS
@@ -41,7 +41,7 @@ def main() -> None:
     data = datasets.open(options.data)
     training, unseen = data.split("train"), data.split("validation")
     store = options.work / "vectors.sqlite"
-    measuring = Pipeline("distances", "softmax", store=store, verbose=True)
+    measuring = Pipeline("distances", "softmax", store=store, progress=ProgressBar())
     started = time.process_time()
     parts = [measuring.embedder.embed(part.images) for part in (training, unseen)]
     seconds = time.process_time() - started
@@ -76,7 +76,7 @@ def main() -> None:
         print(name, result["distances"][name], flush=True)
     pipeline = train_backbone(
         data, "regions", options.work / "regions",
-        report=lambda row: print({k: round(v, 4) for k, v in row.items()}, flush=True),
+        on_epoch=lambda row: print({k: round(v, 4) for k, v in row.items()}, flush=True),
     ).pipeline  # fmt: skip
     pipeline.set_params(store=store)
     report, _ = pipeline.evaluate(unseen.images, unseen.labels)

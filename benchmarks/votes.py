@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from benchmarks.machine import machine_text
-from ferembed import Embedder, datasets
+from ferembed import Embedder, ProgressBar, datasets
 from ferembed.datasets.audit import Audit, audit
 from ferembed.datasets.dataset import Dataset
 from ferembed.heads import HEADS
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=6000, help="how many faces the heads see")
     parser.add_argument("--folds", type=int, default=3)
     options = parser.parse_args()
-    embedder = Embedder(options.backbone, store=options.store, verbose=True)
+    embedder = Embedder(options.backbone, store=options.store, progress=ProgressBar())
     own = datasets.open(options.data).split("train")
     vectors = embedder.transform(own.images)
     found = audit(own, vectors=vectors)

@@ -5,7 +5,7 @@ faces/ holds train/<label>/*.png and validation/<label>/*.png, or is a zip of th
 
 import sys
 
-from ferembed import Pipeline, datasets
+from ferembed import Pipeline, ProgressBar, datasets
 
 if len(sys.argv) != 3:
     sys.exit(__doc__)
@@ -14,7 +14,7 @@ source, target = sys.argv[1:]
 data = datasets.open(source)
 training, validation = data.split("train"), data.split("validation")
 
-pipeline = Pipeline(head="svm", verbose=True)
+pipeline = Pipeline(head="svm", progress=ProgressBar())
 pipeline.fit(training.images, training.labels)
 report, _ = pipeline.evaluate(validation.images, validation.labels)
 print(report.table())

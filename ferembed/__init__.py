@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ferembed._progress import ProgressBar as ProgressBar
     from ferembed.backbones import BACKBONES as BACKBONES
     from ferembed.backbones.preprocess import Preprocess as Preprocess
     from ferembed.embedder import Embedder as Embedder
@@ -44,6 +45,7 @@ _HOME = {
     "Pipeline": "pipeline",
     "Prediction": "pipeline",
     "Preprocess": "backbones.preprocess",
+    "ProgressBar": "_progress",
     "load_image": "images",
 }
 __all__ = [*_HOME]

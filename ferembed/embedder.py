@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ferembed._estimator import Estimator
 from ferembed._prefetch import prefetch_map, prefetch_when_slow
+from ferembed._progress import Progress
 from ferembed.backbones import (
     DEFAULT_BACKBONE,
     Backbone,
@@ -100,7 +101,8 @@ class Embedder(Estimator):
         99.9 % of the validation faces the label of "exact". Vectors of a reduced precision are
         stored separately
     max_pixels : larger pictures are refused before they are decoded
-    verbose : show progress on a terminal
+    progress : is called with how many images are done, and of how many (None if unknown), such as
+        a `ProgressBar()`
     """
 
     _sklearn_mixin = "TransformerMixin"
@@ -117,7 +119,7 @@ class Embedder(Estimator):
         store: str | os.PathLike[str] | EmbeddingStore = "disk",
         engine: str = "auto",
         max_pixels: int = MAX_PIXELS,
-        verbose: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         self.backbone = backbone
         self.layer = layer
@@ -128,7 +130,7 @@ class Embedder(Estimator):
         self.store = store
         self.engine = engine
         self.max_pixels = max_pixels
-        self.verbose = verbose
+        self.progress = progress
 
     def fit(self, images: Any = None, labels: Any = None) -> Embedder:
         """Do nothing, as there is nothing to fit, and return the embedder."""
@@ -154,18 +156,19 @@ class Embedder(Estimator):
         A store that cannot be written to is a StoreWarning, or with `must_store` a StoreError.
         """
         _refuse_one_alone(images)
-        from tqdm import tqdm
-
         store = self.store
         if not isinstance(store, EmbeddingStore):
             store = EmbeddingStore.open(store)
         total = len(images) if isinstance(images, (Sequence, np.ndarray)) else None
-        # disable=None: no bar where the output is not a terminal
-        with tqdm(total=total, unit="img", disable=None if self.verbose else True) as bar:
-            for chunk, failures in _chunks(images, self.max_pixels):
-                part = self._embed_chunk(store, chunk, failures, must_store)
-                bar.update(len(part.positions) + len(part.failures))
-                yield part
+        done = 0
+        for chunk, failures in _chunks(images, self.max_pixels):
+            part = self._embed_chunk(store, chunk, failures, must_store)
+            done += len(part.positions) + len(part.failures)
+            if self.progress:
+                self.progress(done, total)
+            yield part
+        if self.progress and total is None:
+            self.progress(done, done)
 
     def warm_store(self, images: Iterable[Source]) -> Embedded:
         """Compute the vectors into the store. The result has counts and failures, no vectors."""
@@ -205,7 +208,7 @@ class Embedder(Estimator):
         networks = [request for request in requests if request.spec.build is not None]
         try:
             for request in networks or requests:
-                quantize(request, faces(), self.verbose)
+                quantize(request, faces(), self.progress)
         except WeightsError as error:
             for failure in list(failures.values())[:1]:
                 raise WeightsError(f"{error} Unusable: {failure.reason}") from None

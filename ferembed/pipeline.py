@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed._estimator import Classifier, require_fitted
+from ferembed._progress import Progress
 from ferembed.backbones import BACKBONES, DEFAULT_BACKBONE
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.embedder import (
@@ -77,7 +78,7 @@ class Pipeline(Classifier):
     Parameters
     ----------
     backbone, layer, weights, preprocess, normalize, mirror_average, store, engine, max_pixels,
-        verbose : the computation of vectors, see `Embedder`
+        progress : the computation of vectors, see `Embedder`
     head : the name of a head ("svm", "forest", "bagged-svm", "knn", "softmax"), or any scikit-learn
         classifier; its parameters are reached as head__C and so on
     detector : what finds the faces of a photo and cuts them out: the name of a detector or of one
@@ -105,7 +106,7 @@ class Pipeline(Classifier):
         store: str | os.PathLike[str] | EmbeddingStore = "disk",
         engine: str = "auto",
         max_pixels: int = MAX_PIXELS,
-        verbose: bool = False,
+        progress: Progress | None = None,
         prior: Prior = None,
         prior_strength: float = 1.0,
         expressions: int | None = None,
@@ -121,7 +122,7 @@ class Pipeline(Classifier):
         self.store = store
         self.engine = engine
         self.max_pixels = max_pixels
-        self.verbose = verbose
+        self.progress = progress
         self.prior = prior
         self.prior_strength = prior_strength
         self.expressions = expressions
@@ -394,7 +395,7 @@ class Pipeline(Classifier):
         Opening a model runs no code from it: its head is made of a closed list of types, to which
         `trusted` adds by name. An exported pickle is opened only with `allow_pickle=True`, since
         that runs whatever its writer put in. `settings` are parameters that change no vector, such
-        as `store`, `engine`, `detector`, `prior` or `verbose`.
+        as `store`, `engine`, `detector`, `prior` or `progress`.
         """
         if bundle.is_pickle(path):
             pipeline = export.load_pickle(Path(path), allow_pickle)

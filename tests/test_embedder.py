@@ -184,8 +184,11 @@ def test_other_faces_give_a_network_in_integers_other_ranges(store, faces, cache
     quick = embedder(store, engine="openvino-int8")
     quick.quantize(faces)
     before = quick.transform(faces)
-    quick.quantize(faces // 2)
-    after = quick.embed(faces)
+    seen = []
+    quick.set_params(progress=lambda *counts: seen.append(counts)).quantize(faces // 2)
+    assert seen[23] == (24, None)
+    assert seen[-1] == (len(seen) - 1, len(seen) - 1)
+    after = quick.set_params(progress=None).embed(faces)
     assert after.hits == 0
     assert (after.vectors != before).any()
     quick.quantize(faces)  # as it was

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ferembed._progress import Progress
 from ferembed.backbones.backbone import Vectors
 from ferembed.backbones.spec import NETWORK
 from ferembed.errors import MissingExtra, WeightsError
@@ -74,11 +75,11 @@ def convert(model: Any, layers: list[str], folder: Path) -> None:
 
 
 def save_quantized(
-    file: Path, batches: Sequence[Vectors], folder: Path, verbose: bool = False
+    file: Path, batches: Sequence[Vectors], folder: Path, progress: Progress | None = None
 ) -> None:
     """Write the network of the file in INT8, calibrated on the batches, into the folder."""
     openvino = import_openvino()
-    network = quantized(openvino.Core().read_model(file), batches, verbose)
+    network = quantized(openvino.Core().read_model(file), batches, progress)
     with _new_folder(folder) as unfinished:
         openvino.save_model(network, unfinished / NETWORK, compress_to_fp16=False)
 

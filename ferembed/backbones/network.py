@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ferembed._progress import Progress
 from ferembed.backbones.backbone import Backbone, Vectors
 from ferembed.backbones.convert import convert, import_keras, save_quantized
 from ferembed.backbones.spec import NETWORK, LoadRequest
@@ -72,7 +73,9 @@ class Network(Backbone):
         return self._forward(batch)
 
 
-def quantize(request: LoadRequest, faces: Iterable[Image], verbose: bool = False) -> None:
+def quantize(
+    request: LoadRequest, faces: Iterable[Image], progress: Progress | None = None
+) -> None:
     """Calibrate an INT8 version of the network on the faces and keep it in the cache."""
     import_nncf()  # raises now if it is missing, not after the work
     exact = request.spec.load(replace(request, engine="openvino"))
@@ -87,7 +90,7 @@ def quantize(request: LoadRequest, faces: Iterable[Image], verbose: bool = False
     content = hashlib.sha256(b"".join(batch.tobytes() for batch in batches)).hexdigest()
     folder = request.cache_path(content[:16])
     if not folder.exists():
-        save_quantized(exact.file, batches, folder, verbose)
+        save_quantized(exact.file, batches, folder, progress)
     os.utime(folder / NETWORK)  # the latest one is used
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed import datasets
-from ferembed._progress import progress_bar
+from ferembed._progress import Progress, report_progress
 from ferembed.benchmark.cell import Cell
 from ferembed.benchmark.records import Record, read_record, write_record
 from ferembed.datasets import Dataset, audit
@@ -31,7 +31,7 @@ class DataView:
     picture's content. `notes` lists pictures that cannot be read.
     """
 
-    def __init__(self, data: Dataset, folder: Path, verbose: bool) -> None:
+    def __init__(self, data: Dataset, folder: Path, progress: Progress | None) -> None:
         self.data = data
         self.has_validation = bool(data.mask("validation").any())
         whole = bool(data.mask(UNSPLIT).all())
@@ -44,14 +44,13 @@ class DataView:
         names = [self.used.images.name(index) for index in range(len(self.used))]
         _check_different(names)
         self.digests: dict[str, str] = {}
-        with progress_bar(quiet=not verbose) as progress:
-            for index, name in enumerate(names):
-                self.digests[name] = digest(used.images[index])
-                progress(index + 1, len(names))
+        for index, name in enumerate(names):
+            self.digests[name] = digest(used.images[index])
+            report_progress(progress, index, len(names))
         known = [*self.digests.values(), *used.labels.tolist(), *used.splits.tolist()]
         content = hashlib.sha256("\n".join(known).encode()).hexdigest()
         self.facts: Record = {"sha256": content, "faces": used.counts()}
-        found = self._audited(folder / f"duplicates-{content[:16]}.json", verbose)
+        found = self._audited(folder / f"duplicates-{content[:16]}.json", progress)
         self.groups: dict[str, int] = dict(zip(names, found["groups"], strict=True))
         self.notes: list[str] = found["notes"]
         # A cell may use a part of the training split, but its network may be trained on all of it.
@@ -86,13 +85,12 @@ class DataView:
         """The groups that have a picture in the training split."""
         return np.isin(groups, self.training_groups)
 
-    def _audited(self, file: Path, verbose: bool) -> Record:
+    def _audited(self, file: Path, progress: Progress | None) -> Record:
         """Groups of duplicates and unreadable pictures; the file keeps them for the next run."""
         if kept := read_record(file):
             return kept
-        with progress_bar(quiet=not verbose) as progress:
-            near = len(self.used) <= _MOST_PICTURES
-            found = audit(self.used, near_duplicates=near, progress=progress)
+        near = len(self.used) <= _MOST_PICTURES
+        found = audit(self.used, near_duplicates=near, progress=progress)
         unreadable = [one for one in found.findings if one.kind == "unreadable"]
         notes = [f"Skipped in {one.pictures[0].split}: {one.detail}" for one in unreadable]
         record = {"groups": found.groups.tolist(), "notes": notes}

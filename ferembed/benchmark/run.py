@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from joblib import cpu_count
 
-from ferembed._progress import progress_bar
+from ferembed._progress import Progress
 from ferembed.backbones import BACKBONES
 from ferembed.benchmark.cell import OWN_LAST_LAYER, Cell
 from ferembed.benchmark.data_view import DataView, digest
@@ -64,7 +64,7 @@ def benchmark(
     store: Any = "disk",
     engine: str = "auto",
     language: str = "en",
-    verbose: bool = False,
+    progress: Progress | None = None,
     score_cells: ScoreCells | None = None,
 ) -> Outcome:
     """Try every cell, choose the best, and write cells/*.json, grid.html and the chosen model.
@@ -85,9 +85,9 @@ def benchmark(
     with exclusive_folder(folder, DataError):
         for left in folder.glob(f"{_VECTORS}*"):  # by a run that was killed
             shutil.rmtree(left, ignore_errors=True)
-        view = DataView(data, folder, verbose)
+        view = DataView(data, folder, progress)
         folds = folds or (0 if view.has_validation else FOLDS)
-        settings = {"store": store, "engine": engine, "verbose": verbose}
+        settings = {"store": store, "engine": engine, "progress": progress}
         vectors = Vectors(view, folder, folds, settings)
         runner = Runner(grid, vectors, score_cells or partial(run_tasks, jobs=jobs or cpu_count()))
         records = runner.run()
@@ -103,7 +103,6 @@ class Runner:
     def __init__(self, grid: Grid, vectors: Vectors, score_cells: ScoreCells) -> None:
         self.grid, self.vectors, self.score_cells = grid, vectors, score_cells
         self.view, self.folder, self.folds = vectors.view, vectors.folder, vectors.folds
-        self.verbose = bool(vectors.settings["verbose"])
         self.notes: list[str] = []
         self.fitted = 0
 
@@ -112,15 +111,15 @@ class Runner:
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=_VECTORS) as place:
             records: dict[Cell, Record] = {}
             tasks = self._tasks(Path(place).absolute(), records)
-            with progress_bar("cell", quiet=not self.verbose) as progress:
-                for task, record in self.score_cells(tasks):
-                    records[task.cell] = record
-                    self.fitted += 1
+            for task, record in self.score_cells(tasks):
+                records[task.cell] = record
+                self.fitted += 1
+                if progress := self.vectors.settings["progress"]:
                     progress(self.fitted, len(tasks))
-                    try:
-                        write_record(task.file, record)
-                    except OSError as error:
-                        self.notes.append(f"Cannot write {task.file}: {error.strerror}.")
+                try:
+                    write_record(task.file, record)
+                except OSError as error:
+                    self.notes.append(f"Cannot write {task.file}: {error.strerror}.")
         return records
 
     def facts(self, cell: Cell, recipe: str = "") -> Record:

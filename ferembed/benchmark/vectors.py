@@ -24,7 +24,7 @@ from ferembed.training import RECIPES, TrainingRecipe, train_backbone
 class Vectors:
     """The networks, vectors, heads and pipelines of cells.
 
-    `settings` are those of every embedder: store, engine, verbose. `computed` counts the vectors
+    `settings` are those of every embedder: store, engine, progress. `computed` counts the vectors
     that were not in the store.
     """
 
@@ -98,8 +98,8 @@ class Vectors:
             if not self.view.has_validation:
                 raise DataError("Training a network needs a validation split: datasets.split.")
             recipe = replace(RECIPES.get(cell.backbone, TrainingRecipe()), seed=cell.seed)
-            data, verbose = self.view.of_cell(cell), self.settings["verbose"]
-            result = train_backbone(data, cell.backbone, folder, recipe, verbose=verbose)
+            data, progress = self.view.of_cell(cell), self.settings["progress"]
+            result = train_backbone(data, cell.backbone, folder, recipe, progress=progress)
             self._networks[key] = result.pipeline
         return self._networks[key]
 

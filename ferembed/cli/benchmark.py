@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ferembed._progress import ProgressBar
 from ferembed.cli.dataset import add_dataset, dataset_settings
 from ferembed.cli.options import add_engine, add_language, add_settings, whole_number
 from ferembed.cli.output import ExitCode, emit, warn
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
             store=options.store,
             engine=options.engine,
             language=options.lang,
-            verbose=not options.quiet,
+            progress=stack.enter_context(ProgressBar("step", quiet=options.quiet)),
             score_cells=score_cells,
         )
     for row in outcome.rows:

@@ -78,9 +78,9 @@ def add_crop(parser: argparse.ArgumentParser) -> None:
 def crop_photos(data: Dataset, recipe: FaceRecipe | str, *, quiet: bool) -> Dataset:
     """The faces of a data set of photos; photos without one are counted on standard error."""
     from ferembed import datasets
-    from ferembed._progress import progress_bar
+    from ferembed._progress import ProgressBar
 
-    with progress_bar(quiet=quiet) as progress:
+    with ProgressBar(quiet=quiet) as progress:
         cropped = datasets.crop(data, recipe, progress)
     for reason, found in cropped.provenance[-1]["skipped"].items():
         warn(f"left out {found['count']:,}: {reason}, first {found['first']}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ferembed._progress import ProgressBar
 from ferembed.cli.dataset import add_dataset, choose_split, crop_photos, dataset_settings
 from ferembed.cli.options import add_engine, add_language, add_prior, prediction_settings
 from ferembed.cli.output import emit, report_failures
@@ -41,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
-    from ferembed._progress import progress_bar
     from ferembed.evaluation import evaluate, scored_on
     from ferembed.evaluation.html import prepare_folder, write_report
     from ferembed.faces import FaceRecipe
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         options.model,
         store=options.store,
         engine=options.engine,
-        verbose=not options.quiet,
+        progress=ProgressBar(quiet=options.quiet),
         **prediction_settings(options),
     )
     settings = dataset_settings(options)
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
         data = crop_photos(data, recipe, quiet=options.quiet)
         training = training and crop_photos(training, recipe, quiet=options.quiet)
     if options.output or training:
-        with progress_bar(quiet=options.quiet) as progress:
+        with ProgressBar(quiet=options.quiet) as progress:
             evaluation = evaluate(
                 pipeline,
                 data,

@@ -60,7 +60,7 @@ def _list() -> tuple[dict[str, Any], str]:
 def _fetch(name: str | None, source: str | None, *, quiet: bool) -> tuple[dict[str, Any], str]:
     from pathlib import Path
 
-    from ferembed._progress import progress_bar
+    from ferembed._progress import ProgressBar
     from ferembed.backbones import BACKBONES, fetch_weights
     from ferembed.faces import yunet
     from ferembed.storage.weights import Weights
@@ -72,7 +72,7 @@ def _fetch(name: str | None, source: str | None, *, quiet: bool) -> tuple[dict[s
     if name == yunet.MODEL.name:
         path, weights = yunet.MODEL.fetch(origin), yunet.MODEL
     else:
-        with progress_bar("B", quiet=quiet) as progress:
+        with ProgressBar("B", quiet=quiet) as progress:
             path = fetch_weights(name, origin, progress)
         weights = BACKBONES[name].weights
     assert weights is not None

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from ferembed._progress import ProgressBar
 from ferembed.errors import LabelError
 from ferembed.inference import ENGINES
 
@@ -147,7 +148,7 @@ def embedding_settings(options: argparse.Namespace) -> dict[str, Any]:
         "mirror_average": options.mirror_average,
         "store": options.store,
         "engine": options.engine,
-        "verbose": not options.quiet,
+        "progress": ProgressBar(quiet=options.quiet),
     }
 
 

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     with garbage_collection_off():
         from dataclasses import asdict
 
-        from ferembed._progress import progress_bar
+        from ferembed._progress import ProgressBar
         from ferembed.media.batch import predict_photos
         from ferembed.media.find import find_videos
         from ferembed.storage.files import check_outputs
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
             smoothing=options.smoothing,
             quiet=options.quiet,
         )
-    with progress_bar("photo", quiet=options.quiet) as progress:
+    with ProgressBar("photo", quiet=options.quiet) as progress:
         batch = predict_photos(
             pipeline,
             photos,

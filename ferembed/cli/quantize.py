@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ferembed._progress import ProgressBar
 from ferembed.cli.options import add_backbones, backbone_settings
 from ferembed.cli.output import emit, report_failures
 from ferembed.errors import FerembedError
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         embedder = Embedder(**backbone_settings(options))
     else:
         embedder = Pipeline.load(options.model or "default").embedder
-    embedder.set_params(verbose=not options.quiet)
+    embedder.set_params(progress=ProgressBar(quiet=options.quiet))
     failures = embedder.quantize(find_images(options.data))
     names = [request.name for request in embedder.requests]
     code = report_failures(failure.reason for failure in failures)

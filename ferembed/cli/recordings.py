@@ -24,13 +24,13 @@ def record_videos(
     **settings: Any,
 ) -> ExitCode:
     """Read videos into one table and report each; `settings` are those of `record_all`."""
-    from ferembed._progress import progress_bar
+    from ferembed._progress import ProgressBar
     from ferembed.media.recording import record_all
     from ferembed.media.table import Table
 
     with (
         Table.for_pipeline(pipeline, output, format, language) as table,
-        progress_bar("frame", quiet=quiet) as progress,
+        ProgressBar("frame", quiet=quiet) as progress,
     ):
         recordings = record_all(
             pipeline, videos, table, language=language, progress=progress, **settings

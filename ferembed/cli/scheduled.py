@@ -48,11 +48,11 @@ def write_tables(
     options: argparse.Namespace, write: Callable[[Any, str, int, Progress], Done]
 ) -> ExitCode:
     """Run `write` with a client, the output folder, the size of a partition and a progress bar."""
-    from ferembed._progress import progress_bar
+    from ferembed._progress import ProgressBar
 
     if not options.output:
         raise FerembedError("With --scheduler give a folder or a URL: --output FOLDER.")
-    with connected(options) as client, progress_bar(quiet=options.quiet) as progress:
+    with connected(options) as client, ProgressBar(quiet=options.quiet) as progress:
         done = write(client, options.output, options.partition, progress)
     code = report_failures(reason for _, reason in done.failures)
     for name, reason in done.lost:

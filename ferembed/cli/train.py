@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ferembed._progress import ProgressBar
 from ferembed.cli.dataset import add_dataset, dataset_settings
 from ferembed.cli.options import add_settings
 from ferembed.cli.output import emit, report_failures
@@ -44,16 +45,20 @@ def run(options: argparse.Namespace) -> int:
         raise UnknownName(
             unknown_name_message("setting of a recipe", foreign[0], list(asdict(recipe)))
         )
-    result = train_backbone(
-        datasets.open(options.data, **dataset_settings(options)),
-        options.backbone,
-        folder,
-        replace(recipe, **dict(options.set)),
-        weights=options.weights,
-        training=options.split,
-        validation=options.validation,
-        verbose=not options.quiet,
-    )
+    with ProgressBar("step", quiet=options.quiet) as progress:
+        result = train_backbone(
+            datasets.open(options.data, **dataset_settings(options)),
+            options.backbone,
+            folder,
+            replace(recipe, **dict(options.set)),
+            weights=options.weights,
+            training=options.split,
+            validation=options.validation,
+            progress=progress,
+            on_epoch=lambda row: progress.note(
+                "epoch {epoch}, validation {validation_accuracy:.1%}".format(**row)
+            ),
+        )
     result.pipeline.save(folder / "model")
     failures = result.pipeline.failures_
     code = report_failures(failure.reason for failure in failures)

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ferembed._progress import progress_bar
+    from ferembed._progress import ProgressBar
     from ferembed.cli.recordings import report_recordings, shown_language
     from ferembed.media.film import has_display
     from ferembed.media.recording import record
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     pipeline = load_model(**model_settings(options))
     with (
         Table.for_pipeline(pipeline, output, format, options.lang) as table,
-        progress_bar("frame", quiet=options.quiet) as progress,
+        ProgressBar("frame", quiet=options.quiet) as progress,
     ):
         recording = record(
             pipeline,

@@ -135,7 +135,7 @@ def recipe_here(embedder: Embedder) -> str:
 
 def _embedder(job: Job) -> Embedder:
     embedder: Embedder = job.model.embedder if isinstance(job.model, Pipeline) else job.model
-    return embedder.set_params(store="none", verbose=False)  # type: ignore[no-any-return]
+    return embedder.set_params(store="none", progress=None)  # type: ignore[no-any-return]
 
 
 # --- vectors ----------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def _numbers(owners: Sequence[int]) -> list[int]:
 def _predictions(job: Job, items: Sequence[Item]) -> tuple[Columns, Failures]:
     """A row per face, and a row without a face for a photo that shows none or cannot be read."""
     pipeline: Pipeline = job.model
-    pipeline.set_params(store="none", verbose=False)
+    pipeline.set_params(store="none", progress=None)
     failures: Failures = []
     rows: list[tuple[int, bytes | None, Any, str | None]] = []  # the first is the item's number
     numbered = iter(enumerate(items))

@@ -315,7 +315,7 @@ def _duplicates(
 def _predict_ms(pipeline: Pipeline, data: Dataset) -> float | None:
     """The median latency of one face; None if only its vectors are here, not the weights."""
     chosen = np.linspace(0, len(data) - 1, min(_TIMED, len(data))).astype(int).tolist()
-    fresh = copy.copy(pipeline).set_params(store="none", verbose=False)
+    fresh = copy.copy(pipeline).set_params(store="none", progress=None)
     times = []
     try:
         faces = [load_image(data.images[i], pipeline.max_pixels) for i in chosen]

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed._progress import Progress
 from ferembed._threads import thread_limit
 from ferembed.errors import MissingExtra
 
@@ -60,7 +61,7 @@ def _without_telemetry() -> Iterator[None]:
             modules.pop(name, None)
 
 
-def quantized(network: Any, batches: Sequence[Floats], verbose: bool = False) -> Any:
+def quantized(network: Any, batches: Sequence[Floats], progress: Progress | None = None) -> Any:
     """The openvino.Model in INT8, calibrated on the batches."""
     nncf = import_nncf()
     from openvino.passes import ConstantFolding, Manager
@@ -68,15 +69,26 @@ def quantized(network: Any, batches: Sequence[Floats], verbose: bool = False) ->
     folding = Manager()  # turns kernels stored in half precision into constants again
     folding.register_pass(ConstantFolding())
     folding.run_passes(network)
-    # nncf prints its progress on standard output, which is for results.
-    with redirect_stdout(sys.stderr if verbose and sys.stderr.isatty() else io.StringIO()):
-        return nncf.quantize(
+    read = 0
+
+    def count(batch: Floats) -> Floats:  # nncf goes through the batches many times
+        nonlocal read
+        read += 1
+        if progress:
+            progress(read, None)
+        return batch
+
+    with redirect_stdout(io.StringIO()):  # where nncf prints; it is for results
+        calibrated = nncf.quantize(
             network,
-            nncf.Dataset(batches),
+            nncf.Dataset(batches, count),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(batches),
             fast_bias_correction=False,  # as fast, and 99 % instead of 97 % of predictions agree
         )
+    if progress:
+        progress(read, read)
+    return calibrated
 
 
 def compile_single(network: Any, cores: int = 0, engine: str = "openvino") -> Compiled:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed._progress import Progress
 from ferembed.backbones.convert import import_keras
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import TrainingError
@@ -39,10 +40,11 @@ def train(
     validation: tuple[Faces, Shares],
     folder: str | os.PathLike[str],
     recipe: TrainingRecipe = DEFAULT,
-    report: Callable[[dict[str, Any]], None] = lambda row: None,
-    verbose: bool = False,
+    *,
     facts: dict[str, Any] | None = None,
     label_sets: Sequence[int] = (),
+    progress: Progress | None = None,
+    on_epoch: Callable[[dict[str, Any]], object] = lambda row: None,
 ) -> Any:
     """The trained Keras model. Called again with the same folder it continues where it stopped.
 
@@ -54,16 +56,47 @@ def train(
     With several label sets, `label_sets` says how many columns of the targets belong to each. The
     loss is the sum of one cross-entropy per set. A row of zeros in a set is a face without a label
     there, and a row that sums to less than one counts less.
+
+    `progress` is called after each batch, and `on_epoch` with the numbers of each epoch.
     """
-    from tqdm import tqdm
-
     keras = import_keras()
-
     _check(training, validation, recipe)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     facts = {**(facts or {}), "faces": digest_of([*training, *validation])}
     keras.utils.set_random_seed(recipe.seed % _SEEDS)
+    model, optimizer, loss = _compiled(build, recipe, label_sets)
+    checkpoint = Checkpoint(folder, recipe, facts, model, optimizer)
+    epochs = _Epochs(
+        model=model,
+        optimizer=optimizer,
+        batches=_Batches(preprocess, *training, recipe),
+        recipe=recipe,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    accuracies = [row["validation_accuracy"] for row in checkpoint.history]
+    while not recipe.ends_after(accuracies):
+        started = time.perf_counter()
+        row = epochs.fit(len(accuracies), recipe.rate_after(accuracies))
+        with checkpoint.averaged():
+            outputs = _outputs(model, preprocess, validation[0])
+        row["validation_loss"] = float(np.mean(loss(validation[1], outputs)))
+        row |= validation_accuracies(outputs, validation[1], label_sets)
+        row["seconds"] = time.perf_counter() - started
+        accuracies.append(row["validation_accuracy"])
+        checkpoint.save(row)
+        on_epoch(row)
+    checkpoint.finish()
+    return model
+
+
+def _compiled(
+    build: Callable[[], Any], recipe: TrainingRecipe, label_sets: Sequence[int]
+) -> tuple[Any, Any, Any]:
+    """The network, ready to train, its optimizer and its loss."""
+    import keras
+
     with _dtype_policy(recipe.dtype):
         model = build()
     loss = make_loss(model, recipe, label_sets)
@@ -76,40 +109,7 @@ def train(
         jit_compile=False if on_tensorflow else "auto",
     )
     optimizer.build(model.trainable_variables)
-    checkpoint = Checkpoint(folder, recipe, facts, model, optimizer)
-    batches = _Batches(preprocess, *training, recipe)
-    accuracies = [row["validation_accuracy"] for row in checkpoint.history]
-    with tqdm(
-        total=recipe.epochs * len(batches),
-        initial=len(accuracies) * len(batches),
-        unit="batch",
-        disable=None if verbose else True,
-    ) as bar:
-        epochs = _Epochs(
-            model=model,
-            optimizer=optimizer,
-            batches=batches,
-            recipe=recipe,
-            checkpoint=checkpoint,
-            step_done=bar.update,
-        )
-        while not recipe.ends_after(accuracies):
-            started = time.perf_counter()
-            row = epochs.fit(len(accuracies), recipe.rate_after(accuracies))
-            with checkpoint.averaged():
-                outputs = _outputs(model, preprocess, validation[0])
-            row["validation_loss"] = float(np.mean(loss(validation[1], outputs)))
-            row |= validation_accuracies(outputs, validation[1], label_sets)
-            row["seconds"] = time.perf_counter() - started
-            accuracies.append(row["validation_accuracy"])
-            checkpoint.save(row)
-            bar.set_postfix_str(
-                f"epoch {len(accuracies)}, validation {accuracies[-1]:.1%}, "
-                f"best {max(accuracies):.1%}"
-            )
-            report(row)
-    checkpoint.finish()
-    return model
+    return model, optimizer, loss
 
 
 @contextmanager
@@ -137,7 +137,7 @@ class _Epochs:
     batches: _Batches
     recipe: TrainingRecipe
     checkpoint: Checkpoint
-    step_done: Callable[[], object]
+    progress: Progress | None
 
     def fit(self, epoch: int, rate: float) -> dict[str, Any]:
         """Train for one epoch; its loss and accuracy on the training faces."""
@@ -158,7 +158,9 @@ class _Epochs:
                 )
             if self.recipe.averaging and step % AVERAGE_EVERY == 0:
                 self.checkpoint.average(epoch * len(self.batches) + step)
-            self.step_done()
+            if self.progress:
+                done = epoch * len(self.batches) + step + 1
+                self.progress(done, self.recipe.epochs * len(self.batches))
         return {"epoch": epoch + 1, "rate": rate, **sums}
 
 

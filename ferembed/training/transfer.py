@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ferembed._progress import Progress, report_progress
 from ferembed.backbones import BACKBONES, BackboneSpec, LoadRequest, load_backbone
 from ferembed.backbones.network import Network
 from ferembed.backbones.preprocess import Preprocess
@@ -63,8 +64,8 @@ def train_backbone(
     weights: str | None = None,
     training: str = "train",
     validation: str = "validation",
-    verbose: bool = False,
-    report: Callable[[dict[str, Any]], None] = lambda row: None,
+    progress: Progress | None = None,
+    on_epoch: Callable[[dict[str, Any]], object] = lambda row: None,
 ) -> TrainingResult:
     """Train a backbone on a data set; the pipeline has the network's own last layer as its head.
 
@@ -73,6 +74,9 @@ def train_backbone(
     "pretrained" for those of the backbone; a backbone that ends in vectors gets a last layer. The
     default recipe is the one in RECIPES, or TrainingRecipe(). Pictures that cannot be read are
     skipped and listed in the pipeline's `failures_`.
+
+    `progress` is called for each picture read, then for each batch, and `on_epoch` with the numbers
+    of each epoch.
     """
     folder = Path(folder)
     spec = BACKBONES[backbone]
@@ -81,46 +85,58 @@ def train_backbone(
     source = None if weights is None else _source_network(backbone, weights)
     failures: list[Failure] = []
     parts = [
-        _faces_and_targets(data.split(split), spec.preprocess, failures, verbose)
+        _faces_and_targets(data.split(split), spec.preprocess, failures, progress)
         for split in (training, validation)
     ]
     classes = list(data.classes)
     used = recipe or RECIPES.get(backbone, DEFAULT)
+    facts = {
+        "backbone": backbone,
+        "classes": classes,
+        "weights": None if source is None else digest_of(source.get_weights()),
+    }
+    build = partial(_network, spec, len(classes), source)
     with exclusive_folder(folder, TrainingError):
         model = train(
-            partial(_network, spec, len(classes), source),
-            spec.preprocess,
-            parts[0],
-            parts[1],
-            folder,
-            used,
-            report,
-            verbose,
-            {
-                "backbone": backbone,
-                "classes": classes,
-                "weights": None if source is None else digest_of(source.get_weights()),
-            },
-        )
+            build, spec.preprocess, parts[0], parts[1], folder, used,
+            facts=facts, progress=progress, on_epoch=on_epoch,
+        )  # fmt: skip
         history = read_history(folder)
         draw_curves(history, folder / "curves.png")
         path = folder / f"{backbone}.npz"
-        whole = spec.build(len(classes)) if spec.classifier else spec.build()
-        copy_weights(model, whole)
-        save_weights(whole, path)
-    if spec.classifier:
-        copy_weights(whole, model)  # the saved weights are rounded
-    layer, last = _embedding_layer(model, spec)
-    kernel, bias = (weight.numpy() for weight in last.weights)
-    pipeline = Pipeline.from_head(
-        Softmax.from_layer(kernel, bias, classes),
-        training_prior=_training_prior(parts[0][1], classes, used),
-        backbone=backbone,
-        layer=layer,
-        weights=str(path),
-    )
+        _save(model, spec, len(classes), path)
+    pipeline = _pipeline(model, spec, classes, path, _training_prior(parts[0][1], classes, used))
     pipeline.failures_ = tuple(failures)
     return TrainingResult(pipeline, path, folder / "curves.png", history)
+
+
+def _save(model: Any, spec: BackboneSpec, classes: int, path: Path) -> None:
+    """Save the weights of the backbone, and give the model those of a classifier, rounded."""
+    assert spec.build is not None
+    whole = spec.build(classes) if spec.classifier else spec.build()
+    copy_weights(model, whole)
+    save_weights(whole, path)
+    if spec.classifier:
+        copy_weights(whole, model)
+
+
+def _pipeline(
+    model: Any,
+    spec: BackboneSpec,
+    classes: list[str],
+    weights: Path,
+    training_prior: dict[str, float] | None,
+) -> Pipeline:
+    """The pipeline of the saved weights, whose head is the last layer of the model."""
+    layer, last = _embedding_layer(model, spec)
+    kernel, bias = (weight.numpy() for weight in last.weights)
+    return Pipeline.from_head(
+        Softmax.from_layer(kernel, bias, classes),
+        training_prior=training_prior,
+        backbone=spec.name,
+        layer=layer,
+        weights=str(weights),
+    )
 
 
 def _training_prior(
@@ -144,24 +160,23 @@ def _source_network(backbone: str, weights: str) -> Any:
 
 
 def _faces_and_targets(
-    data: Dataset, preprocess: Preprocess, failures: list[Failure], verbose: bool
+    data: Dataset, preprocess: Preprocess, failures: list[Failure], progress: Progress | None
 ) -> tuple[Faces, Shares]:
     """The pictures, no larger than the input of the network, and the targets of each."""
-    from tqdm import tqdm
-
     gray = preprocess.color == "gray"
     faces, kept, earlier = [], [], len(failures)
-    sources = enumerate(data.images)
-    for i, source in tqdm(sources, "reading", len(data), disable=None if verbose else True):
+    for i, source in enumerate(data.images):
         try:
             face = load_image(source)
         except ImageError as error:
             failures.append(Failure(i, data.images.name(i), str(error)))
-            continue
-        if gray:
-            face = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), np.uint8)
-        faces.append(preprocess.resized(face) if max(face.shape[:2]) > preprocess.size else face)
-        kept.append(i)
+        else:
+            if gray:
+                face = np.asarray(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), np.uint8)
+            small = max(face.shape[:2]) <= preprocess.size
+            faces.append(face if small else preprocess.resized(face))
+            kept.append(i)
+        report_progress(progress, i, len(data))
     if len({face.shape for face in faces}) > 1:
         faces = [preprocess.resized(face) for face in faces]
     if not faces:

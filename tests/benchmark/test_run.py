@@ -156,7 +156,12 @@ def test_damaged_cells_are_fitted_again(data, grid, tmp_path):
     damaged, cut, *_ = (tmp_path / "cells").iterdir()
     damaged.write_text("{")
     cut.write_text("[]")
-    assert benchmark(grid, data, tmp_path, store="memory").fitted == 2
+    seen = []
+    again = benchmark(
+        grid, data, tmp_path, store="memory", progress=lambda *counts: seen.append(counts)
+    )
+    assert again.fitted == 2
+    assert (2, 2) in seen
 
 
 def test_a_cell_that_cannot_be_kept_costs_itself_alone(data, grid, tmp_path):

@@ -117,11 +117,11 @@ ONE_HOT = np.eye(3, dtype=np.float32)[np.arange(24) % 3]
 
 
 def run(faces, folder, recipe=QUICK, stop_after=None, build=small_network, targets=ONE_HOT):
-    def report(row):
+    def on_epoch(row):
         if row["epoch"] == stop_after:
             raise KeyboardInterrupt
 
-    return train(build, GRAY, (faces, targets), (faces, ONE_HOT), folder, recipe, report)
+    return train(build, GRAY, (faces, targets), (faces, ONE_HOT), folder, recipe, on_epoch=on_epoch)
 
 
 def history(folder):
@@ -449,6 +449,23 @@ def test_paths_may_be_strings(data, faces, tmp_path):
     assert result.curves.exists()
     run(faces, str(tmp_path / "loop"), replace(QUICK, epochs=1))
     assert len(history(tmp_path / "loop")) == 1
+
+
+def test_pictures_batches_and_epochs_are_reported(data, tmp_path):
+    seen, rows = [], []
+    result = train_backbone(
+        data,
+        "cnn-a",
+        tmp_path,
+        replace(QUICK, epochs=2, batch_size=8),
+        progress=lambda *counts: seen.append(counts),
+        on_epoch=rows.append,
+    )
+    training, validation = (len(data.split(name)) for name in ("train", "validation"))
+    read = [(1, training), (training, training), (1, validation), (validation, validation)]
+    total = 2 * -(-training // 8)
+    assert seen == [*read, *((done, total) for done in range(1, total + 1))]
+    assert tuple(rows) == result.history
 
 
 def test_the_dtype_policy_of_keras_is_the_users_again_after_training(faces, tmp_path):

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     import numpy as np
 
     from ferembed import datasets
-    from ferembed._progress import progress_bar
+    from ferembed._progress import ProgressBar
     from ferembed.datasets.audit import audit
     from ferembed.datasets.looks import Look, look_at
     from ferembed.embedder import Embedder
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     check_outputs([options.data], options.output, options.sheet)
     find_faces = DETECTORS[options.faces]() if options.faces else None
     with ExitStack() as stack:
-        progress = stack.enter_context(progress_bar(quiet=options.quiet))
+        progress = stack.enter_context(ProgressBar(quiet=options.quiet))
         look: Look = look_at
         if options.scheduler:
             from ferembed import cluster

@@ -33,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
-    from ferembed._progress import progress_bar
+    from ferembed._progress import ProgressBar
     from ferembed.datasets.cleaning import build
     from ferembed.storage.files import check_output_outside
 
     check_output_outside(options.data, options.output)
     settings = dataset_settings(options)
-    with progress_bar(quiet=options.quiet) as progress:
+    with ProgressBar(quiet=options.quiet) as progress:
         data = build(
             [datasets.open(path, progress=progress, **settings) for path in options.data],
             options.output,

@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
-    from ferembed._progress import progress_bar
+    from ferembed._progress import ProgressBar
     from ferembed.storage.files import check_outputs
 
-    with progress_bar(quiet=options.quiet) as progress:
+    with ProgressBar(quiet=options.quiet) as progress:
         data = datasets.open(options.data, progress=progress, **dataset_settings(options))
         description = datasets.describe(data, progress)
     if options.picture:
