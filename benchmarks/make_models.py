@@ -172,26 +172,7 @@ def make(name: str, sets: Sets) -> None:
         "training_prior": prior,
         "expressions": 7,
     }
-    cells = []
-    changes = [(0.0, 1.0)]
-    if model.label_set == "ferplus":
-        changes += [(strength, neutral) for strength in STRENGTHS[1:] for neutral in NEUTRAL]
-    for strength, neutral in changes:
-        for temperature in TEMPERATURES:
-            change = prior_change(strength, neutral)
-            pipeline = Pipeline.from_networks(*model.networks, **settings, **change)
-            divide_logits(pipeline, temperature)
-            found = scores(pipeline, model, sets)
-            if found[model.label_set]["calibration_error"] <= CALIBRATED:
-                break
-        cells.append(
-            {
-                "prior_strength": strength,
-                "neutral": neutral,
-                "temperature": temperature,
-                **found,
-            }
-        )
+    cells = strengths(model, sets, settings)
     least = cells[0]["ferplus"]["accuracy"] - GIVEN_UP
     chosen = max((c for c in cells if c["ferplus"]["accuracy"] >= least), key=criterion)
     change = prior_change(chosen["prior_strength"], chosen["neutral"])
@@ -224,6 +205,25 @@ def make(name: str, sets: Sets) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     (models_folder() / f"{name}.md").write_text(card(name, result))
     print(name, json.dumps(chosen, indent=1), flush=True)
+
+
+def strengths(model: Model, sets: Sets, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The scores of the model under each change of the prior, with the temperature it needs."""
+    cells = []
+    changes = [(0.0, 1.0)]
+    if model.label_set == "ferplus":
+        changes += [(strength, neutral) for strength in STRENGTHS[1:] for neutral in NEUTRAL]
+    for strength, neutral in changes:
+        change = prior_change(strength, neutral)
+        for temperature in TEMPERATURES:
+            pipeline = Pipeline.from_networks(*model.networks, **settings, **change)
+            divide_logits(pipeline, temperature)
+            found = scores(pipeline, model, sets)
+            if found[model.label_set]["calibration_error"] <= CALIBRATED:
+                break
+        facts = {"prior_strength": strength, "neutral": neutral, "temperature": temperature}
+        cells.append({**facts, **found})
+    return cells
 
 
 def prior_change(strength: float, neutral: float) -> dict[str, Any]:

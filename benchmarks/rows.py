@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ class Row:
 
     what: str
     against: str
+    _: KW_ONLY
     seconds_ours: Sequence[float]
     seconds_theirs: Sequence[float] = ()
     goals: Sequence[str] = ()  # "ratio >= 2.5", "seconds <= 0.002" or of any fact

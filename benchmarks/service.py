@@ -24,7 +24,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,7 @@ class Load:
     photos: Sequence[bytes]
     expected: Sequence[dict[str, Any]]
     port: int
+    _: KW_ONLY
     seconds: list[float] = field(default_factory=list)  # of the accepted
     refused: list[float] = field(default_factory=list)
     wrong: int = 0

@@ -88,17 +88,8 @@ def network(
     """
 
     def measure(bench: Bench) -> Row:
-        import keras
-
         kind = KINDS[engine]
-        spec = BACKBONES[name]
-        weights = None if spec.weights and spec.weights.find() else "random"
-        layer = spec.layers[0][0]
-        if engine == "openvino-int8":
-            Embedder(name, weights=weights).quantize(bench.faces.split("train").images)
-        ours = load_backbone(LoadRequest(name, weights=weights, engine=engine))
-        exact: Any = load_backbone(LoadRequest(name, weights=weights, engine="keras"))
-        model = keras.Model(exact.model.inputs[0], exact.model.get_layer(layer).output)
+        ours, model, weights = _load_pair(bench, name, engine)
         data = bench.faces.split("validation")
         order = np.random.default_rng(0).permutation(len(data))[: rounds * faces]
         pixels = [open_source(data.images[i]).image() for i in order]
@@ -109,27 +100,9 @@ def network(
             size: _seconds(partial(model.predict, prepared[0], size, verbose=0)) for size in batches
         }
         size = min(seconds, key=lambda size: seconds[size])
-        found: list[list[Any]] = [[], []]
-
-        def by_ours(turn: Iterator[Any]) -> None:
-            batch = next(turn)
-            starts = range(0, len(batch), BATCH)
-            found[0].append(
-                np.concatenate([ours.checked_forward(batch[i : i + BATCH]) for i in starts])
-            )
-
-        def by_keras(turn: Iterator[Any]) -> None:
-            found[1].append(model.predict(next(turn), size, verbose=0))
-
-        multiply = matrix_products("float32" if kind == "float32" else "bfloat16")
-        turns = [iter([prepared[0], *prepared]) for _ in range(2)]
-        by_us, by_them, by_products = bench.rounds(
-            partial(by_ours, turns[0]),
-            partial(by_keras, turns[1]),
-            multiply,
-            times=len(prepared),
+        (vectors, reference), (by_us, by_them, by_products) = _embed_in_turns(
+            bench, ours, partial(model.predict, batch_size=size, verbose=0), prepared, kind
         )
-        vectors, reference = (np.concatenate(some[1:]) for some in found)
         norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(reference, axis=1)
         alike = (vectors * reference).sum(axis=1)[norms > 0] / norms[norms > 0]
         flops = 2 * multiplications(model) * faces
@@ -156,6 +129,47 @@ def network(
         )
 
     return measure
+
+
+def _load_pair(bench: Bench, name: str, engine: str) -> tuple[Any, Any, str | None]:
+    """Our network and Keras' model of the same layer and weights, "random" if none ship."""
+    import keras
+
+    spec = BACKBONES[name]
+    weights = None if spec.weights and spec.weights.find() else "random"
+    if engine == "openvino-int8":
+        Embedder(name, weights=weights).quantize(bench.faces.split("train").images)
+    ours = load_backbone(LoadRequest(name, weights=weights, engine=engine))
+    exact: Any = load_backbone(LoadRequest(name, weights=weights, engine="keras"))
+    layer = exact.model.get_layer(spec.layers[0][0])
+    return ours, keras.Model(exact.model.inputs[0], layer.output), weights
+
+
+def _embed_in_turns(
+    bench: Bench, ours: Any, predict: Callable[[Any], Any], prepared: Sequence[Any], kind: str
+) -> tuple[list[Any], Sequence[Sequence[float]]]:
+    """The vectors by both networks, and the seconds of each and of matrix products.
+
+    The rounds see the prepared inputs in order, after one that warms up on the first.
+    """
+    found: list[list[Any]] = [[], []]
+
+    def by_ours(turn: Iterator[Any]) -> None:
+        batch = next(turn)
+        parts = [batch[i : i + BATCH] for i in range(0, len(batch), BATCH)]
+        found[0].append(np.concatenate([ours.checked_forward(part) for part in parts]))
+
+    def by_keras(turn: Iterator[Any]) -> None:
+        found[1].append(predict(next(turn)))
+
+    turns = [iter([prepared[0], *prepared]) for _ in range(2)]
+    seconds = bench.rounds(
+        partial(by_ours, turns[0]),
+        partial(by_keras, turns[1]),
+        matrix_products("float32" if kind == "float32" else "bfloat16"),
+        times=len(prepared),
+    )
+    return [np.concatenate(some[1:]) for some in found], seconds
 
 
 def _points_lost(exact: Any, rounded: Any, labels: Any) -> float:

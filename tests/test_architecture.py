@@ -4,6 +4,7 @@ Which modules may import which is in pyproject.toml; `lint-imports` checks it.
 """
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import ferembed
@@ -49,6 +50,51 @@ def test_frameworks_stay_left_of_the_seam():
     for name, imported in modules().items():
         if name not in MAY_USE_FRAMEWORKS:
             assert not {module.split(".")[0] for module in imported} & FRAMEWORKS, name
+
+
+ROOT = Path(__file__).parent.parent
+MOST_LINES, MOST_POSITIONAL = 60, 5
+GRAPHS = {"ferembed/backbones/facenet.py build"}  # a network, layer after layer
+
+
+def definitions(*folders: str) -> Iterator[tuple[str, ast.AST]]:
+    """All functions and classes of the source files, by file and name."""
+    for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                yield f"{path.relative_to(ROOT)} {node.name}", node
+
+
+def positional_fields(node: ast.AST) -> int:
+    """How many fields of a dataclass may be given by position; 0 for all else."""
+    decorators = [ast.unparse(one) for one in getattr(node, "decorator_list", [])]
+    if not any("dataclass" in one and "kw_only=True" not in one for one in decorators):
+        return 0
+    fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+    kinds = [ast.unparse(one.annotation) for one in fields]
+    fields = fields[: kinds.index("KW_ONLY")] if "KW_ONLY" in kinds else fields
+    not_of_init = ("ClassVar", "init=False")
+    return sum(not any(mark in ast.unparse(one) for mark in not_of_init) for one in fields)
+
+
+EVERYWHERE = list(definitions("ferembed", "benchmarks", "examples", "tests"))
+
+
+def test_functions_fit_a_screen():
+    lines = [
+        (name, node.end_lineno - node.lineno + 1)
+        for name, node in EVERYWHERE
+        if not isinstance(node, ast.ClassDef)
+    ]
+    assert len(lines) > 2000
+    assert {name for name, count in lines if count > MOST_LINES} == GRAPHS
+
+
+def test_dataclasses_with_many_fields_take_keywords():
+    fields = [(name, positional_fields(node)) for name, node in EVERYWHERE]
+    assert ("ferembed/media/recording.py Recording", 2) in fields
+    assert ("ferembed/benchmark/cell.py Cell", 1) in fields
+    assert {name for name, count in fields if count > MOST_POSITIONAL} == set()
 
 
 def test_there_is_no_module_for_odds_and_ends():

@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import joblib
 
+from ferembed._progress import Progress
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.cluster.connection import PATIENCE, check_workers
 from ferembed.cluster.plan import Data, Partition, count_items, list_items, partitions
@@ -36,7 +37,6 @@ from ferembed.pipeline import Pipeline
 from ferembed.storage.files import exclusive_folder
 
 SIZE = 1000  # pictures in a partition
-Progress = Callable[[int, "int | None"], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +98,27 @@ def predict(
     recipe = FaceRecipe.resolve(pipeline.detector)
     run = _Run("predictions", pipeline, recipe, client, output, patience)
     return run.write(data, size, progress)
+
+
+@dataclass(kw_only=True)
+class _Tally:
+    """The partitions so far: their keys in the order of the listing, outcomes and losses."""
+
+    total: int | None
+    progress: Progress | None
+    order: list[str] = field(default_factory=list)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)  # pictures, with the reason
+    found: int = 0  # partitions that were there
+    pictures: int = 0
+
+    def lose(self, part: Partition, reason: str) -> None:
+        self.lost |= {item.name: reason for item in part.items}
+
+    def count(self, part: Partition) -> None:
+        self.pictures += len(part)
+        if self.progress:
+            self.progress(self.pictures, self.total)
 
 
 class _Run:
@@ -164,74 +185,72 @@ class _Run:
 
     def _write(self, data: Data, size: int, progress: Progress | None) -> Done:
         earlier = self._earlier()
-        there = {os.path.basename(path) for path in self.fs.ls(self.root, detail=False)}
         self._save()
-        total = count_items(data)
-        order: list[Partition | str] = []
-        outcomes: dict[str, Outcome] = {}
-        lost: dict[str, str] = {}
-        found = pictures = 0
-
-        def missing() -> Iterator[tuple[str, Partition]]:
-            nonlocal found, pictures
-            for part in partitions(list_items(data), size):
-                key = hashlib.sha256(f"{self.mark}{part.key}".encode()).hexdigest()[:32]
-                part = replace(part, key=key)
-                if key in outcomes:  # the same pictures twice
-                    continue
-                order.append(key)
-                name = part_name(key)
-                known = earlier.get(name) if name in there else None
-                if known is None and name in there:
-                    known = stored(self.folder, key)
-                if known is None:
-                    yield f"ferembed-{self.job.kind}-{key}", part
-                    continue
-                outcomes[key] = known
-                found += 1
-                pictures += len(part)
-                if progress:
-                    progress(pictures, total)
-
-        blob = pickle.dumps(self.job)
-        tasks = run_tasks(self.client, compute, blob, missing(), self.patience)
+        tally = _Tally(total=count_items(data), progress=progress)
+        missing = self._missing(data, size, earlier, tally)
+        tasks = run_tasks(self.client, compute, pickle.dumps(self.job), missing, self.patience)
         try:
             for part, result in tasks:
-                if isinstance(result, Exception):
-                    lost |= {item.name: f"its worker was lost: {result}" for item in part.items}
-                elif result.storing:
-                    raise StoreError(
-                        f"{result.error} (worker {result.worker}). {len(outcomes):,} partitions "
-                        "are written and kept. Make room, or see that every worker may write "
-                        "there, and run again: only what is missing is computed."
-                    )
-                elif result.error:
-                    lost |= {item.name: result.error for item in part.items}
-                else:
-                    outcomes[part.key] = result
-                pictures += len(part)
-                if progress:
-                    progress(pictures, total)
+                self._take(part, result, tally)
         except BaseException:
-            self._record(order, outcomes, lost)
+            self._record(tally)
             with suppress(OSError):  # of a disk that is full, the first reason is the one to tell
                 self._save()
             raise
         finally:
             tasks.close()  # type: ignore[attr-defined]
-        self._record(order, outcomes, lost)
+        self._record(tally)
         self.manifest["complete"] = True
         self._save()
         self._tidy()
+        outcomes = tally.outcomes.values()
         return Done(
             folder=self.folder,
-            rows=sum(one.rows for one in outcomes.values()),
-            pictures=pictures,
-            computed=len(outcomes) - found,
-            found=found,
-            failures=tuple(pair for one in outcomes.values() for pair in one.failures),
-            lost=tuple(lost.items()),
+            rows=sum(one.rows for one in outcomes),
+            pictures=tally.pictures,
+            computed=len(outcomes) - tally.found,
+            found=tally.found,
+            failures=tuple(pair for one in outcomes for pair in one.failures),
+            lost=tuple(tally.lost.items()),
         )
+
+    def _missing(
+        self, data: Data, size: int, earlier: dict[str, Outcome], tally: _Tally
+    ) -> Iterator[tuple[str, Partition]]:
+        """The partitions to compute, with the names of their tasks; the others are counted."""
+        there = {os.path.basename(path) for path in self.fs.ls(self.root, detail=False)}
+        for part in partitions(list_items(data), size):
+            key = hashlib.sha256(f"{self.mark}{part.key}".encode()).hexdigest()[:32]
+            part = replace(part, key=key)
+            if key in tally.outcomes:  # the same pictures twice
+                continue
+            tally.order.append(key)
+            name = part_name(key)
+            known = earlier.get(name) if name in there else None
+            if known is None and name in there:
+                known = stored(self.folder, key)
+            if known is None:
+                yield f"ferembed-{self.job.kind}-{key}", part
+                continue
+            tally.outcomes[key] = known
+            tally.found += 1
+            tally.count(part)
+
+    def _take(self, part: Partition, result: Outcome | Exception, tally: _Tally) -> None:
+        """Count the result of a task; a StoreError if it could not be written."""
+        if isinstance(result, Exception):
+            tally.lose(part, f"its worker was lost: {result}")
+        elif result.storing:
+            raise StoreError(
+                f"{result.error} (worker {result.worker}). {len(tally.outcomes):,} partitions "
+                "are written and kept. Make room, or see that every worker may write "
+                "there, and run again: only what is missing is computed."
+            )
+        elif result.error:
+            tally.lose(part, result.error)
+        else:
+            tally.outcomes[part.key] = result
+        tally.count(part)
 
     def _earlier(self) -> dict[str, Outcome]:
         """The outcomes of an earlier run here; a DataError if the folder holds other data."""
@@ -264,9 +283,9 @@ class _Run:
             for part in manifest["partitions"]
         }
 
-    def _record(self, order: list[Any], outcomes: dict[str, Outcome], lost: dict[str, str]) -> None:
+    def _record(self, tally: _Tally) -> None:
         """Put into the manifest what is done, in the order of the listing."""
-        done = [outcomes[key] for key in order if key in outcomes]
+        done = [tally.outcomes[key] for key in tally.order if key in tally.outcomes]
         self.manifest["partitions"] = [
             {
                 "file": one.file,
@@ -276,7 +295,7 @@ class _Run:
             }
             for one in done
         ]
-        self.manifest["lost"] = [[_plain(text) for text in pair] for pair in lost.items()]
+        self.manifest["lost"] = [[_plain(text) for text in pair] for pair in tally.lost.items()]
 
     def _save(self) -> None:
         unfinished = f"{self.root}/.{MANIFEST}-{uuid4().hex[:8]}.tmp"

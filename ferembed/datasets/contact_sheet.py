@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -34,6 +34,7 @@ class _Text:
     y: float
     text: str
     size: int
+    _: KW_ONLY
     colour: str = INK
     anchor: str = "la"
 
@@ -88,7 +89,7 @@ def _layout(
         items.append(_Text(_MARGIN, y, title, 17))
         if len(cards) < len(all_cards):
             x = _MARGIN + 12 + font(17).getlength(title)
-            items.append(_Text(x, y + 4, f"{len(cards)} of them are shown", 12, PALE))
+            items.append(_Text(x, y + 4, f"{len(cards)} of them are shown", 12, colour=PALE))
         placed, y = _rows(cards, y + 34)
         items += placed
     return items, y
@@ -101,7 +102,7 @@ def _header(dataset: Dataset) -> Iterator[_Text | _Dot]:
     x = _MARGIN + font(24).getlength(total) + 30
     for split in dataset.counts():
         yield _Dot(x, _MARGIN + 12, SPLIT_COLOURS[split], 10)
-        yield _Text(x + 16, _MARGIN + 17, split, 12, PALE, "lm")
+        yield _Text(x + 16, _MARGIN + 17, split, 12, colour=PALE, anchor="lm")
         x += 40 + font(12).getlength(split)
 
 
@@ -146,15 +147,14 @@ def _draw_card(
         else:
             canvas.paste(PIL.Image.fromarray(thumb), (left, top))
         line = top + _SIDE + 12
-        name = picture.name.rpartition("/")[2]
+        label = _shortened(picture.label, _SIDE - 12, 12)
+        name = _shortened(picture.name.rpartition("/")[2], _SIDE, 11, tail=True)
         _draw(draw, _Dot(left, line - 4, SPLIT_COLOURS[picture.split]))
-        _draw(
-            draw, _Text(left + 12, line, _shortened(picture.label, _SIDE - 12, 12), 12, INK, "lm")
-        )
-        _draw(draw, _Text(left, line + 15, _shortened(name, _SIDE, 11, tail=True), 11, PALE, "lm"))
+        _draw(draw, _Text(left + 12, line, label, 12, anchor="lm"))
+        _draw(draw, _Text(left, line + 15, name, 11, colour=PALE, anchor="lm"))
     if len(finding.pictures) > _MOST:
         more = f"+{len(finding.pictures) - _MOST}"
-        _draw(draw, _Text(x + card.width - 22, top + _SIDE / 2, more, 17, PALE, "mm"))
+        _draw(draw, _Text(x + card.width - 22, top + _SIDE / 2, more, 17, colour=PALE, anchor="mm"))
 
 
 def _thumbnail(dataset: Dataset, index: int) -> NDArray[np.uint8] | None:

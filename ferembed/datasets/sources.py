@@ -92,7 +92,16 @@ class Members:
         return len(self.names)
 
     def __getitem__(self, index: int) -> ZipMember:
-        return ZipMember(self.archive, self.names[index], *self.numbers[index].tolist())
+        offset, packed, size, crc, method = self.numbers[index].tolist()
+        return ZipMember(
+            self.archive,
+            self.names[index],
+            offset=offset,
+            packed=packed,
+            size=size,
+            crc=crc,
+            method=method,
+        )
 
     def name(self, index: int) -> str:
         return self.names[index]

@@ -13,7 +13,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -75,6 +75,7 @@ class ZipMember:
 
     archive: Archive
     name: str
+    _: KW_ONLY
     offset: int
     packed: int
     size: int
@@ -203,7 +204,15 @@ def _listed(archive: Archive, data: mmap.mmap, damaged: DataError) -> Iterator[Z
             extra = data[start + name_length : start + name_length + extra_length]
             size, packed, offset = _wide(extra, size, packed, offset, damaged)
         position = start + name_length + extra_length + comment_length
-        yield ZipMember(archive, _decode(name), offset, packed, size, crc, method)
+        yield ZipMember(
+            archive,
+            _decode(name),
+            offset=offset,
+            packed=packed,
+            size=size,
+            crc=crc,
+            method=method,
+        )
 
 
 def _directory(data: mmap.mmap, damaged: DataError) -> tuple[int, int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ferembed._interrupts import deferred_interrupts
+from ferembed._progress import Progress
 from ferembed.errors import DataError, FerembedError, VideoError
 from ferembed.media.film import Film, close_window, draw, has_display, show
 from ferembed.media.table import Table
@@ -30,6 +31,7 @@ class Recording:
 
     video: str
     timeline: Timeline
+    _: KW_ONLY
     notes: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
@@ -69,7 +71,7 @@ def record(
     realtime: bool | None = None,
     frames: int | None = None,
     seconds: float | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> Recording:
     """Watch a video or a camera to its end, and write the outputs that are named.
 
@@ -87,14 +89,8 @@ def record(
     frames, seconds : the limits after which it ends
     progress : is called with the numbers of frames done and in all, None if unknown
     """
-    if window and not has_display():
-        raise VideoError(
-            "There is no display to open a window on. Do without (--no-window), and write the "
-            "results to a table, a film or a timeline."
-        )
-    if film and not isinstance(source, int) and os.path.realpath(film) == os.path.realpath(source):
-        raise DataError(f"The film would replace the input {film}. Choose another name.")
-    outputs = _Outputs(table, Film(Path(film)) if film else None, window, language)
+    _check(source, film, window)
+    outputs = _Outputs(table, Film(Path(film)) if film else None, window, language, progress)
     seen, stopped = outputs.timeline, False
     errors: list[str] = []
     lost: list[str] = []
@@ -108,13 +104,8 @@ def record(
         try:
             with _collect_errors(errors), closing(watching):
                 for frame in watching:
-                    if seconds is not None and frame.seconds >= seconds:
-                        break
-                    if not outputs.add(video, frame):
-                        break
-                    if progress:
-                        progress(frame.index + 1, video.count)
-                    if seen.frames == frames:
+                    late = seconds is not None and frame.seconds >= seconds
+                    if late or not outputs.add(video, frame) or seen.frames == frames:
                         break
         except KeyboardInterrupt:
             stopped = True
@@ -123,17 +114,31 @@ def record(
     if timeline and seen.frames:
         with _collect_errors(lost, timeline):
             save_timeline(seen, timeline, language, os.path.basename(name))
-    return Recording(name, seen, tuple(notes), tuple(errors), tuple(lost), stopped)
+    return Recording(
+        name, seen, notes=tuple(notes), errors=tuple(errors), lost=tuple(lost), stopped=stopped
+    )
+
+
+def _check(source: Source, film: str | os.PathLike[str] | None, window: bool) -> None:
+    if window and not has_display():
+        raise VideoError(
+            "There is no display to open a window on. Do without (--no-window), and write the "
+            "results to a table, a film or a timeline."
+        )
+    if film and not isinstance(source, int) and os.path.realpath(film) == os.path.realpath(source):
+        raise DataError(f"The film would replace the input {film}. Choose another name.")
 
 
 @dataclass
 class _Outputs:
-    """The outputs that get each frame: a table, a film, a window and a timeline."""
+    """What gets each frame: a table, a film, a window, `progress` and a timeline."""
 
     table: Table | None
     film: Film | None
     window: bool
     language: str
+    progress: Progress | None
+    _: KW_ONLY
     timeline: Timeline = field(default_factory=Timeline)
 
     def add(self, video: Video, frame: Frame) -> bool:
@@ -145,6 +150,8 @@ class _Outputs:
             self.timeline.add(frame)
             if self.film and drawn is not None:
                 self.film.add(drawn, frame.seconds, video.fps)
+        if self.progress:
+            self.progress(frame.index + 1, video.count)
         return drawn is None or not self.window or show(drawn)
 
     def close(self) -> None:

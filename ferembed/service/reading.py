@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import lru_cache
 from math import ceil
 from typing import Any
@@ -67,6 +67,7 @@ class Result:
 
     name: str
     size: tuple[int, int] = (0, 0)  # width, height
+    _: KW_ONLY
     predictions: tuple[Prediction, ...] = ()
     vector: NDArray[np.float32] | None = None
     left_out: int = 0  # faces beyond the limit
@@ -81,6 +82,7 @@ class _Job:
     upload: Upload | None
     how: How
     future: Future[Result]
+    _: KW_ONLY
     found: Result | None = None
     crops: list[Image] = field(default_factory=list)
     faces: list[Face] = field(default_factory=list)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from html import escape
 
 from markupsafe import Markup
@@ -133,7 +133,7 @@ def scatter(
     xs = [math.log10(dot.x) if logarithmic else dot.x for dot in dots]
     low_x, high_x, ticks_x = _log_ticks(xs) if logarithmic else _ticks(xs)
     low_y, high_y, steps = _ticks([dot.y for dot in dots])
-    box = _Box(56, 12, 324, 226, low_x, high_x, low_y, high_y)
+    box = _Box(56, 12, 324, 226, low_x=low_x, high_x=high_x, low_y=low_y, high_y=high_y)
     places = [(box.x(x), box.y(dot.y)) for x, dot in zip(xs, dots, strict=True)]
     parts = [*box.frame(ticks_x, _as_shares(steps), axes)]
     if line:
@@ -155,6 +155,7 @@ class _Box:
     top: float
     width: float
     height: float
+    _: KW_ONLY
     low_x: float = 0.0
     high_x: float = 1.0
     low_y: float = 0.0
