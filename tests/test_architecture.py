@@ -7,6 +7,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import ferembed
 from tests.conftest import run_python
 
@@ -77,21 +79,23 @@ def positional_fields(node: ast.AST) -> int:
     return sum(not any(mark in ast.unparse(one) for mark in not_of_init) for one in fields)
 
 
-EVERYWHERE = list(definitions("ferembed", "benchmarks", "examples", "tests"))
+@pytest.fixture(scope="module")
+def everywhere():
+    return list(definitions("ferembed", "benchmarks", "examples", "tests"))
 
 
-def test_functions_fit_a_screen():
+def test_functions_fit_a_screen(everywhere):
     lines = [
         (name, node.end_lineno - node.lineno + 1)
-        for name, node in EVERYWHERE
+        for name, node in everywhere
         if not isinstance(node, ast.ClassDef)
     ]
     assert len(lines) > 2000
     assert {name for name, count in lines if count > MOST_LINES} == GRAPHS
 
 
-def test_dataclasses_with_many_fields_take_keywords():
-    fields = [(name, positional_fields(node)) for name, node in EVERYWHERE]
+def test_dataclasses_with_many_fields_take_keywords(everywhere):
+    fields = [(name, positional_fields(node)) for name, node in everywhere]
     assert ("ferembed/media/recording.py Recording", 2) in fields
     assert ("ferembed/benchmark/cell.py Cell", 1) in fields
     assert {name for name, count in fields if count > MOST_POSITIONAL} == set()
