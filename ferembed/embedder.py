@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -33,6 +33,7 @@ from ferembed.storage.files import atomic_write
 
 T = TypeVar("T")
 OneOrList: TypeAlias = T | Sequence[T]
+See: TypeAlias = Callable[[int, LoadedSource], None]
 
 BATCH = 64  # images computed and stored together; an interruption loses at most one batch
 _READ = 32  # files that a thread reads at a time
@@ -53,10 +54,14 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """The vectors of the images at `positions`; images that failed are in `failures`."""
+    """The vectors of the images at `positions`; images that failed are in `failures`.
+
+    `digests` are those of the content of the images, one for each vector.
+    """
 
     vectors: Vectors
     positions: NDArray[np.intp]
+    digests: tuple[bytes, ...] = ()
     failures: tuple[Failure, ...] = ()
     hits: int = 0  # vectors found in the store; joined vectors are counted separately
     computed: int = 0
@@ -146,11 +151,17 @@ class Embedder(Estimator):
         raise_failures(embedded)
         return embedded.vectors
 
-    def embed(self, images: Iterable[Source]) -> Embedded:
-        """The vectors of all images that can be read, and the failures of the others."""
-        return self._joined(list(self.stream(images)))
+    def embed(self, images: Iterable[Source], *, see: See | None = None) -> Embedded:
+        """The vectors of all images that can be read, and the failures of the others.
 
-    def stream(self, images: Iterable[Source], *, must_store: bool = False) -> Iterator[Embedded]:
+        `see` is called with the position and the content of each image that is read, for callers
+        that want more of it than the vector.
+        """
+        return self._joined(list(self.stream(images, see=see)))
+
+    def stream(
+        self, images: Iterable[Source], *, must_store: bool = False, see: See | None = None
+    ) -> Iterator[Embedded]:
         """The same, some hundred images at a time, in bounded memory.
 
         A store that cannot be written to is a StoreWarning, or with `must_store` a StoreError.
@@ -166,6 +177,9 @@ class Embedder(Estimator):
             done += len(part.positions) + len(part.failures)
             if self.progress:
                 self.progress(done, total)
+            if see:
+                for image in chunk:
+                    see(image.position, image.content)
             yield part
         if self.progress and total is None:
             self.progress(done, done)
@@ -180,6 +194,7 @@ class Embedder(Estimator):
         return Embedded(
             vectors=np.concatenate(vectors),
             positions=np.concatenate([np.empty(0, np.intp), *(part.positions for part in parts)]),
+            digests=tuple(chain.from_iterable(part.digests for part in parts)),
             failures=tuple(chain.from_iterable(part.failures for part in parts)),
             **_totals(parts),
         )
@@ -284,6 +299,7 @@ class Embedder(Estimator):
         return Embedded(
             vectors=np.concatenate([one.vectors for one in fetched], axis=1)[present],
             positions=np.array([image.position for image in chunk], np.intp)[present],
+            digests=tuple(compress(keys, present)),
             failures=tuple(sorted(failures, key=lambda failure: failure.position)),
             **_totals(fetched),
         )

@@ -34,7 +34,6 @@ from ferembed.datasets.findings import (
 )
 from ferembed.datasets.label_errors import cross_validated, doubtful_labels
 from ferembed.datasets.looks import FindFaces, Look, look_at
-from ferembed.datasets.near_duplicates import merge_groups
 from ferembed.datasets.vocabulary import UNSPLIT
 from ferembed.errors import DataError
 from ferembed.images import save_picture
@@ -189,12 +188,9 @@ def audit(
         for index in np.flatnonzero(looks.blank).tolist()
     ]
     findings += _odd_sizes(dataset, looks.sizes)
-    groups = digests
-    findings += _duplicates(dataset, DUPLICATES[0], groups)
+    findings += _duplicates(dataset, DUPLICATES[0], digests)
+    groups = looks.groups
     if near_duplicates:
-        compared = ~looks.blank
-        compared[list(looks.unreadable)] = False
-        groups = merge_groups(groups, looks.thumbs, compared)
         findings += _duplicates(dataset, DUPLICATES[1], groups, unlike=digests)
     findings += [
         Finding("no face", (_picture(dataset, index),), (index,)) for index in looks.faceless

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed._progress import Progress, report_progress
-from ferembed.datasets.near_duplicates import thumbnail, thumbnails
+from ferembed.datasets.near_duplicates import merge_groups, thumbnail, thumbnails
 from ferembed.datasets.operations import pixel_digest
 from ferembed.errors import ImageError
 from ferembed.images import Image, Source, load_image
@@ -22,7 +22,7 @@ _BLANK_SHARE = 0.9  # of the pixels of a blank picture have the same gray
 
 @dataclass(kw_only=True)
 class Looks:
-    """The facts of some pictures."""
+    """The facts of some pictures, which `add` gathers; there are thumbnails or none."""
 
     unreadable: dict[int, str]
     blank: NDArray[np.bool_]
@@ -30,6 +30,29 @@ class Looks:
     pixels: list[bytes]  # the digest of the pixels; b"" where they cannot be read
     thumbs: NDArray[np.uint8]
     faceless: list[int]
+
+    @classmethod
+    def empty(cls, count: int, near: bool) -> Looks:
+        """Room for the facts of so many pictures; for thumbnails if `near`."""
+        return cls(
+            unreadable={},
+            blank=np.zeros(count, np.bool_),
+            sizes=np.zeros((count, 2), np.uint32),
+            pixels=[b""] * count,
+            thumbs=thumbnails(count if near else 0),
+            faceless=[],
+        )
+
+    def add(self, index: int, image: Image) -> None:
+        """Add the facts of a picture."""
+        self.sizes[index] = image.shape[1], image.shape[0]
+        self.pixels[index] = pixel_digest(image)
+        gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        middle = float(np.median(gray))
+        same = np.count_nonzero(np.abs(gray.astype(np.int16) - middle) <= _SAME_GRAY)
+        self.blank[index] = same >= _BLANK_SHARE * gray.size
+        if len(self.thumbs):
+            self.thumbs[index] = thumbnail(gray)
 
     @property
     def digests(self) -> NDArray[np.int64]:
@@ -40,6 +63,14 @@ class Looks:
             for index, pixels in enumerate(self.pixels)
         )
         return np.fromiter(found, np.int64, len(self.pixels))
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """A number for each picture, the same for duplicates; near ones if there are thumbnails."""
+        if not len(self.thumbs):
+            return self.digests
+        compared = ~self.blank & (self.sizes[:, 0] > 0)
+        return merge_groups(self.digests, self.thumbs, compared)
 
 
 FindFaces: TypeAlias = Callable[[Image], Sequence[object]]
@@ -53,32 +84,17 @@ def look_at(
     progress: Progress | None = None,
 ) -> Looks:
     """The facts of each picture; thumbnails if `near`, pictures without a face by `find_faces`."""
-    total = len(images)
-    looks = Looks(
-        unreadable={},
-        blank=np.zeros(total, np.bool_),
-        sizes=np.zeros((total, 2), np.uint32),
-        pixels=[b""] * total,
-        thumbs=thumbnails(total if near else 0),
-        faceless=[],
-    )
+    looks = Looks.empty(len(images), near)
     for index, source in enumerate(images):
         try:
             image = load_image(source)
         except ImageError as error:
             looks.unreadable[index] = str(error)
         else:
-            looks.sizes[index] = image.shape[1], image.shape[0]
-            looks.pixels[index] = pixel_digest(image)
-            gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-            middle = float(np.median(gray))
-            same = np.count_nonzero(np.abs(gray.astype(np.int16) - middle) <= _SAME_GRAY)
-            looks.blank[index] = same >= _BLANK_SHARE * gray.size
-            if near:
-                looks.thumbs[index] = thumbnail(gray)
+            looks.add(index, image)
             if find_faces is not None and not len(find_faces(image)):
                 looks.faceless.append(index)
-        report_progress(progress, index, total)
+        report_progress(progress, index, len(images))
     return looks
 
 

@@ -11,8 +11,10 @@ import copy
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -21,24 +23,23 @@ from numpy.typing import NDArray
 from ferembed import __version__
 from ferembed._progress import Progress
 from ferembed.backbones import BACKBONES
-from ferembed.datasets import Dataset, merge
-from ferembed.datasets.audit import audit
+from ferembed.datasets import Dataset
 from ferembed.datasets.dataset import provenance_lines
+from ferembed.datasets.looks import Looks, join_looks
 from ferembed.embedder import Embedded
-from ferembed.errors import DataError, FerembedError, ModelError, UnknownName
+from ferembed.errors import DataError, FerembedError, ImageError, ModelError, UnknownName
 from ferembed.evaluation.action_units import Confusability
 from ferembed.evaluation.mistakes import Mistake, find_mistakes
 from ferembed.evaluation.predictions import (
     KEY,
     Predictions,
     digest_of_all,
-    face_digests,
     in_result,
     read_result,
     result_file,
 )
 from ferembed.evaluation.setup import Setup
-from ferembed.images import load_image
+from ferembed.images import LoadedSource
 from ferembed.persistence import bundle
 from ferembed.pipeline import Pipeline
 from ferembed.report import Report
@@ -244,35 +245,42 @@ def evaluate(
     the name of the pipeline in the report; if it is the path or the name of a saved model, the
     costs include its size. Vectors come from the pipeline's store. Faces that cannot be read are
     listed in `failures`. Costs that only the caller knows are added with `dataclasses.replace`.
+
+    Each picture is read once; those of the mistakes and of their neighbours are read again.
     """
     embedder = pipeline.checked_embedder()
+    embedder.progress = progress or embedder.progress
+    seen = _Seen(len(data), training, near_duplicates, pipeline.max_pixels, _TIMED)
     started = time.perf_counter()
-    embedded = embedder.embed(data.images)
-    seconds = time.perf_counter() - started
+    embedded = embedder.embed(data.images, see=seen)
+    seconds = time.perf_counter() - started - seen.seconds
     places = embedded.positions
     if len(places) < len(data):
         data = data.take(places, {"step": "read", "kept": len(places), "of": len(data)})
     evaluation = _predict(pipeline, data, embedded, os.fspath(model))
     all_new = embedded.computed == len(set(evaluation.digests)) * len(embedder.requests)
+    known = _Seen(len(training or ()), training, near_duplicates, pipeline.max_pixels)
+    found = find_mistakes(
+        evaluation.predictions,
+        evaluation.probabilities,
+        data,
+        embedded.vectors,
+        embedder,
+        training,
+        count=mistakes,
+        neighbours=neighbours,
+        see=known,
+    )
     return replace(
         evaluation,
         costs=Costs(
             embed_seconds=seconds if all_new else None,
-            predict_ms=_predict_ms(pipeline, data),
+            predict_ms=_predict_ms(pipeline, seen.timed),
             bytes=_bytes(pipeline, model),
         ),
         setup=Setup.from_pipeline(pipeline),
-        duplicates=_duplicates(data, training, near_duplicates, progress),
-        mistakes=find_mistakes(
-            evaluation.predictions,
-            evaluation.probabilities,
-            data,
-            embedded.vectors,
-            embedder,
-            training,
-            count=mistakes,
-            neighbours=neighbours,
-        ),
+        duplicates=None if training is None else _duplicates(known.looks, seen.looks)[places],
+        mistakes=found,
     )
 
 
@@ -293,7 +301,7 @@ def _predict(pipeline: Pipeline, data: Dataset, embedded: Embedded, model: str) 
         split=", ".join(data.counts()),
         labels=labels,
         names=tuple(data.images.name(i) for i in range(len(data))),
-        digests=tuple(face_digests(data.images, pipeline.max_pixels)),
+        digests=tuple(sha256(digest).hexdigest() for digest in embedded.digests),
         targets=np.array([labels.index(label) for label in data.labels.tolist()], np.int64),
         predicted=np.array([labels.index(classes[code]) for code in best], np.int64),
         probabilities=probabilities[:, [classes.index(label) for label in labels]],
@@ -302,23 +310,48 @@ def _predict(pipeline: Pipeline, data: Dataset, embedded: Embedded, model: str) 
     )
 
 
-def _duplicates(
-    data: Dataset, training: Dataset | None, near: bool, progress: Progress | None
-) -> NDArray[np.bool_] | None:
+class _Seen:
+    """What an evaluation keeps of faces while they are in memory, so that each is read once.
+
+    With training data these are the facts by which duplicates are found. `timed` has the content of
+    some faces, and `seconds` is the time that all this took.
+    """
+
+    def __init__(
+        self, count: int, training: Dataset | None, near: bool, max_pixels: int, timed: int = 0
+    ) -> None:
+        self.looks = Looks.empty(0 if training is None else count, near)
+        self.timed: list[LoadedSource] = []
+        self.seconds = 0.0
+        self._max_pixels = max_pixels
+        self._chosen = set(np.linspace(0, count - 1, min(timed, count)).astype(int).tolist())
+
+    def __call__(self, position: int, content: LoadedSource) -> None:
+        started = time.perf_counter()
+        if position in self._chosen:
+            self.timed.append(content)
+        if self.looks.pixels:
+            with suppress(ImageError):
+                self.looks.add(position, content.image(self._max_pixels))
+        self.seconds += time.perf_counter() - started
+
+
+def _duplicates(training: Looks, faces: Looks) -> NDArray[np.bool_]:
     """The faces with a duplicate in the training data."""
-    if training is None:
-        return None
-    groups = audit(merge(training, data), near_duplicates=near, progress=progress).groups
-    return np.isin(groups[len(training) :], groups[: len(training)])
+    groups = join_looks([training, faces]).groups
+    count = len(training.pixels)
+    return np.isin(groups[count:], groups[:count])
 
 
-def _predict_ms(pipeline: Pipeline, data: Dataset) -> float | None:
+def _predict_ms(pipeline: Pipeline, contents: Sequence[LoadedSource]) -> float | None:
     """The median latency of one face; None if only its vectors are here, not the weights."""
-    chosen = np.linspace(0, len(data) - 1, min(_TIMED, len(data))).astype(int).tolist()
     fresh = copy.copy(pipeline).set_params(store="none", progress=None)
     times = []
+    faces = []
+    for content in contents:
+        with suppress(ImageError):  # a face that could not be read
+            faces.append(content.image(pipeline.max_pixels))
     try:
-        faces = [load_image(data.images[i], pipeline.max_pixels) for i in chosen]
         fresh.predict_proba(faces[:1])  # loads the network
         for face in faces:
             started = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.datasets import Dataset
-from ferembed.embedder import Embedder
+from ferembed.embedder import Embedder, See
 from ferembed.errors import ImageError
 from ferembed.evaluation.predictions import Predictions
-from ferembed.images import Source, load_image
+from ferembed.images import Source, load_image, open_source
 from ferembed.storage.embeddings import Vectors
 
 _SIDE = 96  # pixels of a picture in a report, at most
@@ -74,15 +75,17 @@ def find_mistakes(
     *,
     count: int,
     neighbours: int,
+    see: See,
 ) -> tuple[Mistake, ...]:
     """The most confident wrong predictions, each with training faces where those are given.
 
-    `probabilities` and `vectors` have a row for each picture of `data`.
+    `probabilities` and `vectors` have a row for each picture of `data`. `see` is called with the
+    position and the content of each training face.
     """
     worst = _most_confident(predictions, probabilities, count)
     near: list[list[Neighbour]] = [[] for _ in worst]
     if training is not None:
-        near = _nearest(embedder, training, vectors[worst], neighbours)
+        near = _nearest(embedder, training, vectors[worst], neighbours, see)
     return tuple(
         Mistake(
             name=data.images.name(int(i)),
@@ -106,15 +109,18 @@ def _most_confident(
 
 
 def _nearest(
-    embedder: Embedder, training: Dataset, vectors: Vectors, count: int
+    embedder: Embedder, training: Dataset, vectors: Vectors, count: int, see: See
 ) -> list[list[Neighbour]]:
     """The nearest training faces of each vector, in bounded memory."""
-    if not len(vectors):
+    if not len(vectors):  # those of training faces are not needed, either
+        for position, image in enumerate(training.images):
+            with suppress(ImageError):
+                see(position, open_source(image))
         return []
     queries = vectors.astype(np.float64)
     squares = np.full((len(queries), 0), np.inf)
     places = np.zeros((len(queries), 0), np.intp)
-    for part in embedder.stream(training.images):
+    for part in embedder.stream(training.images, see=see):
         known = part.vectors.astype(np.float64)
         away = (queries**2).sum(axis=1)[:, None] - 2 * queries @ known.T + (known**2).sum(axis=1)
         squares = np.concatenate([squares, away], axis=1)
