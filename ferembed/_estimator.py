@@ -10,6 +10,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Estimator:
     """An estimator: its parameters are those of `__init__`, which stores them unchanged.
@@ -91,3 +94,25 @@ def require_fitted(estimator: Any, attribute: str) -> None:
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(estimator, attribute)
+
+
+def checked_rows(estimator: Any, X: Any, dtype: type | None = None) -> NDArray[Any]:
+    """The rows as a fitted estimator takes them, or scikit-learn's error.
+
+    scikit-learn validates them, unless it would neither change nor refuse them.
+    """
+    in_order = (
+        type(X) is np.ndarray
+        and X.dtype in ((np.float32, np.float64) if dtype is None else (dtype,))
+        and X.ndim == 2
+        and len(X) > 0
+        and X.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+        and bool(np.isfinite(X).all())
+    )
+    if in_order:
+        return np.asarray(X)
+    from sklearn.utils.validation import validate_data
+
+    kind: Any = "numeric" if dtype is None else dtype
+    return np.asarray(validate_data(estimator, X, dtype=kind, reset=False))

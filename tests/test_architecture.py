@@ -126,3 +126,12 @@ def test_importing_the_pipeline_imports_no_framework():
         "print(*({'tensorflow', 'keras', 'openvino', 'onnx', 'mtcnn'} & sys.modules.keys()))"
     )
     assert run_python(code).stdout.split() == []
+
+
+def test_a_model_that_ships_predicts_without_scikit_learn():
+    code = (
+        "import sys, numpy; from ferembed import Pipeline;"
+        "Pipeline.load('fast', store='none').predict(numpy.zeros((1, 48, 48), numpy.uint8));"
+        "print(*({'sklearn', 'joblib', 'tensorflow', 'keras'} & sys.modules.keys()))"
+    )
+    assert run_python(code).stdout.split() == []

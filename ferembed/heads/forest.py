@@ -1,4 +1,4 @@
-"""The head "forest": a random forest, stored compactly."""
+"""The head "forest": a random forest, stored compactly. It predicts without scikit-learn."""
 
 from __future__ import annotations
 
@@ -6,29 +6,37 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ferembed.heads._jobs import threads_of
-from ferembed.heads.pairwise_svm import Matrix, map_row_blocks
+from ferembed._estimator import Classifier, checked_rows, require_fitted
+from ferembed.heads._jobs import map_row_blocks, threads_of
+
+Matrix = NDArray[np.float32]
 
 _ROWS_AT_A_TIME = 256  # rows that walk down the trees together
 _STILL_GOING = 7 / 8  # of them: when fewer still walk, those that arrived are left out
 
 
-class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Forest(Classifier):
     """A random forest stored as a few arrays, in megabytes instead of hundreds of them.
 
     It is scikit-learn's random forest on values that are dealt to `bins` bins with as many rows in
     each, which are sorted sooner. What the leaves say is kept to a 255th. scikit-learn's own trees
     cannot be opened by an older version of it.
 
+    The probabilities are the mean of the trees, raised to 1 / `temperature` and divided by their
+    sum: below 1 they become more confident, as the mean of many trees is less so than it is right.
+
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
     >>> Forest(random_state=0).fit(X, ["sad", "sad", "happy", "happy"]).predict([[1.5]]).item()
     'happy'
     """
+
+    classes_: NDArray[Any]
+    edges_: Matrix
+    features_: NDArray[Any]
+    splits_: NDArray[np.uint8]
+    shares_: NDArray[np.uint8]
+    n_features_in_: int
 
     def __init__(
         self,
@@ -44,6 +52,7 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_samples: float | None = None,
         class_weight: dict[Any, float] | str | None = None,
         bins: int = 128,
+        temperature: float = 1.0,
         n_jobs: int | None = None,
         random_state: int | None = None,
     ) -> None:
@@ -58,15 +67,22 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.max_samples = max_samples
         self.class_weight = class_weight
         self.bins = bins
+        self.temperature = temperature
         self.n_jobs = n_jobs
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Forest:
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.utils.multiclass import check_classification_targets
+        from sklearn.utils.validation import validate_data
+
         X, y = validate_data(self, X, y, dtype=np.float32)
         check_classification_targets(y)
         if not isinstance(self.bins, (int, np.integer)) or not 2 <= self.bins <= 256:
             raise ValueError(f"bins is {self.bins!r}; it is a number from 2 to 256.")
-        own = {name: value for name, value in self.get_params().items() if name != "bins"}
+        self.check_temperature()
+        own = self.get_params()
+        del own["bins"], own["temperature"]
         forest = RandomForestClassifier(**{**own, "n_jobs": threads_of(self.n_jobs)})
         self.edges_ = _edges(X, self.bins)
         forest.fit(_binned(X, self.edges_), y, sample_weight)
@@ -122,19 +138,26 @@ class Forest(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.arange(count, dtype=np.int32), child, features, thresholds, leaves
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_walk"}
+        return {name: value for name, value in vars(self).items() if name != "_walk"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        vars(self).update({"temperature": 1.0} | state)  # which a pickle of an older version lacks
         if "features_" in state:
             self._walk = self._prepared()
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, reset=False)
-        (shares,) = map_row_blocks(self._found, X, _ROWS_AT_A_TIME, threads_of(self.n_jobs))
+        require_fitted(self, "features_")
+        self.check_temperature()
+        X = checked_rows(self, X, np.float32)
+        (shares,) = map_row_blocks(self._found, X, _ROWS_AT_A_TIME, self.n_jobs)
+        shares = (shares / shares.max(axis=1, keepdims=True)) ** (1 / self.temperature)
         return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
+    def check_temperature(self) -> None:
+        """Raise a ValueError unless it is in range."""
+        number = isinstance(self.temperature, (int, float, np.number))
+        if not number or not 0.1 <= self.temperature <= 10:
+            raise ValueError(f"temperature is {self.temperature!r}; it is a number from 0.1 to 10.")
 
     def _found(self, rows: Matrix) -> tuple[NDArray[np.uint32]]:
         """The sums of what the leaves say that the rows reach."""

@@ -11,8 +11,8 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ferembed.heads._jobs import threads_of
-from ferembed.heads.pairwise_svm import Matrix, map_row_blocks, squared_lengths
+from ferembed.heads._jobs import map_row_blocks, threads_of
+from ferembed.heads.pairwise_svm import Matrix, squared_lengths
 from ferembed.heads.votes import face_numbers
 from ferembed.inference.matmul import matmul_transposed
 
@@ -135,7 +135,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             nearest = _lowest(apart, k)
             return np.take_along_axis(apart, nearest, axis=1), nearest
 
-        found, nearest = map_row_blocks(find, asked, _QUERIES, threads_of(self.n_jobs))
+        found, nearest = map_row_blocks(find, asked, _QUERIES, self.n_jobs)
         distances = found + own.astype(np.float64)
         one, other = np.nonzero(distances < 1e-3 * (own + lengths[nearest]))
         if len(one):  # single precision is too inexact for these

@@ -7,7 +7,7 @@ tens of times faster, and libsvm's solver reads its result.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import combinations
@@ -19,6 +19,7 @@ from sklearn import config_context
 from sklearn.svm import SVC
 from sklearn.utils.parallel import Parallel, delayed
 
+from ferembed.heads._jobs import map_row_blocks
 from ferembed.inference.matmul import matmul_transposed, one_blas_thread_per_worker
 
 Matrix = NDArray[np.float32]
@@ -45,23 +46,6 @@ def squared_distances(a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Ma
     distances += squared_lengths(b) if lengths is None else lengths
     distances += squared_lengths(a)[:, None]
     return np.asarray(np.maximum(distances, 0, out=distances))
-
-
-def map_row_blocks(
-    work: Callable[[Matrix], tuple[NDArray[Any], ...]], rows: Matrix, step: int, n_jobs: int
-) -> list[NDArray[Any]]:
-    """The results of `work` on blocks of `step` rows, joined. Small blocks fit in the cache.
-
-    `n_jobs` threads each process their own blocks, with one core for matrix products. They wait for
-    each other once, while the threads of a matrix product wait at each.
-    """
-    parts = [rows[start : start + step] for start in range(0, len(rows), step)] or [rows]
-    if n_jobs == 1 or len(parts) == 1:
-        made = [work(part) for part in parts]
-    else:
-        with one_blas_thread_per_worker():
-            made = Parallel(n_jobs, require="sharedmem")(delayed(work)(part) for part in parts)
-    return [np.concatenate(arrays) for arrays in zip(*made, strict=True)]
 
 
 @dataclass(frozen=True)

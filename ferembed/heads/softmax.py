@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed._estimator import Classifier, require_fitted
+from ferembed._estimator import Classifier, checked_rows, require_fitted
 
 if TYPE_CHECKING:
     from ferembed.heads.batches import Batches
@@ -89,25 +89,10 @@ class Softmax(Classifier):
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         require_fitted(self, "coef_")
-        if not self._is_in_order(X):
-            from sklearn.utils.validation import validate_data
-
-            X = validate_data(self, X, reset=False)
+        X = checked_rows(self, X)
         values = X @ self.coef_.T + self.intercept_
         values = np.exp(values - values.max(axis=1, keepdims=True))
         return np.asarray(values / values.sum(axis=1, keepdims=True))
-
-    def _is_in_order(self, X: Any) -> bool:
-        """True if scikit-learn's validation would neither change X nor complain."""
-        return (
-            type(X) is np.ndarray
-            and X.dtype in (np.float32, np.float64)
-            and X.ndim == 2
-            and len(X) > 0
-            and X.shape[1] == self.n_features_in_
-            and not hasattr(self, "feature_names_in_")
-            and bool(np.isfinite(X).all())
-        )
 
     def predict(self, X: Any) -> NDArray[Any]:
         probabilities = self.predict_proba(X)

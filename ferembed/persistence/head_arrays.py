@@ -297,6 +297,7 @@ class _Forest:
         head._walk = head._prepared()
 
     def check(self, head: Any) -> None:
+        head.check_temperature()
         features = head.n_features_in_
         edges = head.edges_
         if not isinstance(edges, np.ndarray) or edges.dtype.kind != "f" or edges.ndim != 2:

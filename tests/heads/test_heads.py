@@ -189,6 +189,19 @@ def test_a_forest_is_arrays_of_few_bytes(plain):
     assert len(pickle.dumps(ours)) < len(pickle.dumps(theirs)) / 5
 
 
+def test_a_temperature_makes_a_forest_more_confident_and_changes_no_label(data):
+    X, _, y, _ = data
+    plain = Forest(20, random_state=0).fit(X, y)
+    sharp = Forest(20, temperature=0.5, random_state=0).fit(X, y)
+    expected = plain.predict_proba(X) ** 2
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(sharp.predict_proba(X), expected, atol=1e-12)
+    assert (sharp.predict(X) == plain.predict(X)).all()
+    for wrong in (0, -1, np.nan, "hot", None):
+        with pytest.raises(ValueError, match="temperature is .*; it is a number from 0.1 to 10"):
+            Forest(2, temperature=wrong).fit(X, y)
+
+
 def test_a_forest_without_bins_says_so(data):
     with pytest.raises(ValueError, match="bins is 300; it is a number from 2 to 256"):
         Forest(bins=300).fit(data[0], data[2])
