@@ -69,6 +69,12 @@ class Embedded:
     duplicates: int = 0  # of images that came more than once and were computed once
     unstored: int = 0  # computed vectors that the store could not take
 
+    def rows(self, count: int) -> Vectors:
+        """(count, d): a row for each of so many images, NaN for those that failed."""
+        rows = np.full((count, self.vectors.shape[1]), np.nan, np.float32)
+        rows[self.positions] = self.vectors
+        return rows
+
     def save(self, path: str | os.PathLike[str], images: Sequence[Source]) -> None:
         """Write the vectors and the names of their images to an .npz."""
         names = np.array([source_name(images[i]) for i in self.positions])

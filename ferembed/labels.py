@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ferembed.errors import LabelError
 from ferembed.translations import Translator
 
@@ -37,3 +39,12 @@ def expression_set(count: int) -> tuple[str, ...]:
     if count not in (7, 8):
         raise LabelError(f"expressions is {count!r}. It is 7, or 8 with contempt.")
     return EIGHT_EXPRESSIONS[:count]
+
+
+def expressions_among(classes: Iterable[str]) -> int:
+    """8 if contempt is among the classes, else 7.
+
+    >>> expressions_among(["happy", "contempt"])
+    8
+    """
+    return 8 if CONTEMPT in map(str, classes) else 7

@@ -44,6 +44,7 @@ from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore, Vectors
 from ferembed.storage.weights import read_weights
 
 if TYPE_CHECKING:
+    from ferembed.datasets import Dataset
     from ferembed.datasets.vectors import VectorSet
 
 _IN_MEMORY = 100_000  # vectors of a VectorSet that every head is given at once
@@ -134,13 +135,18 @@ class Pipeline(Classifier):
         return np.asarray(classes[self._columns(classes)])
 
     @property
+    def labels(self) -> list[str]:
+        """The labels that are predicted, in reading order."""
+        return reading_order([str(label) for label in self.classes_])
+
+    @property
     def embedder(self) -> Embedder:
         """The embedder with the settings of this pipeline."""
         return Embedder(**{name: getattr(self, name) for name in Embedder().get_params()})
 
     def fit(
         self,
-        images: Iterable[Source] | VectorSet,
+        images: Iterable[Source] | Dataset | VectorSet,
         labels: Any = None,
         *,
         classes: Sequence[str] | None = None,
@@ -150,6 +156,8 @@ class Pipeline(Classifier):
 
         `labels` are one per image, or the votes on it: a row per image and a column for each of
         `classes`, as `Dataset.targets`. A face then counts for each class with its share of votes.
+
+        A `Dataset` brings its own labels, or the votes on its pictures.
 
         The vectors of `datasets.open_vectors` are taken as they are, with their own labels. More
         than 100,000 of them are read in batches by the heads that can be fitted so.
@@ -161,6 +169,8 @@ class Pipeline(Classifier):
         self._check_settings()
         if _are_vectors(images):
             return self._fit_vectors(images, labels)
+        if _is_dataset(images):
+            images, labels, classes = _with_labels(images, labels)
         images = cast(Iterable[Source], images)
         given = np.asarray(labels) if classes is not None else _checked_labels(labels)
         labels = given if classes is None else weighted_rows(given, classes)[1]
@@ -354,7 +364,7 @@ class Pipeline(Classifier):
         """The predictions for faces that were detected and cropped elsewhere."""
         probabilities = self.predict_proba(crops)
         labels = [str(label) for label in self.classes_]
-        order = reading_order(labels)
+        order = self.labels
         predictions = []
         for face, row in zip(faces, probabilities, strict=True):
             by_label = dict(zip(labels, map(float, row), strict=True))
@@ -443,8 +453,22 @@ class Pipeline(Classifier):
         return self
 
 
+def _with_labels(data: Dataset, labels: Any) -> tuple[Any, Any, Sequence[str] | None]:
+    """The pictures of a data set, their labels, or the votes on them and their classes."""
+    if labels is not None:
+        raise LabelError("A data set brings its labels: give no others.")
+    if data.votes is None:
+        return data.images, data.labels, None
+    return data.images, data.votes, data.classes
+
+
+def _is_dataset(images: Any) -> TypeGuard[Dataset]:
+    """True for a Dataset; its module, which predictions do not need, is not imported."""
+    return hasattr(images, "provenance")
+
+
 def _are_vectors(images: Any) -> TypeGuard[VectorSet]:
-    """True for a VectorSet; its module, which predictions do not need, is not imported."""
+    """True for a VectorSet; its module is not imported, either."""
     return hasattr(images, "fingerprint")
 
 

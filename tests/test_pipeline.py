@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ferembed import Embedder, Pipeline
 from ferembed.backbones.preprocess import Preprocess
+from ferembed.datasets import Dataset
 from ferembed.errors import ImageError, ImageTooLarge, LabelError, ModelError, UnknownName
 from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
@@ -443,3 +444,14 @@ def test_a_pipeline_of_networks_needs_their_last_layers_and_a_label_set_that_the
         Pipeline.from_networks("vggface2-mobilenet")
     with pytest.raises(UnknownName, match="No label set of mini-vgg is called 'affectnet'"):
         Pipeline.from_networks("mini-vgg", label_set="affectnet")
+
+
+def test_a_data_set_brings_its_labels(faces, labels):
+    data = Dataset.of(faces, labels)
+    made = pipeline("softmax").fit(data)
+    assert (
+        made.predict(faces).tolist()
+        == pipeline("softmax").fit(faces, labels).predict(faces).tolist()
+    )
+    with pytest.raises(LabelError, match="A data set brings its labels"):
+        made.fit(data, labels)

@@ -33,6 +33,11 @@ class Outcome:
     notes: tuple[str, ...] = ()
     test: Record | None = None
 
+    @property
+    def errors(self) -> list[str]:
+        """The name of each pipeline that failed, and the reason."""
+        return [f"{row['name']}: {row['error']}" for row in self.rows if row["error"]]
+
     def table(self) -> str:
         """The rows as a Markdown table, with the notes below it."""
         tr = Translator("en")

@@ -6,9 +6,9 @@ import argparse
 
 from ferembed._progress import ProgressBar
 from ferembed.cli.dataset import add_dataset, dataset_settings
-from ferembed.cli.options import add_engine, add_language, add_settings, whole_number
-from ferembed.cli.output import ExitCode, emit, warn
-from ferembed.cli.scheduled import add_scheduler, connected
+from ferembed.cli.options import add_engine, add_language, add_settings, given, whole_number
+from ferembed.cli.output import emit, exit_code, report_failures
+from ferembed.cli.scheduled import add_scheduler, scheduled
 
 HELP = "try a grid of pipelines and choose the best"
 EXAMPLES = (
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--folds",
-        type=int,
-        default=0,
+        type=whole_number,
+        default=argparse.SUPPRESS,
         help="choose by so many folds of the training split, not by the validation split",
     )
     parser.add_argument(
@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--test", action="store_true", help="score the chosen one on the test split"
     )
     parser.add_argument(
-        "--jobs", type=whole_number, default=0, help="cells at once (as many as fit)"
+        "--jobs",
+        type=whole_number,
+        default=argparse.SUPPRESS,
+        help="cells at once (as many as fit)",
     )
     add_language(parser)
     add_engine(parser)
@@ -50,41 +53,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from contextlib import ExitStack
     from dataclasses import asdict
-    from functools import partial
 
     from ferembed import datasets
     from ferembed.benchmark import benchmark
     from ferembed.benchmark.grid import Grid
 
     grid = Grid.named(options.grid, **dict(options.set))
-    with ExitStack() as stack:
-        score_cells = None
-        if options.scheduler:
-            from ferembed import cluster
-
-            client = stack.enter_context(connected(options))
-            score_cells = partial(cluster.score_cells, client=client)
+    data = datasets.open(options.data, **dataset_settings(options))
+    settings = given(options, "folds", "refit", "test", "jobs", "store", "engine")
+    with (
+        scheduled(options, "score_cells") as score_cells,
+        ProgressBar("step", quiet=options.quiet) as progress,
+    ):
         outcome = benchmark(
             grid,
-            datasets.open(options.data, **dataset_settings(options)),
+            data,
             options.output,
-            folds=options.folds,
-            refit=options.refit,
-            test=options.test,
-            jobs=options.jobs,
-            store=options.store,
-            engine=options.engine,
             language=options.lang,
-            progress=stack.enter_context(ProgressBar("step", quiet=options.quiet)),
-            score_cells=score_cells,
+            progress=progress,
+            **settings,
+            **score_cells,
         )
-    for row in outcome.rows:
-        if row["error"]:
-            warn(f"{row['name']}: {row['error']}")
+    report_failures(outcome.errors, "cell failed")
     facts = {**asdict(outcome), "page": str(outcome.page)}
     emit(facts, f"{outcome.table()}\n\n{outcome.page}", as_json=options.json)
-    if outcome.chosen is None:
-        return ExitCode.FAILED
-    return ExitCode.SOME_FAILED if outcome.failed else ExitCode.DONE
+    return exit_code(failed=outcome.failed, nothing=outcome.chosen is None)

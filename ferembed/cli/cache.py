@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ferembed.cli.options import add_store, non_negative
-from ferembed.cli.output import ExitCode, emit
+from ferembed.cli.output import emit, exit_code
 from ferembed.errors import FerembedError
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ EXAMPLES = ("ferembed cache prune --days 30",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "action", nargs="?", default="show", choices=("show", "verify", "prune", "clear")
-    )
+    parser.add_argument("action", nargs="?", default="show", choices=tuple(_ACTIONS))
     parser.add_argument("--recipe", help="prune the recipes whose fingerprint starts like this")
     parser.add_argument(
         "--days", type=non_negative, help="prune what was not used for so many days"
@@ -30,33 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from ferembed.storage.embeddings import DiskStore, EmbeddingStore
 
-    action, recipe, days = options.action, options.recipe, options.days
-    chosen = recipe or days is not None
-    if action != "prune" and chosen:
-        raise FerembedError(f"--recipe and --days go with prune, not with {action}.")
-    if action == "prune" and not chosen:
-        raise FerembedError(
-            "Say what to prune: --recipe PREFIX, or --days N for what N days did not use. "
-            "To remove everything: ferembed cache clear."
-        )
+    if options.action != "prune" and (options.recipe or options.days is not None):
+        raise FerembedError(f"--recipe and --days go with prune, not with {options.action}.")
     store = EmbeddingStore.open(options.store)
     if not isinstance(store, DiskStore):
         raise FerembedError(f"--store is {options.store}; give 'disk' or the path of a file.")
-    code = ExitCode.DONE
-    if action == "show":
-        facts, text = _show(store)
-    elif action == "verify":
-        sound, damaged = store.verify()
-        facts = {"sound": sound, "damaged": damaged}
-        text = f"{sound} vectors are sound; {damaged} were damaged and have been removed."
-        code = ExitCode.SOME_FAILED if damaged else ExitCode.DONE
-    else:
-        facts, text = _prune(store, recipe, days)
+    facts, text = _ACTIONS[options.action](store, options)
     emit(facts, text, as_json=options.json)
-    return code
+    return exit_code(failed=facts.get("damaged"))
 
 
-def _show(store: DiskStore) -> tuple[dict[str, Any], str]:
+def _show(store: DiskStore, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     import json
     from dataclasses import asdict
 
@@ -71,11 +53,28 @@ def _show(store: DiskStore) -> tuple[dict[str, Any], str]:
     return facts, f"{store.path}: {size / 1e6:.1f} MB\n{use_table(recipes)}"
 
 
-def _prune(store: DiskStore, recipe: str | None, days: float | None) -> tuple[dict[str, Any], str]:
-    import time
+def _verify(store: DiskStore, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    sound, damaged = store.verify()
+    text = f"{sound} vectors are sound; {damaged} were damaged and have been removed."
+    return {"sound": sound, "damaged": damaged}, text
 
+
+def _prune(store: DiskStore, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    if options.recipe is None and options.days is None:
+        raise FerembedError(
+            "Say what to prune: --recipe PREFIX, or --days N for what N days did not use. "
+            "To remove everything: ferembed cache clear."
+        )
+    return _clear(store, options)
+
+
+def _clear(store: DiskStore, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Remove all vectors, or those that --recipe and --days name."""
     before = store.size()
-    removed = store.prune(recipe, None if days is None else time.time() - days * 86400)
+    removed = store.prune(options.recipe, unused_days=options.days)
     freed = max(0, before - store.size())
     facts = {"removed": removed, "freed_bytes": freed}
     return facts, f"{removed} vectors removed, {freed / 1e6:.1f} MB freed."
+
+
+_ACTIONS = {"show": _show, "verify": _verify, "prune": _prune, "clear": _clear}

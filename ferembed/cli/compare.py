@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ferembed.cli.options import whole_number
+from ferembed.cli.options import given, whole_number
 from ferembed.cli.output import ExitCode, emit
 
 HELP = "test whether one result is better than another"
@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="exclude faces with duplicates in the training data (from evaluate --training)",
     )
     parser.add_argument(
-        "--seed", type=whole_number, default=0, help="the same seed, the same intervals"
+        "--seed",
+        type=whole_number,
+        default=argparse.SUPPRESS,
+        help="the same seed, the same intervals",
     )
 
 
@@ -34,8 +37,7 @@ def run(options: argparse.Namespace) -> int:
     comparison = compare(
         Predictions.read(options.a),
         Predictions.read(options.b),
-        deduplicated=options.deduplicated,
-        seed=options.seed,
+        **given(options, "deduplicated", "seed"),
     )
     emit(comparison.to_dict(), comparison.table(), as_json=options.json)
     return ExitCode.DONE

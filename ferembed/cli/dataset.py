@@ -1,12 +1,13 @@
-"""Data sets on the command line: their options, and a line for what is left out of one."""
+"""Data sets on the command line: their options, and the faces in those of photos."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ferembed.cli.options import add_expressions, renaming
-from ferembed.cli.output import warn
+from ferembed._progress import ProgressBar
+from ferembed.cli.options import add_expressions, given, renaming
+from ferembed.cli.output import report_failures
 
 if TYPE_CHECKING:
     from ferembed.datasets import Dataset
@@ -25,9 +26,21 @@ def add_dataset(parser: argparse.ArgumentParser, **argument: Any) -> None:
     )
     parser.add_argument("--classes", nargs="+", metavar="CLASS", help="keep only these")
     parser.add_argument(
-        "--drop-unknown", action="store_true", help="leave out labels that are not known"
+        "--drop-unknown",
+        dest="on_unknown",
+        action="store_const",
+        const="drop",
+        default=argparse.SUPPRESS,
+        help="leave out labels that are not known",
     )
-    parser.add_argument("--skip-bad", action="store_true", help="count and skip bad entries")
+    parser.add_argument(
+        "--skip-bad",
+        dest="on_bad",
+        action="store_const",
+        const="skip",
+        default=argparse.SUPPRESS,
+        help="count and skip bad entries",
+    )
     parser.add_argument("--table", metavar="CSV", help="which of several CSVs holds the labels")
     parser.add_argument(
         "--column",
@@ -51,24 +64,21 @@ def add_dataset(parser: argparse.ArgumentParser, **argument: Any) -> None:
 
 def dataset_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of `datasets.open`, without the path."""
+    names = "classes", "on_unknown", "on_bad", "table", "votes", "votes_file", "expressions"
     return {
         "labels": dict(options.label),
-        "classes": options.classes,
-        "on_unknown": "drop" if options.drop_unknown else "error",
-        "on_bad": "skip" if options.skip_bad else "error",
-        "table": options.table,
         "columns": dict(options.column),
-        "votes": options.votes,
-        "votes_file": options.votes_file,
-        "expressions": getattr(options, "expressions", 7),
+        **given(options, *names),
     }
 
 
-def add_crop(parser: argparse.ArgumentParser) -> None:
+def add_crop(parser: argparse.ArgumentParser, dest: str = "detector") -> None:
     parser.add_argument(
         "--crop",
+        dest=dest,
         nargs="?",
         const="mtcnn",
+        default=argparse.SUPPRESS,
         metavar="DETECTOR",
         help="inputs are photos: detect and crop the most confident face of each (default "
         "detector: mtcnn)",
@@ -78,21 +88,8 @@ def add_crop(parser: argparse.ArgumentParser) -> None:
 def crop_photos(data: Dataset, recipe: FaceRecipe | str, *, quiet: bool) -> Dataset:
     """The faces of a data set of photos; photos without one are counted on standard error."""
     from ferembed import datasets
-    from ferembed._progress import ProgressBar
 
     with ProgressBar(quiet=quiet) as progress:
         cropped = datasets.crop(data, recipe, progress)
-    for reason, found in cropped.provenance[-1]["skipped"].items():
-        warn(f"left out {found['count']:,}: {reason}, first {found['first']}")
+    report_failures(cropped.skipped())
     return cropped
-
-
-def choose_split(data: Dataset, wanted: str | None, usual: str) -> Dataset:
-    """The wanted split, else the usual one, else all of a data set without splits."""
-    unsplit = data.mask("unsplit")
-    if not wanted and unsplit.any() and not unsplit.all():
-        warn(
-            f"left out: {unsplit.sum():,} pictures that are in no split; --split unsplit takes "
-            "those."
-        )
-    return data.split(wanted or ("unsplit" if unsplit.all() else usual))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from ferembed.cli.options import add_embedding, embedding_settings
 from ferembed.cli.output import emit, report_failures
-from ferembed.cli.scheduled import add_scheduler
-from ferembed.errors import FerembedError
+from ferembed.cli.scheduled import add_scheduler, write_tables
 
 HELP = "compute the vectors of faces and keep them"
 EXAMPLES = (
@@ -25,30 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ferembed.embedder import Embedder
-    from ferembed.media.find import find_images
-    from ferembed.storage.files import check_outputs
+    from ferembed.media.batch import embed_files
 
     embedder = Embedder(**embedding_settings(options))
     if options.scheduler:
         from ferembed import cluster
-        from ferembed.cli.scheduled import write_tables
 
-        return write_tables(
-            options,
-            lambda client, output, size, progress: cluster.embed(
-                options.data, embedder, client, output, size=size, progress=progress
-            ),
-        )
-    if options.output and not options.output.lower().endswith(".npz"):
-        raise FerembedError(f"{options.output} would be an .npz. Give it a name that ends so.")
-    images = find_images(options.data)
-    if options.output:
-        files = [image for image in images if isinstance(image, str)]
-        check_outputs([*options.data, *files], options.output)
-        embedded = embedder.embed(images)
-        embedded.save(options.output, images)
-    else:
-        embedded = embedder.warm_store(images)
+        return write_tables(options, partial(cluster.embed, options.data, embedder))
+    embedded = embed_files(embedder, options.data, options.output)
     code = report_failures(failure.reason for failure in embedded.failures)
     counts = {
         "computed": embedded.computed,

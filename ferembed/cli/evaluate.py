@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from ferembed._progress import ProgressBar
-from ferembed.cli.dataset import add_dataset, choose_split, crop_photos, dataset_settings
-from ferembed.cli.options import add_engine, add_language, add_prior, prediction_settings
-from ferembed.cli.output import emit, report_failures
+from ferembed.cli.dataset import add_dataset, crop_photos, dataset_settings
+from ferembed.cli.options import PREDICTION, add_engine, add_language, add_prior, given
+from ferembed.cli.output import emit, report_failures, warn
 
 HELP = "score a model on labelled faces"
 EXAMPLES = (
@@ -42,58 +42,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
-    from ferembed.evaluation import evaluate, scored_on
+    from ferembed.evaluation import evaluate
     from ferembed.evaluation.html import prepare_folder, write_report
     from ferembed.faces import FaceRecipe
-    from ferembed.labels import CONTEMPT
+    from ferembed.labels import expressions_among
     from ferembed.pipeline import Pipeline
     from ferembed.translations import Translator
 
     if options.output:
         prepare_folder(options.output)  # fail before a long run, not after it
-    pipeline = Pipeline.load(
-        options.model,
-        store=options.store,
-        engine=options.engine,
-        progress=ProgressBar(quiet=options.quiet),
-        **prediction_settings(options),
+    settings = given(options, "store", "engine", *PREDICTION)
+    pipeline = Pipeline.load(options.model, progress=ProgressBar(quiet=options.quiet), **settings)
+    opened = {"expressions": expressions_among(pipeline.classes_), **dataset_settings(options)}
+    data = datasets.split_or_all(
+        datasets.open(options.data, **opened), options.split, "validation", warn
     )
-    settings = dataset_settings(options)
-    if not hasattr(options, "expressions"):
-        settings["expressions"] = 8 if CONTEMPT in pipeline.classes_.astype(str) else 7
-    data = choose_split(datasets.open(options.data, **settings), options.split, "validation")
-    training = None
-    if options.training:
-        training = choose_split(datasets.open(options.training, **settings), None, "train")
+    training = options.training and datasets.split_or_all(
+        datasets.open(options.training, **opened), None, "train", warn
+    )
     if options.crop:
         recipe = FaceRecipe.resolve(pipeline.detector)
         data = crop_photos(data, recipe, quiet=options.quiet)
         training = training and crop_photos(training, recipe, quiet=options.quiet)
-    if options.output or training:
-        with ProgressBar(quiet=options.quiet) as progress:
-            evaluation = evaluate(
-                pipeline,
-                data,
-                training,
-                model=options.model,
-                near_duplicates=not options.exact_only,
-                progress=progress,
-            )
-        facts, text, reasons = (
-            evaluation.facts(),
-            evaluation.summary(options.lang),
-            evaluation.failures,
-        )
-    else:
-        report, failures = pipeline.evaluate(data.images, data.labels)
-        facts = {**report.to_dict(), "split": data.split_of(0)}
-        split = scored_on(data.split_of(0), options.lang)
-        text = f"{report.table(options.lang)}\n\n{split}"
-        reasons = tuple(failure.reason for failure in failures)
+    evaluation = evaluate(
+        pipeline,
+        data,
+        training,
+        model=options.model,
+        near_duplicates=not options.exact_only,
+    )
+    facts, text = evaluation.facts(), evaluation.summary(options.lang)
     if options.output:
         facts["page"] = str(write_report(options.output, evaluation, options.lang))
         files = f"{facts['page']}, report.md, report.json"
         text += f"\n\n{Translator(options.lang)('written', files=files)}"
-    code = report_failures(reasons)
+    code = report_failures(evaluation.failures)
     emit(facts, text, as_json=options.json)
     return code

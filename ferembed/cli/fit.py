@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from ferembed.cli.dataset import (
-    add_crop,
-    add_dataset,
-    choose_split,
-    crop_photos,
-    dataset_settings,
-)
+from ferembed.cli.dataset import add_crop, add_dataset, crop_photos, dataset_settings
 from ferembed.cli.options import (
     add_embedding,
     add_settings,
     embedding_settings,
+    given,
     positive_int,
 )
-from ferembed.cli.output import ExitCode, emit, report_failures
+from ferembed.cli.output import emit, report_failures, warn
 from ferembed.errors import FerembedError
+
+if TYPE_CHECKING:
+    from ferembed.datasets import Dataset, VectorSet
+    from ferembed.pipeline import Pipeline
 
 HELP = "fit a head on labelled faces"
 EXAMPLES = (
@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, help="a folder, or a file that ends in .ferembed"
     )
-    parser.add_argument("--head", default="svm", help="see: ferembed models")
+    parser.add_argument(
+        "--head", default=argparse.SUPPRESS, help="svm, or another; see: ferembed models"
+    )
     parser.add_argument("--split", help="the split to train on: train, or all if there are none")
     add_settings(parser, "a parameter, such as head__C=10")
     add_crop(parser)
@@ -47,31 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ferembed import datasets
-    from ferembed.pipeline import Pipeline
 
-    if datasets.is_vector_set(options.data):
-        return _fit_vectors(options)
-    data = datasets.open(options.data, **dataset_settings(options))
-    training = choose_split(data, options.split, "train")
-    pipeline = Pipeline(head=options.head, **embedding_settings(options))
-    if options.crop:
-        pipeline.set_params(detector=options.crop)
-        training = crop_photos(training, options.crop, quiet=options.quiet)
+    of_vectors = datasets.is_vector_set(options.data)
+    pipeline, data = (_of_vectors if of_vectors else _of_pictures)(options)
+    pipeline.set_params(**given(options, "head", "detector"))
     try:
-        pipeline.set_params(**dict(options.set))
-        pipeline.fit(
-            training.images,
-            training.labels if training.votes is None else training.votes,
-            classes=None if training.votes is None else training.classes,
-            skip_unreadable=True,
-        )
+        pipeline.set_params(**dict(options.set)).fit(data, skip_unreadable=True)
     except ValueError as error:  # of parameters that do not fit; other types are bugs
         raise FerembedError(str(error)) from error
     pipeline.save(options.output)
     code = report_failures(failure.reason for failure in pipeline.failures_)
-    counts = {
+    facts = {
         "model": options.output,
-        "faces": len(training) - len(pipeline.failures_),
+        "faces": len(data) - len(pipeline.failures_),
         "computed": pipeline.computed_,
         "from_store": pipeline.from_store_,
         "duplicates": pipeline.duplicates_,
@@ -82,28 +72,27 @@ def run(options: argparse.Namespace) -> int:
         "{model}: fitted on {faces} faces ({computed} computed, {from_store} from the store, "
         "{duplicates} duplicates) with the backbone {backbone}"
     )
-    emit(counts, text.format(**counts), as_json=options.json)
+    emit(facts, text.format(**facts), as_json=options.json)
     return code
 
 
-def _fit_vectors(options: argparse.Namespace) -> int:
-    """Fit on a folder of vectors; how they were made is said there, and not by options."""
+def _of_pictures(options: argparse.Namespace) -> tuple[Pipeline, Dataset]:
     from ferembed import datasets
     from ferembed.pipeline import Pipeline
 
-    vectors = datasets.open_vectors(options.data)
-    whole = set(vectors.splits.tolist()) == {"unsplit"}
-    vectors = vectors.split(options.split or ("unsplit" if whole else "train"))
-    if options.sample:
-        vectors = vectors.sample(options.sample)
-    pipeline = Pipeline.for_vectors(vectors, options.head, engine=options.engine)
-    if options.crop:
-        pipeline.set_params(detector=options.crop)
-    try:
-        pipeline.set_params(**dict(options.set)).fit(vectors)
-    except (TypeError, ValueError) as error:  # scikit-learn's, of parameters that do not fit
-        raise FerembedError(str(error)) from error
-    pipeline.save(options.output)
-    counts = {"model": options.output, "vectors": len(vectors)}
-    emit(counts, "{model}: fitted on {vectors:,} vectors".format(**counts), as_json=options.json)
-    return ExitCode.DONE
+    data = datasets.open(options.data, **dataset_settings(options))
+    training = datasets.split_or_all(data, options.split, "train", warn)
+    pipeline = Pipeline(**embedding_settings(options))
+    if hasattr(options, "detector"):
+        training = crop_photos(training, options.detector, quiet=options.quiet)
+    return pipeline, training
+
+
+def _of_vectors(options: argparse.Namespace) -> tuple[Pipeline, VectorSet]:
+    """The pipeline that made a folder of vectors, and the vectors; no option changes how."""
+    from ferembed import datasets
+    from ferembed.pipeline import Pipeline
+
+    vectors = datasets.split_or_all(datasets.open_vectors(options.data), options.split, "train")
+    vectors = vectors.sample(options.sample or len(vectors))
+    return Pipeline.for_vectors(vectors, **given(options, "engine")), vectors

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from ferembed.cli.options import PREDICTION, given
 
 if TYPE_CHECKING:
     from ferembed.pipeline import Pipeline
-
-
-def load_model(
-    model: str,
-    detector: str | None,
-    min_face: float | None,
-    fallback_whole_image: bool,
-    **settings: Any,
-) -> Pipeline:
-    """The pipeline, with another detector if one is given."""
-    from dataclasses import replace
-
-    from ferembed.faces import FaceRecipe
-    from ferembed.pipeline import Pipeline
-
-    if detector:
-        settings["detector"] = detector
-    pipeline = Pipeline.load(model, **settings)
-    recipe = FaceRecipe.named(pipeline.detector)
-    if fallback_whole_image:
-        recipe = replace(recipe, fallback_to_whole_image=True)
-    if min_face is not None:
-        recipe = replace(recipe, min_face=min_face)
-    pipeline.detector = recipe  # set_params would import scikit-learn
-    return pipeline
 
 
 @contextmanager
@@ -46,3 +25,33 @@ def garbage_collection_off() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is not loaded yet: its name or path, settings, and changes of its detection."""
+
+    name: str
+    settings: dict[str, Any]
+    detection: dict[str, Any]
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> Model:
+        """The model that the options of `add_model` name."""
+        return cls(
+            options.model,
+            given(options, "detector", "max_pixels", "store", "engine", *PREDICTION),
+            given(options, "min_face", "fallback_to_whole_image"),
+        )
+
+    @garbage_collection_off()
+    def load(self) -> Pipeline:
+        from dataclasses import replace
+
+        from ferembed.faces import FaceRecipe
+        from ferembed.pipeline import Pipeline
+
+        pipeline = Pipeline.load(self.name, **self.settings)
+        # set_params would import scikit-learn
+        pipeline.detector = replace(FaceRecipe.named(pipeline.detector), **self.detection)
+        return pipeline

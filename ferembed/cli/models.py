@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from ferembed.cli.output import ExitCode, emit
@@ -13,32 +14,32 @@ EXAMPLES = ("ferembed models fetch yunet", "ferembed models fetch vggface2-resne
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", nargs="?", default="list", choices=("list", "fetch"))
+    parser.add_argument("action", nargs="?", default="list", choices=tuple(_ACTIONS))
     parser.add_argument("name", nargs="?", help="the backbone, or the detector yunet, to fetch")
     parser.add_argument(
-        "--from", dest="source", metavar="FILE", help="copy the weights, instead of downloading"
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FILE",
+        help="copy the weights, instead of downloading",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    name, source = options.name, options.source
-    if options.action == "fetch":
-        facts, text = _fetch(name, source, quiet=options.quiet)
-    elif name or source:
-        raise FerembedError("A name and --from go with fetch: ferembed models fetch NAME.")
-    else:
-        facts, text = _list()
+    facts, text = _ACTIONS[options.action](options)
     emit(facts, text, as_json=options.json)
     return ExitCode.DONE
 
 
-def _list() -> tuple[dict[str, Any], str]:
+def _list(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from ferembed.backbones.catalogue import catalogue, catalogue_text
     from ferembed.benchmark.grid import Grid
     from ferembed.faces import DETECTORS
     from ferembed.heads import HEADS
     from ferembed.persistence.bundle import shipped
 
+    if options.name or options.source:
+        raise FerembedError("A name and --from go with fetch: ferembed models fetch NAME.")
     heads = {name: HEADS[name].summary for name in HEADS}
     facts = {
         "models": shipped(),
@@ -57,22 +58,21 @@ def _list() -> tuple[dict[str, Any], str]:
     return facts, "\n\n".join(parts)
 
 
-def _fetch(name: str | None, source: str | None, *, quiet: bool) -> tuple[dict[str, Any], str]:
-    from pathlib import Path
-
+def _fetch(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from ferembed._progress import ProgressBar
     from ferembed.backbones import BACKBONES, fetch_weights
     from ferembed.faces import yunet
     from ferembed.storage.weights import Weights
 
+    name = options.name
     if not name:
         raise FerembedError("Say whose weights: ferembed models fetch NAME. See: ferembed models")
-    origin = Path(source) if source else None
+    origin = options.source
     weights: Weights | None
     if name == yunet.MODEL.name:
         path, weights = yunet.MODEL.fetch(origin), yunet.MODEL
     else:
-        with ProgressBar("B", quiet=quiet) as progress:
+        with ProgressBar("B", quiet=options.quiet) as progress:
             path = fetch_weights(name, origin, progress)
         weights = BACKBONES[name].weights
     assert weights is not None
@@ -91,3 +91,6 @@ def _fetch(name: str | None, source: str | None, *, quiet: bool) -> tuple[dict[s
             "now on the file must have the sha256 above."
         )
     return facts, text.format(**facts)
+
+
+_ACTIONS = {"list": _list, "fetch": _fetch}

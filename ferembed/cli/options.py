@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from ferembed._progress import ProgressBar
-from ferembed.errors import LabelError
+from ferembed.errors import FerembedError, LabelError
 from ferembed.inference import ENGINES
 
 _AS_JSON = {"True": "true", "False": "false", "None": "null"}  # as Python writes them
@@ -81,6 +81,34 @@ def proportions(text: str) -> dict[str, float]:
     return dict(zip(("train", "validation", "test"), parts, strict=False))
 
 
+def camera_or_video(text: str) -> int | str:
+    """The number of a camera, or the path of a video."""
+    return int(text) if text.isdecimal() else text
+
+
+def given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options of these names that were given, as keyword arguments.
+
+    An option without a default (argparse.SUPPRESS) that is not given is left to the library, where
+    its default is defined.
+    """
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
+def refuse_together(options: argparse.Namespace, name: str, *others: str) -> None:
+    """Raise an error if one of the others was given, too."""
+    for other in others:
+        if getattr(options, other, None):
+            raise FerembedError(f"--{other.replace('_', '-')} does not go with --{name}.")
+
+
+def refuse_without(options: argparse.Namespace, name: str, *others: str) -> None:
+    """Raise an error if one of the others was given, which go with an option that is missing."""
+    for other in others:
+        if getattr(options, other, None):
+            raise FerembedError(f"--{other.replace('_', '-')} goes with --{name}.")
+
+
 def add_language(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lang", choices=("en", "es"), default="en", help="the language of the labels"
@@ -104,7 +132,7 @@ def add_store(parser: argparse.ArgumentParser, default: str = "disk") -> None:
 def add_engine(parser: argparse.ArgumentParser, store: str = "disk") -> None:
     parser.add_argument(
         "--engine",
-        default="auto",
+        default=argparse.SUPPRESS,
         choices=ENGINES,
         metavar="ENGINE",
         help=f"{', '.join(ENGINES)} (auto)",
@@ -119,7 +147,7 @@ _BACKBONE_OPTIONS = {
 }
 
 
-def add_backbones(parser: argparse.ArgumentParser, *names: str) -> None:
+def add_backbones(parser: argparse._ActionsContainer, *names: str) -> None:
     for name in names:
         parser.add_argument(f"--{name}", action="append", default=[], help=_BACKBONE_OPTIONS[name])
 
@@ -144,10 +172,7 @@ def embedding_settings(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of an Embedder or a Pipeline."""
     return {
         **backbone_settings(options),
-        "normalize": options.normalize,
-        "mirror_average": options.mirror_average,
-        "store": options.store,
-        "engine": options.engine,
+        **given(options, "normalize", "mirror_average", "store", "engine"),
         "progress": ProgressBar(quiet=options.quiet),
     }
 
@@ -176,46 +201,47 @@ def add_prior(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def prediction_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of predictions that were given; the model's own stay where none was."""
-    names = ("prior", "prior_strength", "expressions")
-    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+PREDICTION = ("prior", "prior_strength", "expressions")  # settings of a model's predictions
+
+
+def add_model_name(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--model", default="default", help="a model that ships, or a path")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The model that reads photos or videos, and how."""
-    parser.add_argument("--model", default="default", help="a model that ships, or a path")
+    add_model_name(parser)
     parser.add_argument(
         "--detector",
+        default=argparse.SUPPRESS,
         help="auto (yunet where it has been fetched, else mtcnn), mtcnn, haar, yunet, dlib, or "
         "none where the picture is the face",
     )
     parser.add_argument(
         "--min-face",
         type=non_negative,
+        default=argparse.SUPPRESS,
         metavar="SIZE",
         help="leave out smaller faces: below 1 a share of the photo's shorter side (0.05), from 1 "
         "on pixels",
     )
     parser.add_argument(
         "--fallback-whole-image",
+        dest="fallback_to_whole_image",
         action="store_true",
+        default=argparse.SUPPRESS,
         help="if no face is detected, classify the whole image",
     )
     parser.add_argument(
-        "--max-pixels", type=positive_int, default=100_000_000, help="refuse larger photos unread"
+        "--max-pixels",
+        type=positive_int,
+        default=argparse.SUPPRESS,
+        help="refuse larger photos unread",
     )
     add_expressions(parser, "predict 7, or 8 with contempt; else what the model knows")
     add_prior(parser)
     add_engine(parser, "none")
     add_language(parser)
-
-
-def model_settings(options: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `load_model`."""
-    names = "model", "detector", "min_face", "fallback_whole_image", "max_pixels"
-    given = {name: getattr(options, name) for name in (*names, "store", "engine")}
-    return {**given, **prediction_settings(options)}
 
 
 def add_tracking(parser: argparse.ArgumentParser) -> None:
@@ -225,15 +251,16 @@ def add_tracking(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--every",
+        dest="detect_every",
         type=positive_int,
-        default=1,
+        default=argparse.SUPPRESS,
         metavar="N",
         help="detect faces in every Nth frame and extrapolate in between",
     )
     parser.add_argument(
         "--smoothing",
         type=non_negative,
-        default=0.5,
+        default=argparse.SUPPRESS,
         metavar="SECONDS",
         help="the time constant of a person's probabilities; 0 leaves them as they are",
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ferembed._text import printable
 from ferembed.errors import FerembedError
+
+if TYPE_CHECKING:
+    from ferembed.media.batch import Outputs
 
 
 class ExitCode(IntEnum):
@@ -38,13 +42,28 @@ def warn(message: object) -> None:
         print(line, file=sys.stderr)
 
 
-def report_failures(reasons: Iterable[object]) -> ExitCode:
+def show(text: str) -> None:
+    """Print a part of the result on standard output, above a progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stdout)
+
+
+def exit_code(*, failed: object, nothing: object = False, interrupted: bool = False) -> ExitCode:
+    """The exit code where inputs failed, nothing was done, or the command was interrupted."""
+    if interrupted:
+        return ExitCode.INTERRUPTED
+    if nothing:
+        return ExitCode.FAILED
+    return ExitCode.SOME_FAILED if failed else ExitCode.DONE
+
+
+def report_failures(reasons: Iterable[object], what: str = "left out") -> ExitCode:
     """Print a line for every input that was left out, and return the exit code."""
-    code = ExitCode.DONE
-    for reason in reasons:
-        warn(f"left out: {reason}")
-        code = ExitCode.SOME_FAILED
-    return code
+    lines = [f"{what}: {reason}" for reason in reasons]
+    for line in lines:
+        warn(line)
+    return exit_code(failed=lines)
 
 
 def table_format(output: str | None, *, as_json: bool) -> str:
@@ -60,3 +79,16 @@ def table_format(output: str | None, *, as_json: bool) -> str:
     if as_json or suffix == ".json":
         return "json"
     return "csv" if suffix == ".csv" else "text"
+
+
+def output_files(options: argparse.Namespace) -> Outputs:
+    """The files that --output, --annotate and --timeline name."""
+    from ferembed.media.batch import Outputs
+
+    return Outputs(
+        table=options.output,
+        format=table_format(options.output, as_json=options.json),
+        drawn=options.annotate,
+        timeline=options.timeline,
+        language=options.lang,
+    )

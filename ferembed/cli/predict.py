@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
+from functools import partial
 
-from ferembed.cli.loading import garbage_collection_off, load_model
-from ferembed.cli.options import add_model, add_tracking, model_settings
-from ferembed.cli.output import ExitCode, emit, table_format, warn
-from ferembed.cli.scheduled import add_scheduler
-from ferembed.errors import FerembedError
+from ferembed._progress import ProgressBar
+from ferembed.cli.loading import Model, garbage_collection_off
+from ferembed.cli.options import add_model, add_tracking, given, refuse_together
+from ferembed.cli.output import emit, exit_code, output_files, show, warn
+from ferembed.cli.scheduled import add_scheduler, write_tables
 
 HELP = "find the faces in photos or videos and say what they show"
 EXAMPLES = (
@@ -32,70 +34,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    model = Model.from_options(options)
     if options.scheduler:
-        return _run_on_cluster(options)
+        refuse_together(options, "scheduler", "annotate", "timeline")
+        from ferembed import cluster
+
+        return write_tables(options, partial(cluster.predict, options.photos, model.load()))
     with garbage_collection_off():
-        from dataclasses import asdict
-
-        from ferembed._progress import ProgressBar
-        from ferembed.media.batch import predict_photos
-        from ferembed.media.find import find_videos
-        from ferembed.storage.files import check_outputs
-
-        videos, photos, skipped = find_videos(options.photos, options.annotate)
-        if options.timeline and not videos:
-            raise FerembedError("--timeline is drawn of videos, and none is named.")
-        if skipped:
-            warn(
-                f"skipped {len(skipped)} videos (first: {skipped[0]}); pass a video by name to "
-                "process it."
-            )
-        check_outputs([*videos, *photos], options.output, options.timeline)
-        format = table_format(options.output, as_json=options.json)
-        pipeline = load_model(**model_settings(options))
-    if videos:
-        from ferembed.cli.recordings import record_videos
-
-        return record_videos(
-            pipeline,
-            videos,
-            options.output,
-            format,
-            films=options.annotate,
-            timelines=options.timeline,
-            language=options.lang,
-            detect_every=options.every,
-            smoothing=options.smoothing,
-            quiet=options.quiet,
-        )
-    with ProgressBar("photo", quiet=options.quiet) as progress:
-        batch = predict_photos(
-            pipeline,
-            photos,
-            options.output,
-            format,
-            annotated_folder=options.annotate,
-            language=options.lang,
+        from ferembed.media.batch import predict_files
+    outputs = output_files(options)
+    tracking = given(options, "detect_every", "smoothing")
+    with ProgressBar(quiet=options.quiet) as progress:
+        batch = predict_files(
+            options.photos,
+            model.load,
+            outputs,
             progress=progress,
             warn=warn,
+            show=show,
+            **tracking,
         )
-    if options.output:
-        facts = {"output": options.output, **asdict(batch)}
-        text = f"{options.output}: {batch.faces:,} faces in {batch.photos - batch.failed:,} photos"
-        emit(facts, text, as_json=options.json)
-    return ExitCode.SOME_FAILED if batch.failed else ExitCode.DONE
-
-
-def _run_on_cluster(options: argparse.Namespace) -> int:
-    from ferembed import cluster
-    from ferembed.cli.scheduled import write_tables
-
-    if options.annotate or options.timeline:
-        raise FerembedError("--annotate and --timeline do not go with --scheduler.")
-    pipeline = load_model(**model_settings(options))
-    return write_tables(
-        options,
-        lambda client, output, size, progress: cluster.predict(
-            options.photos, pipeline, client, output, size=size, progress=progress
-        ),
-    )
+    if outputs.table and not batch.nothing:
+        facts = {"output": outputs.table, **asdict(batch)}
+        emit(facts, f"{outputs.table}: {batch}", as_json=options.json)
+    return exit_code(failed=batch.failed, nothing=batch.nothing, interrupted=batch.interrupted)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 
 from ferembed._progress import ProgressBar
-from ferembed.cli.options import add_backbones, backbone_settings
+from ferembed.cli.options import (
+    add_backbones,
+    add_model_name,
+    backbone_settings,
+    refuse_without,
+)
 from ferembed.cli.output import emit, report_failures
-from ferembed.errors import FerembedError
 
 HELP = "calibrate INT8 versions of the networks on sample faces"
 EXAMPLES = ("ferembed quantize faces/ --model default",)
@@ -15,8 +19,10 @@ EXAMPLES = ("ferembed quantize faces/ --model default",)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="+", help="faces: files, folders, globs, or one data set")
-    parser.add_argument("--model", help="whose networks, without --backbone: default, or a path")
-    add_backbones(parser, "backbone", "weights")
+    networks = parser.add_mutually_exclusive_group()
+    add_model_name(networks)
+    add_backbones(networks, "backbone")
+    add_backbones(parser, "weights")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,14 +30,11 @@ def run(options: argparse.Namespace) -> int:
     from ferembed.media.find import find_images
     from ferembed.pipeline import Pipeline
 
-    if options.weights and not options.backbone:
-        raise FerembedError("--weights goes with --backbone.")
-    if options.backbone and options.model:
-        raise FerembedError("Give --model or --backbone, not both.")
     if options.backbone:
         embedder = Embedder(**backbone_settings(options))
     else:
-        embedder = Pipeline.load(options.model or "default").embedder
+        refuse_without(options, "backbone", "weights")
+        embedder = Pipeline.load(options.model).embedder
     embedder.set_params(progress=ProgressBar(quiet=options.quiet))
     failures = embedder.quantize(find_images(options.data))
     names = [request.name for request in embedder.requests]

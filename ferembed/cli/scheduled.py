@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ferembed.cli.options import positive_int
+from ferembed._progress import ProgressBar
+from ferembed.cli.options import given, positive_int
 from ferembed.cli.output import ExitCode, emit, report_failures, warn
 from ferembed.errors import FerembedError
 
 if TYPE_CHECKING:
-    from ferembed._progress import Progress
     from ferembed.cluster import Done
 
 
@@ -26,8 +27,9 @@ def add_scheduler(parser: argparse.ArgumentParser, *, partitions: bool = True) -
     if partitions:
         parser.add_argument(
             "--partition",
+            dest="size",
             type=positive_int,
-            default=1000,
+            default=argparse.SUPPRESS,
             metavar="N",
             help="pictures in a task of the cluster, and in a Parquet file (1000)",
         )
@@ -44,20 +46,26 @@ def connected(options: argparse.Namespace) -> Iterator[Any]:
         yield client
 
 
-def write_tables(
-    options: argparse.Namespace, write: Callable[[Any, str, int, Progress], Done]
-) -> ExitCode:
-    """Run `write` with a client, the output folder, the size of a partition and a progress bar."""
-    from ferembed._progress import ProgressBar
+@contextmanager
+def scheduled(options: argparse.Namespace, task: str) -> Iterator[dict[str, Any]]:
+    """The argument `task`: the function of `cluster` of that name; none without --scheduler."""
+    if not options.scheduler:
+        yield {}
+        return
+    from ferembed import cluster
 
+    with connected(options) as client:
+        yield {task: partial(getattr(cluster, task), client=client)}
+
+
+def write_tables(options: argparse.Namespace, write: Callable[..., Done]) -> ExitCode:
+    """Run `write` with a client, an output folder and keywords, and print what was done."""
     if not options.output:
         raise FerembedError("With --scheduler give a folder or a URL: --output FOLDER.")
     with connected(options) as client, ProgressBar(quiet=options.quiet) as progress:
-        done = write(client, options.output, options.partition, progress)
-    code = report_failures(reason for _, reason in done.failures)
-    for name, reason in done.lost:
-        warn(f"not done: {name}: {reason}")
-        code = ExitCode.SOME_FAILED
+        done = write(client, options.output, progress=progress, **given(options, "size"))
+    failed = report_failures(reason for _, reason in done.failures)
+    lost = report_failures((f"{name}: {reason}" for name, reason in done.lost), "not done")
     facts = {
         "output": done.folder,
         "rows": done.rows,
@@ -72,4 +80,4 @@ def write_tables(
         "computed, {partitions_found:,} found, {failed:,} pictures failed, {not_done:,} not done"
     )
     emit(facts, text.format(**facts), as_json=options.json)
-    return code
+    return max(failed, lost)

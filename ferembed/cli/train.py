@@ -8,8 +8,6 @@ from ferembed._progress import ProgressBar
 from ferembed.cli.dataset import add_dataset, dataset_settings
 from ferembed.cli.options import add_settings
 from ferembed.cli.output import emit, report_failures
-from ferembed.errors import UnknownName
-from ferembed.registry import unknown_name_message
 
 HELP = "train a backbone's network on labelled faces"
 EXAMPLES = (
@@ -23,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, help="a folder; an unfinished run in it is resumed"
     )
-    parser.add_argument("--backbone", default="mini-vgg", help="see: ferembed models")
+    parser.add_argument("--backbone", required=True, help="its network; see: ferembed models")
     parser.add_argument(
         "--weights", help="start from 'pretrained', or from an .npz; else from random ones"
     )
@@ -33,24 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from dataclasses import asdict, replace
     from pathlib import Path
 
     from ferembed import datasets
-    from ferembed.training import RECIPES, TrainingRecipe, train_backbone
+    from ferembed.training import recipe_for, train_backbone
 
     folder = Path(options.output)
-    recipe = RECIPES.get(options.backbone, TrainingRecipe())
-    if foreign := sorted(dict(options.set).keys() - asdict(recipe)):
-        raise UnknownName(
-            unknown_name_message("setting of a recipe", foreign[0], list(asdict(recipe)))
-        )
+    recipe = recipe_for(options.backbone, **dict(options.set))
     with ProgressBar("step", quiet=options.quiet) as progress:
         result = train_backbone(
             datasets.open(options.data, **dataset_settings(options)),
             options.backbone,
             folder,
-            replace(recipe, **dict(options.set)),
+            recipe,
             weights=options.weights,
             training=options.split,
             validation=options.validation,

@@ -14,7 +14,14 @@ from ferembed.datasets.cleaning import build, clean
 from ferembed.datasets.cropping import crop
 from ferembed.datasets.dataset import Dataset
 from ferembed.datasets.description import Description, describe
-from ferembed.datasets.operations import balance, merge, mirror, select_classes, split
+from ferembed.datasets.operations import (
+    balance,
+    merge,
+    mirror,
+    select_classes,
+    split,
+    split_or_all,
+)
 from ferembed.datasets.reading import open, pictures
 from ferembed.datasets.vectors import VectorSet, is_vector_set, open_vectors
 from ferembed.datasets.votes import VoteRules
@@ -41,5 +48,6 @@ __all__ = [
     "pictures",
     "select_classes",
     "split",
+    "split_or_all",
     "write",
 ]

@@ -36,7 +36,9 @@ from ferembed.datasets.label_errors import cross_validated, doubtful_labels
 from ferembed.datasets.looks import FindFaces, Look, look_at
 from ferembed.datasets.vocabulary import UNSPLIT
 from ferembed.errors import DataError
+from ferembed.faces import DETECTORS
 from ferembed.images import save_picture
+from ferembed.storage.files import atomic_write
 
 FORMAT = 2
 CLEANED = ("train", UNSPLIT)
@@ -129,6 +131,11 @@ class Audit:
         }
         return json.dumps(content, indent=1, ensure_ascii=False)
 
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_json` to a file."""
+        with atomic_write(Path(path)) as unfinished:  # names of files need not be UTF-8
+            unfinished.write_text(self.to_json(), "utf-8", errors="backslashreplace")
+
     def contact_sheet(self, path: str | os.PathLike[str], per_section: int = 24) -> Path:
         """Write a picture of some findings of each kind, spread over all of them."""
         sheet = draw_contact_sheet(self.dataset, self.findings, per_section)
@@ -158,7 +165,7 @@ def audit(
     dataset: Dataset,
     *,
     near_duplicates: bool = True,
-    find_faces: FindFaces | None = None,
+    find_faces: FindFaces | str | None = None,
     vectors: NDArray[np.float32] | None = None,
     progress: Progress | None = None,
     look: Look = look_at,
@@ -167,7 +174,8 @@ def audit(
 
     Faults are files that cannot be read or are incomplete, blank pictures, unusual sizes, exact
     duplicates (by their pixels, whatever the files are), near-duplicates (a perceptual hash
-    proposes them, the pixels decide) and, with `find_faces`, pictures without a face. The time for
+    proposes them, the pixels decide) and, with `find_faces`, a detector or the name of one,
+    pictures without a face. The time for
     near-duplicates grows with the square of the number of pictures; `near_duplicates=False` skips
     them. Of more than 50,000 pictures not all pairs are compared: most near-duplicates are found.
     `look` reads the pictures, here or elsewhere: see `ferembed.cluster.look`.
@@ -177,6 +185,8 @@ def audit(
     that its predictions contradict are findings, the most doubtful first. `clean` keeps these
     pictures: a person should look at them.
     """
+    if isinstance(find_faces, str):
+        find_faces = DETECTORS[find_faces]()
     looks = look(dataset.images, near_duplicates, find_faces, progress)
     digests = looks.digests
     findings = [

@@ -109,6 +109,14 @@ class Dataset:
                 raise DataError(f"No split is called {name!r}. Known: {', '.join(ALL_SPLITS)}.")
         return np.isin(self.split_codes, [ALL_SPLITS.index(name) for name in splits])
 
+    def skipped(self) -> list[str]:
+        """A line for each reason for which the last step skipped pictures."""
+        reasons = self.provenance[-1].get("skipped", {}) if self.provenance else {}
+        return [
+            f"{found['count']:,} pictures: {reason}, first {found['first']}"
+            for reason, found in reasons.items()
+        ]
+
     def select(self, chosen: ArrayLike) -> Dataset:
         """The pictures that a boolean mask or a list of positions selects."""
         rows = np.asarray(chosen)

@@ -1,10 +1,11 @@
-"""merge, split, select_classes, balance, mirror: each returns a new data set."""
+"""merge, split, split_or_all, select_classes, balance, mirror: each returns a new data set."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 from ferembed._progress import Progress, report_progress
 from ferembed.datasets.dataset import Dataset, Step
 from ferembed.datasets.sources import Changed, Images
+from ferembed.datasets.vectors import VectorSet
 from ferembed.datasets.vocabulary import SPLITS, UNSPLIT
 from ferembed.errors import DataError, ImageError
 from ferembed.images import Image, load_image
 from ferembed.labels import reading_order
 from ferembed.registry import unknown_name_message
 
+D = TypeVar("D", Dataset, VectorSet)
 _BRIGHTNESS = (0.75, 1.25)
 _ZOOM = (0.9, 1.15)
 _ROTATION = (-12.0, 12.0)
@@ -290,3 +293,22 @@ def _whole_parts(total: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
     rest = shares * total - parts
     parts[np.argsort(-rest, kind="stable")[: total - int(parts.sum())]] += 1
     return parts
+
+
+def split_or_all(
+    data: D,
+    wanted: str | None,
+    usual: str,
+    warn: Callable[[str], object] = lambda line: None,
+) -> D:
+    """The wanted split, else the usual one, else all of a data set without splits.
+
+    `warn` is called with a line if some pictures are left out because they are in no split.
+    """
+    unsplit = data.splits == UNSPLIT
+    if not wanted and unsplit.any() and not unsplit.all():
+        warn(
+            f"left out: {unsplit.sum():,} pictures that are in no split; --split unsplit takes "
+            "those."
+        )
+    return data.split(wanted or (UNSPLIT if unsplit.all() else usual))

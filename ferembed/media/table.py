@@ -14,7 +14,7 @@ from typing import Any
 
 from ferembed._text import cell, printable
 from ferembed.errors import DataError
-from ferembed.labels import EXPRESSIONS, display_name, reading_order
+from ferembed.labels import EXPRESSIONS, display_name
 from ferembed.media.video import Frame, Video
 from ferembed.media.writers import face_cells, face_columns, faces_as_json
 from ferembed.pipeline import Pipeline
@@ -46,9 +46,7 @@ class Table:
         cls, pipeline: Pipeline, path: str | None, format: str, language: str = "en"
     ) -> Table:
         """A table with a column for each label of the pipeline."""
-        return cls(
-            path, format, language, reading_order([str(label) for label in pipeline.classes_])
-        )
+        return cls(path, format, language, pipeline.labels)
 
     def __enter__(self) -> Table:
         return self

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from ferembed.faces import FaceRecipe
-from ferembed.labels import display_name, reading_order
+from ferembed.labels import display_name
 from ferembed.service import answers, openapi
 from ferembed.service.problems import Problem, describe_problems
 from ferembed.service.readiness import Readiness
@@ -199,7 +199,7 @@ async def list_models(service: OfService) -> Response:
 async def list_labels(service: OfService, lang: Language, model: ModelName = "") -> Response:
     """List the labels of a model and their names."""
     how = service.reader.how(model)
-    labels = reading_order([str(label) for label in how.pipeline.classes_])
+    labels = how.pipeline.labels
     names = [{"label": label, "name": display_name(label, lang)} for label in labels]
     return JSONResponse({"model": how.model, "labels": names})
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ferembed.errors import FerembedError
-from ferembed.labels import display_name, reading_order
+from ferembed.labels import display_name
 from ferembed.media.tracking import People
 from ferembed.service import answers
 from ferembed.service.guard import Keys, key_of
@@ -146,7 +146,7 @@ class _Stream:
             return False
         self._how, self._lang, self._every = how, options.lang, options.every
         self._people = People(options.smoothing)
-        labels = reading_order([str(label) for label in how.pipeline.classes_])
+        labels = how.pipeline.labels
         await self._socket.send_json({"ready": True, "model": how.model, "labels": labels})
         return True
 

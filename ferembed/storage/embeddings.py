@@ -323,8 +323,16 @@ class DiskStore(EmbeddingStore):
                 db.executemany("DELETE FROM vectors WHERE rowid = ?", damaged)
         return total - len(damaged), len(damaged)
 
-    def prune(self, fingerprint: str | None = None, unused_since: float | None = None) -> int:
+    def prune(
+        self,
+        fingerprint: str | None = None,
+        unused_since: float | None = None,
+        *,
+        unused_days: float | None = None,
+    ) -> int:
         """Remove the vectors of a recipe, or of recipes unused since a time, or all."""
+        if unused_days is not None:
+            unused_since = time.time() - unused_days * 86400
         if not self._file.exists():
             return 0
         try:

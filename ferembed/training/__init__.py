@@ -2,7 +2,7 @@
 
 from ferembed.training.augmentation import Augmentation
 from ferembed.training.loop import train
-from ferembed.training.recipe import RECIPES, TrainingRecipe
+from ferembed.training.recipe import RECIPES, TrainingRecipe, recipe_for
 from ferembed.training.transfer import TrainingResult, train_backbone
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Augmentation",
     "TrainingRecipe",
     "TrainingResult",
+    "recipe_for",
     "train",
     "train_backbone",
 ]

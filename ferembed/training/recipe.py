@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -102,6 +102,22 @@ class TrainingRecipe:
 
 
 DEFAULT = TrainingRecipe()
+
+
+def recipe_for(backbone: str, **changes: Any) -> TrainingRecipe:
+    """The recipe of a backbone, with other settings.
+
+    >>> recipe_for("bn-cnn", epochs=3).batch_size
+    32
+    """
+    recipe = RECIPES.get(backbone, DEFAULT)
+    known = [one.name for one in fields(recipe)]
+    for name in changes:
+        if name not in known:
+            raise UnknownName(unknown_name_message("setting of a recipe", name, known))
+    return replace(recipe, **changes)
+
+
 _AUTHORS = TrainingRecipe(  # of the publications of the reference networks
     warmup_epochs=0,
     schedule="constant",

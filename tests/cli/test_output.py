@@ -1,3 +1,4 @@
+import os
 import shutil
 
 
@@ -5,10 +6,11 @@ def test_outputs_spare_what_is_read(run, model, portrait, class_folders, tmp_pat
     photo = tmp_path / "p.jpg"
     shutil.copy(portrait, photo)
     before = photo.read_bytes()
+    os.link(photo, tmp_path / "p.csv")
     audit = ["data", "audit", class_folders, "--output", tmp_path / "x", "--sheet", tmp_path / "x"]
     for command, told in (
-        (["predict", photo, "--output", photo], "would overwrite the input"),
-        (["predict", tmp_path, "--output", photo], "would overwrite the input"),
+        (["predict", photo, "--output", tmp_path / "p.csv"], "would overwrite the input"),
+        (["predict", tmp_path, "--output", tmp_path / "p.csv"], "would overwrite the input"),
         (["embed", photo, "--output", photo], "would be an .npz. Give it a name that ends so."),
         (audit, "Give them different names."),
     ):

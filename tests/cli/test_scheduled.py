@@ -24,7 +24,7 @@ def test_embed_and_fit_on_local_processes(
     main(embed)
     assert "0 partitions computed, 1 found, 1 pictures failed" in capsys.readouterr().out
     assert main(["fit", out, "--head", "softmax", "--output", model]) == 0
-    assert f"{model}: fitted on 30 vectors" in capsys.readouterr().out
+    assert f"{model}: fitted on 30 faces (0 computed, 30 from the store" in capsys.readouterr().out
     assert Pipeline.load(model).backbone == "cnn-a"
 
 

@@ -79,7 +79,7 @@ def test_the_commands_crop_photos_with_the_model_s_own_recipe(photos, tmp_path, 
     assert main([*command, "--output", model]) == 0
     told = capsys.readouterr()
     assert "fitted on 2 faces" in told.out
-    assert "left out 1: no face found, first sad/c.png" in told.err
+    assert "left out: 1 pictures: no face found, first sad/c.png" in told.err
     assert Pipeline.load(model).detector == FaceRecipe.resolve("haar-512")
     assert main(["evaluate", model, str(photos), "--crop", "--json", "--quiet"]) == 0
     assert '"count": 2' in capsys.readouterr().out

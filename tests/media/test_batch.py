@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from ferembed import Pipeline
-from ferembed.media.batch import Batch, predict_photos
+from ferembed.media.batch import Batch, Outputs, predict_photos
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,7 @@ def test_photos_are_written_counted_and_reported(pipeline, portrait, tmp_path):
     batch = predict_photos(
         pipeline,
         photos,
-        str(tmp_path / "x.csv"),
-        "csv",
+        Outputs(table=str(tmp_path / "x.csv"), format="csv"),
         progress=lambda done, total: steps.append((done, total)),
         warn=lines.append,
     )
@@ -39,16 +38,15 @@ def test_a_single_photo_reports_no_progress(pipeline, portrait, capsys):
 
 
 def test_what_an_interrupted_run_read_is_not_read_again(pipeline, portrait, tmp_path):
-    output, photos = str(tmp_path / "x.json"), [str(portrait)] * 3
+    photos = [str(portrait)] * 3
+    outputs = Outputs(table=str(tmp_path / "x.json"), format="json")
 
     def interrupted(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict_photos(pipeline, photos, output, "json", progress=interrupted)
+        predict_photos(pipeline, photos, outputs, progress=interrupted)
     assert not (tmp_path / "x.json").exists()
     lines = []
-    assert predict_photos(pipeline, photos, output, "json", warn=lines.append) == Batch(
-        3, 0, faces=3
-    )
+    assert predict_photos(pipeline, photos, outputs, warn=lines.append) == Batch(photos=3, faces=3)
     assert lines == ["1 photos were read before."]

@@ -191,7 +191,7 @@ def test_predict_reads_videos_too(run, clip, empty, tmp_path):
     assert f"{empty}: 12 frames, 0.6 s\nNo se ha encontrado ninguna cara.\n" in out
     written = ("--annotate", tmp_path / "drawn", "--timeline", tmp_path / "clip.png")
     code, out, err = run("predict", clip, "--output", tmp_path / "a.csv", *written, "--every", 5)
-    assert (code, out, err) == (0, "", "")
+    assert (code, out, err) == (0, f"{tmp_path / 'a.csv'}: 20 frames of 1 videos\n", "")
     assert {row["extrapolated"] for row in clips.rows(tmp_path / "a.csv")} == {"yes", "no"}
     assert sorted(os.listdir(tmp_path)) == ["a.csv", "clip.png", "drawn"]
     assert os.listdir(tmp_path / "drawn") == ["clip.mp4"]
@@ -209,7 +209,7 @@ def test_exit_codes_and_what_is_said(run, clip, portrait, tmp_path):
     cut = clips.cut_off(avi, tmp_path / "cut.avi")
     code, out, err = run("predict", cut, "--detector", "none", "--output", tmp_path / "a.csv")
     count = len(clips.rows(tmp_path / "a.csv"))
-    assert (code, out) == (1, "")
+    assert (code, out) == (1, f"{tmp_path / 'a.csv'}: {count} frames of 1 videos\n")
     assert f"is cut off or damaged. The {count} frames read until then have been saved." in err
     code, out, err = run("watch", 97, "--no-window", "--output", tmp_path / "b.csv")
     assert (code, out) == (2, "")

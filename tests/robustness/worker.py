@@ -97,11 +97,13 @@ def _read_weights(path: Path) -> None:
 
 
 def _read_journal(path: Path) -> None:
-    from ferembed.media.batch import predict_photos
+    from ferembed.media.batch import Outputs, predict_photos
 
     photos = sorted(map(str, path.parent.glob("*.png")))
     table = path.with_suffix("")
-    batch = predict_photos(_pipeline(path.parent / "model"), photos, str(table), "csv")
+    batch = predict_photos(
+        _pipeline(path.parent / "model"), photos, Outputs(table=str(table), format="csv")
+    )
     assert batch.failed == 0
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -22,11 +22,11 @@ def run(options: argparse.Namespace) -> int:
     from ferembed._progress import ProgressBar
     from ferembed.storage.files import check_outputs
 
+    check_outputs([options.data], options.picture)
     with ProgressBar(quiet=options.quiet) as progress:
         data = datasets.open(options.data, progress=progress, **dataset_settings(options))
         description = datasets.describe(data, progress)
     if options.picture:
-        check_outputs([options.data], options.picture)
         description.picture(options.picture)
     emit(json.loads(description.to_json()), description.table(), as_json=options.json)
     return ExitCode.DONE
