@@ -5,6 +5,7 @@ Layers have the same names, with "_" for the "/" that Keras 3 forbids in a name.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
@@ -113,6 +114,7 @@ def read(path: Path, top: Collection[str] = ()) -> dict[str, NDArray[Any]]:
 
     arrays, left = {}, path.stat().st_size
     try:
+        _check_heaps(path)
         with h5py.File(path, "r") as file:
             layers = file.get("model_weights", file)
             for layer in _texts(layers.attrs["layer_names"]):
@@ -130,6 +132,23 @@ def read(path: Path, top: Collection[str] = ()) -> dict[str, NDArray[Any]]:
             f"{path} is not a readable .h5 file of Keras 2 weights: {reason}."
         ) from error
     return arrays
+
+
+def _check_heaps(path: Path) -> None:
+    """A ValueError for a heap of names in which HDF5 would read one place for ever."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(b"GCOL")
+        while start >= 0:
+            size = int.from_bytes(content[start + 8 : start + 16], "little")
+            at, end = start + 16, min(start + size, len(content))
+            while at + 16 <= end:
+                index = int.from_bytes(content[at : at + 2], "little")
+                length = int.from_bytes(content[at + 8 : at + 16], "little")
+                step = (16 + -(-length // 8) * 8) % (1 << 64) if index else length
+                if not step:
+                    raise ValueError(f"its heap is damaged at byte {at:,}")
+                at += step
+            start = content.find(b"GCOL", start + 4)
 
 
 def _check_own(array: Any, path: Path, name: str) -> None:

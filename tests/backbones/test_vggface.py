@@ -244,6 +244,22 @@ def test_arrays_of_other_files_and_more_than_the_file_holds_are_refused(tmp_path
     refused("holds .* values, not floats", texts)
 
 
+def test_a_heap_that_hdf5_would_read_for_ever_is_refused(tmp_path):
+    """Found by tests/robustness: names of variable length lie in a heap, here of size 0."""
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"fc"]
+        file.create_group("fc").attrs["weight_names"] = [b"fc/kernel:0"]
+        file["fc"].create_dataset("fc/kernel:0", data=np.ones((2, 2), np.float32))
+    assert read(path)["fc/kernel"].shape == (2, 2)
+    content = bytearray(path.read_bytes())
+    first = content.index(b"GCOL") + 16
+    content[first : first + 16] = bytes(16)
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="its heap is damaged at byte"):
+        read(path)
+
+
 def test_a_file_that_is_damaged_or_no_h5_is_refused(published, tmp_path):
     path = tmp_path / "weights.h5"
     whole = (published / "vgg16-notop.h5").read_bytes()
