@@ -38,6 +38,7 @@ CREATE TABLE vectors (
 );
 CREATE UNIQUE INDEX vectors_by_key ON vectors (recipe, key);
 """
+_DAMAGE = (sqlite3.Error, UnicodeDecodeError)  # the second where SQLite's message is not UTF-8
 _PAGE = 16384  # bytes; with SQLite's default of 4,096 and vectors of 512 half would be empty
 _SHORT = 800  # numbers in a vector; longer ones need less space in pages of the default size
 _LOG = 4 << 20  # bytes of the write-ahead log after which it is moved into the file
@@ -85,7 +86,7 @@ class SqliteFile:
                 self._local.held = _ConnectionHandle(self._open(dim))
                 self._local.owner = self._owner()
             yield self._local.held.db
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             raise StoreError(self._explain(error)) from error
 
     @contextmanager
@@ -103,11 +104,11 @@ class SqliteFile:
             return
         try:
             db = self._read_only()
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             raise StoreError(self._explain(error)) from error
         try:
             yield db
-        except sqlite3.Error as error:
+        except _DAMAGE as error:
             raise StoreError(self._explain(error)) from error
         finally:
             db.close()
@@ -118,7 +119,7 @@ class SqliteFile:
         try:
             db.execute("SELECT count(*) FROM recipes").fetchone()
             return db
-        except sqlite3.Error:
+        except _DAMAGE:
             db.close()
         # Of a disk that cannot be written to, what is still in the log cannot be read.
         name = urllib.parse.quote(os.fspath(self.path))
@@ -185,8 +186,8 @@ class SqliteFile:
         page = db.execute("PRAGMA page_size").fetchone()[0]
         db.execute(f"PRAGMA wal_autocheckpoint = {_LOG // page}")
 
-    def _explain(self, error: sqlite3.Error) -> str:
-        text = str(error)
+    def _explain(self, error: Exception) -> str:
+        text = str(error) if isinstance(error, sqlite3.Error) else "its schema is damaged"
         if "full" in text or "disk I/O" in text:
             try:
                 free = f"{shutil.disk_usage(self.path.parent).free / 1e6:.0f} MB are free there"

@@ -124,6 +124,17 @@ def test_a_damaged_row_is_found_by_its_checksum_and_computed_again(tmp_path):
     assert fetch(store, list(range(5)))[0].damaged == 0
 
 
+def test_a_schema_that_is_no_text_is_told(tmp_path):
+    """Found by tests/robustness: Python cannot decode what SQLite says of it."""
+    path = tmp_path / "store.sqlite"
+    DiskStore(path).fetch(RECIPE, keys(1), Counting([1]))
+    content = path.read_bytes()
+    assert b"ON vectors" in content
+    path.write_bytes(content.replace(b"ON vectors", b"ON vect\xf8rs"))
+    with pytest.raises(StoreError, match="no readable embedding store: its schema is damaged"):
+        DiskStore(path).recipes()
+
+
 def test_verify_removes_what_is_damaged(tmp_path):
     path = tmp_path / "store.sqlite"
     store = EmbeddingStore.open(path)
