@@ -25,6 +25,7 @@ PICTURES = (
     "JPEG", "PNG", "GIF", "BMP", "PPM", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "ICO", "PCX",
     "PSD", "TGA",
 )  # fmt: skip
+_SEEDS = 60  # whole files of a kind, to begin with
 USAGES = ("Training", "PublicTest", "PrivateTest")
 FER2013 = "fer2013.csv"  # lies beside tables of votes
 GRID = b"""title = "A grid"
@@ -297,7 +298,8 @@ def files(kind: str, count: int, seed: int, folder: Path) -> Iterator[Path]:
     rng = np.random.default_rng([seed, *kind.encode()])
     if kind == "FER+ table":
         (folder / FER2013).write_bytes(_csv(rng))
+    seeds = [make(rng) for _ in range(min(count, _SEEDS))]
     for number in range(count):
         path = folder / f"{number:06d}{ending}"
-        path.write_bytes(mutate(make(rng), rng))
+        path.write_bytes(mutate(seeds[number % len(seeds)], rng))
         yield path

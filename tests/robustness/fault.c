@@ -1,15 +1,16 @@
 /* Makes the Nth write, rename or fsync of a process fail once: LD_PRELOAD, FAULT_AT, FAULT_ERRNO.
 
    Calls on files below FAULT_IN count alone. When the fault has struck, the file FAULT_STRUCK is
-   made.
+   made. With a FAULT_ERRNO of 0 the process is killed at that call instead.
 
-   POWER_AT instead ends the process after the Nth rename, as a loss of power does at its worst: the
-   new name is on the disk, and of every file only what was there at its last fsync. */
+   POWER_AT instead ends the process after the Nth rename or fsync, as a loss of power does at its
+   worst: new names are on the disk, and of every file only what was there at its last fsync. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,12 +22,15 @@
 
 static long calls;
 
+long fault_calls(void) { return calls; }
+
 static int below(const char *path) {
     const char *folder = getenv("FAULT_IN");
     return folder && path && strncmp(path, folder, strlen(folder)) == 0;
 }
 
 static int fd_below(int fd) {
+    if (!getenv("FAULT_IN")) return 0;
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
@@ -37,7 +41,7 @@ static int fd_below(int fd) {
 
 static struct dirty { dev_t dev; ino_t ino; int fd; off_t size; } unsynced[1024];
 static int many;
-static long renames;
+static long durable; /* renames and fsyncs */
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 /* Before a write: remembers the file as long as it is not synced. */
@@ -74,7 +78,7 @@ static void mark_struck(void) {
 
 static void lose_power(void) {
     const char *at = getenv("POWER_AT");
-    if (!at || __sync_add_and_fetch(&renames, 1) != atol(at)) return;
+    if (!at || __sync_add_and_fetch(&durable, 1) != atol(at)) return;
     for (int i = 0; i < many; i++)
         if (ftruncate(unsynced[i].fd, unsynced[i].size)) _exit(138);
     mark_struck();
@@ -86,6 +90,7 @@ static int strike(void) {
     if (!at || __sync_add_and_fetch(&calls, 1) != atol(at)) return 0;
     mark_struck();
     errno = atoi(getenv("FAULT_ERRNO") ? getenv("FAULT_ERRNO") : "28");
+    if (!errno) raise(SIGKILL);
     return 1;
 }
 
@@ -123,13 +128,19 @@ int fsync(int fd) {
     int counts = fd_below(fd);
     if (counts && strike()) return -1;
     int result = REAL(fsync)(fd);
-    if (counts && !result) synced(fd);
+    if (counts && !result) {
+        synced(fd);
+        lose_power();
+    }
     return result;
 }
 int fdatasync(int fd) {
     int counts = fd_below(fd);
     if (counts && strike()) return -1;
     int result = REAL(fdatasync)(fd);
-    if (counts && !result) synced(fd);
+    if (counts && !result) {
+        synced(fd);
+        lose_power();
+    }
     return result;
 }

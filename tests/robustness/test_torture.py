@@ -5,9 +5,18 @@ import sys
 
 import pytest
 
-from tests.robustness import corpora, jobs, torture
+from tests.robustness import corpora, jobs, torture, worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the module resource")
+KERAS = ("train", "quantize")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def library(tmp_path_factory):
+    """The shim, which all processes of these tests have loaded; None without a C compiler."""
+    library = torture.compile_shim(tmp_path_factory.mktemp("shim"))
+    torture.prepare(library, [*worker.MODULES, "ferembed.cli.app", "ferembed.benchmark"])
+    return library
 
 
 @pytest.mark.parametrize("kind", corpora.KINDS)
@@ -39,13 +48,11 @@ def test_files_are_the_same_for_a_seed(kind, tmp_path):
 
 
 def test_the_worker_notices_what_must_not_be(tmp_path, monkeypatch):
-    """A check that cannot fail would prove nothing: foreign exceptions and deaths are counted."""
-    monkeypatch.setitem(torture.os.environ, "PYTHONDONTWRITEBYTECODE", "1")
+    """A check that cannot fail would prove nothing: deaths and files without an end are counted."""
     tally = torture.Tally("store", tmp_path / "kept")
-    torture.read_all("no such kind", [tmp_path / "missing.png"], tally)
-    assert tally.counts["refused"] == 1
+    assert torture.read_all("no such kind", [tmp_path / "missing.png"], tally) == ["refused"]
     (tmp_path / "grid.toml").write_text("")
-    monkeypatch.setattr(torture, "SECONDS", "x")  # the worker ends before it reads
+    monkeypatch.setattr(torture, "MEGABYTES", "x")  # the worker ends before it reads
     torture.read_all("grid", [tmp_path / "grid.toml"], tally)
     assert "the process ended with 1" in tally.problems[0]
     assert (tmp_path / "kept" / "store" / "grid.toml").exists()
@@ -57,22 +64,36 @@ def test_the_table_in_security_md_is_that_of_the_published_run():
     assert result["problems"] == 0
 
 
-@pytest.mark.parametrize("job", jobs.JOBS)
-def test_a_killed_job_goes_on(job):
+@pytest.mark.parametrize(
+    "job",
+    [pytest.param(job, marks=pytest.mark.slow) if job in KERAS else job for job in jobs.JOBS],
+)
+def test_a_killed_job_goes_on_where_it_was(job, library):
     tally = torture.Tally(job, None)
-    torture.kill(job, 1, 20, tally)
+    torture.kill(job, 2, 20, library, tally)
     assert tally.problems == []
-    assert tally.counts["went on"] == 1
+    assert tally.counts["went on"] == 2
+
+
+def test_what_is_lost_done_twice_or_left_behind_is_noticed(tmp_path):
+    with torture.shared_of("store") as shared:
+        sites = [tmp_path / name for name in ("whole", "lost", "left")]
+        whole, lost, left = (torture.Site("store", place, shared) for place in sites)
+        assert whole.run("first") == lost.run("first") == 0
+        assert whole.faults() == ""
+        (lost.folder / "store.sqlite").unlink()
+        shared.files.remove("store.sqlite")
+        assert "missing" in lost.faults()
+        (left.folder / ".ferembed-x").touch()
+        assert "left behind" in left.faults()
 
 
 @pytest.fixture
-def shim(tmp_path):
-    if library := torture.compile_shim(tmp_path):
-        return library
-    return pytest.skip("needs a C compiler on Linux")
+def shim(library):
+    return library or pytest.skip("needs a C compiler on Linux")
 
 
-@pytest.mark.parametrize("job", ["model", "atomic", "build-csv"])
+@pytest.mark.parametrize("job", ["save", "atomic", "data csv"])
 def test_a_call_that_fails_is_told_and_costs_nothing_that_was_there(job, shim):
     tally = torture.Tally(job, None)
     torture.fault(job, 3, shim, tally)
@@ -80,7 +101,7 @@ def test_a_call_that_fails_is_told_and_costs_nothing_that_was_there(job, shim):
     assert sum(tally.counts.values()) == 3
 
 
-@pytest.mark.parametrize("job", ["model", "atomic", "build-csv"])
+@pytest.mark.parametrize("job", ["store", "save", "atomic", "data csv"])
 def test_a_loss_of_power_leaves_the_old_output_or_all_of_the_new(job, shim):
     tally = torture.Tally(job, None)
     torture.power(job, 2, shim, tally)

@@ -11,27 +11,36 @@ that led to it is kept in the folder --keep.
 from __future__ import annotations
 
 import argparse
+import http.server
+import io
+import itertools
 import json
+import multiprocessing
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.robustness import corpora, jobs
+from tests.robustness import corpora, jobs, worker
 
 ROOT = Path(__file__).parents[2]
+_FAST = "/dev/shm" if os.path.isdir("/dev/shm") else None  # a file system in memory
 SECONDS, MEGABYTES = 10, 1024  # what a file may take
 _ERRORS = {"ENOSPC": 28, "EIO": 5, "EACCES": 13, "EINTR": 4}
 _MOST_FAULTS = 400
@@ -73,35 +82,92 @@ class Tally:
         }
 
 
+_PROCESSES = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+_CHUNK = 200  # files that a worker is given at a time
+
+
+def prepare(shim: Path | None = None, modules: Sequence[str] = worker.MODULES) -> None:
+    """Start the process that all others are forked from, with the modules and the shim loaded."""
+    _PROCESSES.set_forkserver_preload([jobs.__name__, worker.__name__, *modules])
+    before = {name: os.environ.get(name) for name in ("LD_PRELOAD", "PYTHONPATH")}
+    os.environ.update(PYTHONPATH=str(ROOT), TF_CPP_MIN_LOG_LEVEL="3")
+    if shim:
+        os.environ["LD_PRELOAD"] = str(shim)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+class _Process:
+    """A process forked from the prepared one, and a pipe to it."""
+
+    def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
+        self.pipe, other = _PROCESSES.Pipe()
+        self.process = _PROCESSES.Process(target=work, args=(*arguments, other), daemon=True)
+        self.process.start()
+        other.close()
+
+    def __enter__(self) -> _Process:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        self.process.close()
+
+    def receive(self, seconds: float = 300) -> Any:
+        """What the process sends next; None if it has ended, or is ended as it took too long."""
+        try:
+            if self.pipe.poll(seconds):
+                return self.pipe.recv()
+        except (EOFError, ConnectionError):
+            return None
+        self.process.kill()  # it is in a decoder, where no signal handler runs
+        return None
+
+    def wait(self) -> int:
+        """Its exit code; that of a signal is negative. 1000: it, or what it started, lives on."""
+        self.process.join(300)
+        code, until = self.process.exitcode, time.monotonic() + 10
+        while code is not None and _lives(self.process.pid):
+            if time.monotonic() > until:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                return 1000
+            time.sleep(0.01)
+        return 1000 if code is None else code
+
+
+def _lives(group: int | None) -> bool:
+    """Whether a process of the group is left."""
+    try:
+        os.killpg(group or 0, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def read_all(kind: str, paths: Iterable[Path], tally: Tally) -> list[str]:
     """Have worker processes read the files; what became of each.
 
-    A worker that dies is replaced after its file.
+    A worker that dies is replaced after its file. The files are deleted.
     """
-    waiting, outcomes = list(paths), []
-    while waiting:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-        with subprocess.Popen(
-            [sys.executable, "-m", "tests.robustness.worker", kind, str(SECONDS), str(MEGABYTES)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=ROOT,
-            env=environment,
-        ) as worker:
-            assert worker.stdin is not None
-            assert worker.stdout is not None
-            answered = 0
-            try:
-                for path in waiting:
-                    worker.stdin.write(f"{path}\n")
-                    worker.stdin.flush()
-                    line = worker.stdout.readline()
-                    if not line:
-                        break
-                    _, outcome, took, peak = json.loads(line)
-                    answered += 1
+    made, outcomes = iter(paths), []
+    waiting: list[Path] = []
+    more = True
+    while more:
+        with _Process(worker.serve, kind, SECONDS, MEGABYTES) as process:
+            while waiting or (waiting := list(itertools.islice(made, _CHUNK))):
+                process.pipe.send(waiting)
+                for path in list(waiting):
+                    outcome, took, peak = process.receive(15 * SECONDS) or (None, 0.0, 0)
+                    if outcome is None:
+                        outcome = f"the process ended with {process.wait()}"
+                    waiting.remove(path)
                     outcomes.append(outcome)
                     tally.slowest = max(tally.slowest, took)
                     tally.peak = max(tally.peak, peak)
@@ -109,17 +175,22 @@ def read_all(kind: str, paths: Iterable[Path], tally: Tally) -> list[str]:
                         tally.counts[outcome] += 1
                     else:
                         tally.problem(f"{path.name}: {outcome}", path)
-                worker.stdin.close()
-            except BrokenPipeError:
-                pass
-            code = worker.wait()
-        if answered < len(waiting):
-            path = waiting[answered]
-            tally.problem(f"{path.name}: the process ended with {code}", path)
-            outcomes.append(f"ended with {code}")
-            answered += 1
-        waiting = waiting[answered:]
+                    _remove(path)
+                    if outcome.startswith("the process ended"):
+                        break
+                else:
+                    continue
+                break
+            else:
+                more = False
     return outcomes
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def models(count: int, seed: int, folder: Path) -> Iterator[Path]:
@@ -199,44 +270,115 @@ def journals(count: int, seed: int, folder: Path) -> Iterator[Path]:
 MADE = {"model": models, "store": stores, "journal": journals}
 
 
-def _job(name: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.robustness.jobs", name, str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-    )
+class Site:
+    """A job on a folder of its own: what is there before, its runs, and the checks after them."""
+
+    def __init__(self, name: str, place: Path, shared: Shared) -> None:
+        self.name, self.place, self.shared = name, place, shared
+        self.folder = place / "work"
+        self.code(self.begin("earlier"))
+
+    def begin(self, step: str, **environment: str) -> _Process:
+        environment = {jobs.URL: self.shared.url, **environment}
+        process = _Process(jobs.perform, self.name, step, str(self.place), environment)
+        process.receive()  # "started": only the work is measured and stopped
+        return process
+
+    def code(self, process: _Process) -> int:
+        """The exit code at the end, when the processes that it started have ended, too."""
+        with process:
+            return process.wait()
+
+    def run(self, step: str = "first", **environment: str) -> int:
+        return self.code(self.begin(step, **environment))
+
+    def unbroken(self) -> tuple[float, int, list[str]]:
+        """An unbroken run: its seconds, its calls that could fail, and the files that it leaves."""
+        started = time.monotonic()
+        with self.begin("unbroken", FAULT_AT="-1", FAULT_IN=str(self.folder)) as process:
+            calls = process.receive()
+            seconds = time.monotonic() - started
+            assert process.wait() == 0, self.said()
+        return seconds, calls, self.files()
+
+    def killed_after(self, seconds: float) -> int:
+        with self.begin("first") as process:
+            time.sleep(seconds)
+            process.process.kill()
+            return process.wait()
+
+    def said(self) -> str:
+        """The end of what the last process said."""
+        return (self.place / "said").read_text("utf-8", "replace")[-300:]
+
+    def files(self) -> list[str]:
+        """The files and folders in the folder, but for the logs and locks of its parts.
+
+        TensorFlow deletes its own temporary files at the end of a process, which a kill prevents.
+        """
+        names = (str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
+        others = re.compile(r"-wal$|-shm$|\.lock$|^tmp/__autograph_generated_file")
+        return sorted(name for name in names if not others.search(name))
+
+    def faults(self) -> str:
+        """What is wrong after a run was stopped, and run again; empty if nothing is."""
+        if self.run("check"):
+            return f"damaged: {self.said()}"
+        shutil.copy(self.shared.unbroken / "outcome.npz", self.place)
+        if self.run("again"):
+            return self.said()
+        if strange := set(self.files()) ^ set(self.shared.files):
+            return f"left behind, or missing: {sorted(strange)[:3]}"
+        return ""
 
 
-def _left_behind(folder: Path) -> list[str]:
-    names = (path.name for path in folder.rglob("*"))
-    return [name for name in names if name.startswith(".ferembed-") or name.endswith(".part")]
+class Shared:
+    """An unbroken run of a job, to compare with, and the address of what it downloads."""
+
+    def __init__(self, name: str, place: Path, url: str) -> None:
+        self.name, self.unbroken, self.url = name, place, url
+        self.seconds, self.calls, self.files = Site(name, place, self).unbroken()
 
 
-def kill(name: str, count: int, seed: int, tally: Tally) -> None:
-    """kill -9 at random moments; after each the job must end well, and leave nothing behind."""
-    rng = np.random.default_rng([seed, 9])
-    for number in range(count):
-        with tempfile.TemporaryDirectory(prefix="ferembed-kill-") as place:
-            folder = Path(place)
-            _earlier(name, folder)
-            with _job(name, folder) as first:
-                assert first.stdout is not None
-                first.stdout.readline()  # "started": imports are not what is to be stopped
-                time.sleep(float(rng.random()) * (0.05 if number % 2 else 1.0))
-                first.send_signal(signal.SIGKILL)
-                first.communicate()
-            if damage := _damage(name, folder):
-                tally.problem(f"kill {number}: {damage}")
-                continue
-            if error := _error_again(name, folder):
-                tally.problem(f"kill {number}: {error}")
-            elif left := _left_behind(folder):
-                tally.problem(f"kill {number}: left behind {left[:3]}")
-            else:
-                tally.counts["went on"] += 1
+@contextmanager
+def shared_of(name: str) -> Iterator[Shared]:
+    with (
+        tempfile.TemporaryDirectory(prefix="ferembed-unbroken-", dir=_FAST) as place,
+        serving() as url,
+    ):
+        yield Shared(name, Path(place), url)
+
+
+def kill(name: str, count: int, seed: int, shim: Path | None, tally: Tally) -> None:
+    """kill -9 at random moments: of its time, and of the calls that write.
+
+    After each, the job runs again. It must end like an unbroken run, compute nothing twice, and
+    leave nothing behind.
+    """
+    rng, killed = np.random.default_rng([seed, 9]), 0
+    with shared_of(name) as shared:
+        for number in range(2 * count):
+            if killed == count:
+                return
+            with tempfile.TemporaryDirectory(prefix="ferembed-kill-", dir=_FAST) as place:
+                site = Site(name, Path(place), shared)
+                if shim and shared.calls and number % 2:
+                    at = int(rng.integers(1, shared.calls + 1))
+                    moment = f"call {at}"
+                    code = site.run(FAULT_AT=str(at), FAULT_ERRNO="0", FAULT_IN=str(site.folder))
+                else:
+                    at = float(rng.random()) * shared.seconds
+                    moment = f"{at:.3f} s"
+                    code = site.killed_after(at)
+                if code == 0:
+                    continue  # it had ended before
+                killed += 1
+                if code != -signal.SIGKILL:
+                    tally.problem(f"kill {number}: {code} {site.said()}")
+                elif wrong := site.faults():
+                    tally.problem(f"kill {number} at {moment}: {wrong}", site.folder)
+                else:
+                    tally.counts["went on"] += 1
 
 
 def compile_shim(folder: Path) -> Path | None:
@@ -251,103 +393,116 @@ def compile_shim(folder: Path) -> Path | None:
 
 def fault(name: str, most: int, shim: Path, tally: Tally) -> None:
     """Each write, rename and fsync of the job fails once: it says so, and going on ends well."""
-    for number in range(1, most + 1):
-        error = list(_ERRORS)[number % len(_ERRORS)]
-        with tempfile.TemporaryDirectory(prefix="ferembed-fault-") as place:
-            folder, struck = Path(place) / "work", Path(place) / "struck"
-            folder.mkdir()
-            settings = {
-                "LD_PRELOAD": str(shim),
-                "FAULT_AT": str(number),
-                "FAULT_ERRNO": str(_ERRORS[error]),
-                "FAULT_IN": str(folder),
-                "FAULT_STRUCK": str(struck),
-            }
-            _earlier(name, folder)
-            with _job(name, folder, **settings) as first:
-                _, said = first.communicate(timeout=300)
-            if not struck.exists():
-                return  # the job makes no more calls than that
-            if damage := _damage(name, folder):
-                tally.problem(f"call {number} ({error}): {damage}")
-                continue
-            where = f"call {number} ({error})"
-            if first.returncode not in (0, 2):
-                tally.problem(f"{where}: ended with {first.returncode}: {said[-300:]}")
-                continue
-            if first.returncode == 2 and len(said.strip()) < 20:
-                tally.problem(f"{where}: it does not say what went wrong: {said!r}")
-                continue
-            if again := _error_again(name, folder):
-                tally.problem(f"{where}, then again: {again}")
-            else:
-                tally.counts["refused, then whole" if first.returncode else "whole"] += 1
+    with shared_of(name) as shared:
+        for number in range(1, most + 1):
+            error = list(_ERRORS)[number % len(_ERRORS)]
+            with tempfile.TemporaryDirectory(prefix="ferembed-fault-", dir=_FAST) as place:
+                site, struck = Site(name, Path(place), shared), Path(place) / "struck"
+                code = site.run(
+                    FAULT_AT=str(number),
+                    FAULT_ERRNO=str(_ERRORS[error]),
+                    FAULT_IN=str(site.folder),
+                    FAULT_STRUCK=str(struck),
+                )
+                if not struck.exists():
+                    return  # the job makes no more calls than that
+                where, said = f"call {number} ({error})", site.said()
+                if code not in (0, 2):
+                    tally.problem(f"{where}: ended with {code}: {said}")
+                elif code == 2 and len(said.strip()) < 20:
+                    tally.problem(f"{where}: it does not say what went wrong: {said!r}")
+                elif wrong := site.faults():
+                    tally.problem(f"{where}, then again: {wrong}", site.folder)
+                else:
+                    tally.counts["refused, then whole" if code else "whole"] += 1
 
 
 def power(name: str, most: int, shim: Path, tally: Tally) -> None:
-    """After each rename of the job the power is lost, and with it all that was not synced."""
-    for number in range(1, most + 1):
-        with tempfile.TemporaryDirectory(prefix="ferembed-power-") as place:
-            folder, struck = Path(place) / "work", Path(place) / "struck"
-            folder.mkdir()
-            _earlier(name, folder)
-            settings = {
-                "LD_PRELOAD": str(shim),
-                "POWER_AT": str(number),
-                "FAULT_IN": str(folder),
-                "FAULT_STRUCK": str(struck),
-            }
-            with _job(name, folder, **settings) as first:
-                first.communicate(timeout=300)
-            if not struck.exists():
-                return
-            if damage := _damage(name, folder):
-                tally.problem(f"rename {number}: {damage}")
-                continue
-            if again := _error_again(name, folder):
-                tally.problem(f"rename {number}, then again: {again}")
-            else:
-                tally.counts["went on"] += 1
-
-
-def _error_again(name: str, folder: Path) -> str:
-    """The end of the error of the job when it is run again, empty if it succeeds."""
-    with _job(name, folder) as again:
-        _, error = again.communicate(timeout=300)
-    return (error[-300:] or f"ended with {again.returncode}") if again.returncode else ""
-
-
-def _earlier(name: str, folder: Path) -> None:
-    if name in jobs.EARLIER:
-        jobs.EARLIER[name](folder)
-
-
-def _damage(name: str, folder: Path) -> str:
-    """What is wrong with the outputs: each must be that of an earlier run, or whole."""
-    if name not in jobs.WHOLE:
-        return ""
-    with _job(f"check {name}", folder) as check:
-        _, said = check.communicate(timeout=300)
-    return said[-300:] if check.returncode else ""
+    """After each rename and fsync the power is lost, and with it all that was not synced."""
+    with shared_of(name) as shared:
+        for number in range(1, most + 1):
+            with tempfile.TemporaryDirectory(prefix="ferembed-power-", dir=_FAST) as place:
+                site, struck = Site(name, Path(place), shared), Path(place) / "struck"
+                site.run(POWER_AT=str(number), FAULT_IN=str(site.folder), FAULT_STRUCK=str(struck))
+                if not struck.exists():
+                    return
+                if wrong := site.faults():
+                    tally.problem(f"rename or fsync {number}: {wrong}", site.folder)
+                else:
+                    tally.counts["went on"] += 1
 
 
 def together(processes: int, tally: Tally) -> None:
     """So many processes fill one store at once."""
-    with tempfile.TemporaryDirectory(prefix="ferembed-store-") as place:
-        running = [_job("store", Path(place)) for _ in range(processes)]
-        for process in running:
-            out, said = process.communicate(timeout=600)
-            if process.returncode or "done" not in out:
-                tally.problem(said[-300:])
+    with (
+        shared_of("store") as shared,
+        tempfile.TemporaryDirectory(prefix="ferembed-store-", dir=_FAST) as place,
+    ):
+        site = Site("store", Path(place), shared)
+        for process in [site.begin("first") for _ in range(processes)]:
+            if site.code(process):
+                tally.problem(site.said())
             else:
                 tally.counts["whole"] += 1
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The address of a server of this machine, for the jobs that download."""
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(jobs.MEMBER, jobs.PUBLISHED)
+        archive.writestr(
+            "harness-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: harness\nVersion: 1\n"
+        )
+        archive.writestr("harness-1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("harness-1.dist-info/RECORD", "")
+    name = "harness-1-py3-none-any.whl"
+    files = {
+        "/published.bin": jobs.PUBLISHED,
+        "/simple/harness/": f'<a href="/{name}">{name}</a>'.encode(),
+        f"/{name}": wheel.getvalue(),
+    }
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = files.get(self.path)
+            if content is None:
+                self.send_error(404)
+                return
+            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            self.send_response(206 if start else 200)
+            self.send_header("ETag", '"1"')
+            self.send_header(
+                "Content-Type",
+                "text/html" if self.path.endswith("/") else "application/octet-stream",
+            )
+            self.send_header("Content-Length", str(len(content) - start))
+            if start:
+                self.send_header(
+                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
+                )
+            self.end_headers()
+            with suppress(ConnectionError):
+                for at in range(start, len(content), 1 << 17):
+                    self.wfile.write(content[at : at + (1 << 17)])
+                    time.sleep(0.005)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 class Run:
     """The tallies of a run, and the time and files that it may take."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.options = options
+    def __init__(self, options: argparse.Namespace, shim: Path | None) -> None:
+        self.options, self.shim = options, shim
         self.seed: int = options.seed
         self.tallies: dict[str, Tally] = {}
         self.until = time.monotonic() + 60 * (options.minutes or 0)
@@ -372,12 +527,18 @@ class Run:
             "problems": sum(one.counts["problem"] for one in self.tallies.values()),
         }
 
+    def save(self) -> None:
+        """Write the counts so far: a long run may be stopped."""
+        if self.options.output:
+            text = json.dumps(self.facts(), indent=1) + "\n"
+            self.options.output.write_text(text, "utf-8")
+
 
 def _files(run: Run) -> None:
     for kind in (*corpora.KINDS, *MADE):
         if run.over():
             return
-        with tempfile.TemporaryDirectory(prefix="ferembed-torture-") as place:
+        with tempfile.TemporaryDirectory(prefix="ferembed-torture-", dir=_FAST) as place:
             count, folder = run.options.files, Path(place)
             made = (
                 MADE[kind](count, run.seed, folder)
@@ -385,23 +546,24 @@ def _files(run: Run) -> None:
                 else corpora.files(kind, count, run.seed, folder)
             )
             read_all(kind, made, run.tally(kind))
+        run.save()
 
 
 def _kills(run: Run) -> None:
-    for name in jobs.JOBS:
+    for name in run.options.jobs:
         if run.over():
             return
-        kill(name, run.options.kills, run.seed, run.tally(f"kill -9: {name}"))
+        kill(name, run.options.kills, run.seed, run.shim, run.tally(f"kill -9: {name}"))
+        run.save()
 
 
 def _faults(run: Run) -> None:
-    with tempfile.TemporaryDirectory(prefix="ferembed-shim-") as place:
-        shim = compile_shim(Path(place))
-        for name in jobs.JOBS if shim else ():
-            if run.over():
-                return
-            fault(name, run.options.faults, shim, run.tally(f"fault: {name}"))
-            power(name, run.options.faults, shim, run.tally(f"power loss: {name}"))
+    for name in run.options.jobs if run.shim else ():
+        if run.over():
+            return
+        fault(name, run.options.faults, run.shim, run.tally(f"fault: {name}"))
+        power(name, run.options.faults, run.shim, run.tally(f"power loss: {name}"))
+        run.save()
 
 
 def _together(run: Run) -> None:
@@ -414,17 +576,29 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "faults": _faults,
     "together": _together,
 }
+_HEAVY = (
+    "keras",
+    "nncf",
+    "ferembed.cli.app",
+    "ferembed.training",
+    "ferembed.benchmark",
+    "ferembed.evaluation.html",
+    "pip",
+)
 
 
 def torture(options: argparse.Namespace) -> dict[str, Any]:
     """Run the parts; the counts by kind. With minutes, they are repeated with other seeds."""
-    run = Run(options)
-    while True:
-        for part in options.only or PARTS:
-            PARTS[part](run)
-        run.seed += 1
-        if time.monotonic() >= run.until:
-            return run.facts()
+    parts = options.only or list(PARTS)
+    with tempfile.TemporaryDirectory(prefix="ferembed-shim-") as place:
+        run = Run(options, compile_shim(Path(place)))
+        prepare(run.shim, [*worker.MODULES, *(() if parts == ["files"] else _HEAVY)])
+        while True:
+            for part in parts:
+                PARTS[part](run)
+            run.seed += 1
+            if time.monotonic() >= run.until:
+                return run.facts()
 
 
 def table(result: dict[str, Any]) -> str:
@@ -463,6 +637,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder for the files that led to problems")
     parser.add_argument("--output", type=Path, help="a JSON file of the counts")
     parser.add_argument("--publish", action="store_true", help="write them into SECURITY.md, too")
+    parser.add_argument("--jobs", nargs="+", choices=jobs.JOBS, default=list(jobs.JOBS))
     parser.add_argument("--only", nargs="+", choices=PARTS, help="only these parts")
     options = parser.parse_args()
     result = torture(options)

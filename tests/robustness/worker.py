@@ -1,25 +1,33 @@
-"""Reads mutated files in a process with limits of memory and time; prints what became of each.
-
-python -m tests.robustness.worker KIND SECONDS MEGABYTES < paths
-"""
+"""Reads mutated files in a process with limits of memory and time; tells what became of each."""
 
 from __future__ import annotations
 
 import csv
 import importlib
-import json
+import os
 import resource
 import signal
-import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.robustness import corpora
+
+MODULES = (
+    "ferembed.backbones.vggface",
+    "ferembed.benchmark.grid",
+    "ferembed.datasets",
+    "ferembed.images",
+    "ferembed.media.batch",
+    "ferembed.media.video",
+    "ferembed.pipeline",
+)
 
 
 class TooSlow(BaseException):
@@ -151,41 +159,36 @@ def _stop(number: int, frame: Any) -> None:
     raise TooSlow
 
 
-def main() -> None:
-    kind, seconds, megabytes = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def serve(kind: str, seconds: int, megabytes: int, paths: Connection) -> None:
+    """Read the files whose paths arrive in lists; send each outcome, its seconds and megabytes."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)  # decoders complain there
     read = READERS.get(kind, _read_picture)
-    for module in (
-        "backbones.vggface",
-        "benchmark.grid",
-        "datasets",
-        "images",
-        "media.batch",
-        "media.video",
-        "pipeline",
-    ):
-        importlib.import_module(f"ferembed.{module}")  # which a file's time does not count
+    for module in MODULES:
+        importlib.import_module(module)  # which a file's time does not count
     # Of what the process maps: libraries alone take some gigabytes of that.
-    limit = _mapped() + (megabytes << 20)
+    limit, before = _mapped() + (megabytes << 20), _peak()
     if kind not in ("model", "journal"):  # OpenVINO maps as much as there is
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     signal.signal(signal.SIGALRM, _stop)
     signal.signal(signal.SIGPROF, _stop)
-    for line in sys.stdin:
-        path = Path(line.rstrip("\n"))
-        started = time.process_time()
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # of work: other processes take time, too
-        signal.alarm(12 * seconds)
-        outcome = _try(lambda path=path: read(path))
-        signal.alarm(0)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        took = round(time.process_time() - started, 3)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-        print(json.dumps([str(path), outcome, took, peak]), flush=True)
+    with suppress(EOFError):
+        while True:
+            for path in paths.recv():
+                started = time.process_time()
+                signal.setitimer(signal.ITIMER_PROF, seconds)  # of work: others take time, too
+                signal.alarm(12 * seconds)
+                outcome = _try(lambda path=path: read(path))
+                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
+                took = time.process_time() - started
+                paths.send((outcome, round(took, 3), _peak() - before))
+
+
+def _peak() -> int:
+    """The most memory that this process has used so far, in megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 def _mapped() -> int:
     return int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
-
-
-if __name__ == "__main__":
-    main()
