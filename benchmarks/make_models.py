@@ -321,13 +321,10 @@ def score_heads(name: str, sets: Sets, heads: list[str]) -> None:
         print(head, json.dumps(rows[head]), flush=True)
 
 
-def card(name: str, result: dict[str, Any]) -> str:
-    """The model card: data, scores, limits and licences of a model."""
-    report, strength = result["report"], result["prior_strength"]
-    labels = list(report["labels"])
-    networks = result["networks"]
-    ferplus = result["label_set"] == "ferplus"
-    if not ferplus:
+def _probabilities(result: dict[str, Any]) -> str:
+    """The sentences of a card on the priors and the calibration of the probabilities."""
+    strength = result["prior_strength"]
+    if result["label_set"] != "ferplus":
         prior = "The probabilities are those of the classes of FER2013's training split."
     elif strength:
         prior = (
@@ -338,6 +335,21 @@ def card(name: str, result: dict[str, Any]) -> str:
         )
     else:
         prior = "The class priors of training stay in the probabilities; `prior=` changes them."
+    temperature = result["temperature"]
+    if temperature != 1:
+        prior += (
+            f" The mean of the trees is raised to 1 / {temperature:g}, which calibrates the "
+            "probabilities on PublicTest; how they are calibrated on photos stands below."
+        )
+    return prior
+
+
+def card(name: str, result: dict[str, Any]) -> str:
+    """The model card: data, scores, limits and licences of a model."""
+    report, strength = result["report"], result["prior_strength"]
+    labels = list(report["labels"])
+    networks = result["networks"]
+    ferplus = result["label_set"] == "ferplus"
     rows = [
         [
             title,
@@ -359,12 +371,6 @@ def card(name: str, result: dict[str, Any]) -> str:
         [f"**{label}**", *map(str, row)]
         for label, row in zip(labels, report["confusion"], strict=True)
     ]
-    temperature = result["temperature"]
-    if temperature != 1:
-        prior += (
-            f" The mean of the trees is raised to 1 / {temperature:g}, which calibrates the "
-            "probabilities on PublicTest; how they are calibrated on photos stands below."
-        )
     plain = result["strengths"][0]["ferplus"]["accuracy"]
     return CARD.format(
         model=name,
@@ -375,7 +381,7 @@ def card(name: str, result: dict[str, Any]) -> str:
         if ferplus
         else "FER2013's own labels",
         training=" ".join(TRAINING[one] for one in networks),
-        prior=prior,
+        prior=_probabilities(result),
         scores=markdown_table(head, rows),
         plain=f"Without the change of priors, {plain:.2%} on FER+.\n" if strength else "",
         duplicates=result["duplicates"],
