@@ -180,6 +180,7 @@ def test_a_network_in_integers_is_asked_for_first_and_kept_apart(store, faces, l
     assert pipeline.set_params(engine="openvino-int8").score(faces, labels) == 1
 
 
+@pytest.mark.slow
 def test_other_faces_give_a_network_in_integers_other_ranges(store, faces, cache):
     quick = embedder(store, engine="openvino-int8")
     quick.quantize(faces)
@@ -198,6 +199,7 @@ def test_other_faces_give_a_network_in_integers_other_ranges(store, faces, cache
         bright.transform(faces)
 
 
+@pytest.mark.slow
 def test_another_process_may_quantize_meanwhile(store, faces, cache):
     quick = embedder(store, engine="openvino-int8")
     quick.quantize(faces)
@@ -214,6 +216,7 @@ def test_another_process_may_quantize_meanwhile(store, faces, cache):
     assert (embedder("none", engine="openvino-int8").transform(faces) == after).all()
 
 
+@pytest.mark.slow
 def test_a_damaged_network_in_integers_says_what_to_do(store, faces, cache, tmp_path):
     quick = embedder(store, engine="openvino-int8")
     quick.quantize(faces)
@@ -224,6 +227,7 @@ def test_a_damaged_network_in_integers_says_what_to_do(store, faces, cache, tmp_
         quick.transform(faces)
 
 
+@pytest.mark.slow
 def test_what_is_no_network_stays_exact_beside_one_in_integers(store, faces, cache):
     names, weights = ["cnn-a", "distances"], ["random", None]
     both = Embedder(names, engine="openvino-int8", weights=weights, store=store)
@@ -232,6 +236,7 @@ def test_what_is_no_network_stays_exact_beside_one_in_integers(store, faces, cac
     assert (both.transform(faces)[:, 64:] == exact).all()
 
 
+@pytest.mark.slow
 def test_nothing_is_reported_to_anybody(cache):
     code = (
         "import sys, numpy as np; from ferembed import Embedder;"
@@ -432,6 +437,7 @@ def test_a_warm_store_needs_no_network_and_the_fast_engine_no_framework(store, f
     assert run_python(code, store, *paths).stdout.split() == ["0", "False", "False", "False"]
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded(tmp_path):
     """Filling in 8,000 pictures holds far less than their vectors."""
     code = (

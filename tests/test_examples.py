@@ -32,13 +32,17 @@ EXAMPLES = {
     "video.py": (["clip.mp4"], "0.0 s, person 1: "),
     "cluster.py": (["faces", "vectors"], "rows=24, pictures=24, "),
 }
+QUICK = ("read_photo.py", "train_head.py")  # the others are slow tests
 
 
 def test_every_example_is_run():
     assert {path.name for path in (ROOT / "examples").glob("*.py")} == EXAMPLES.keys()
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in EXAMPLES],
+)
 def test_an_example_runs(name, folder):
     arguments, expected = EXAMPLES[name]
     result = subprocess.run(
@@ -51,6 +55,7 @@ def test_an_example_runs(name, folder):
     assert expected in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"video.py"}))
 def test_an_example_without_arguments_says_how_it_is_run(name, folder):
     result = subprocess.run(

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -46,6 +47,14 @@ DOCUMENTS = [ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("examples
 
 def of_kind(kind: str) -> list[str]:
     return [name for name, block in BLOCKS.items() if block[0] == kind]
+
+
+def examples(kind: str) -> list[Any]:
+    """The blocks of a kind; those of examples/README.md are slow tests."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] if name.startswith("examples") else [])
+        for name in of_kind(kind)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +116,7 @@ def test_readme_fits_its_length_and_opens_with_an_example():
     assert BLOCKS["README.md-1"][0] == "text"
 
 
-@pytest.mark.parametrize("name", of_kind("python"))
+@pytest.mark.parametrize("name", examples("python"))
 def test_a_python_block_runs_and_prints_what_is_promised(name, folder):
     _, code, (next_kind, promised) = BLOCKS[name]
     printed = run([sys.executable, "-c", code], folder)
@@ -115,7 +124,7 @@ def test_a_python_block_runs_and_prints_what_is_promised(name, folder):
         assert same(printed, promised), printed
 
 
-@pytest.mark.parametrize("name", of_kind("console"))
+@pytest.mark.parametrize("name", examples("console"))
 def test_a_console_block_runs(name, folder):
     commands = [line[2:] for line in BLOCKS[name][1].splitlines() if line.startswith("$ ")]
     assert commands

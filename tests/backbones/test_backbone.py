@@ -18,9 +18,23 @@ from tests.conftest import ROOT, run_python
 # One is too large to be made several times: test_vggface has a test of its own for it.
 # `distances` is no network: test_regions has its tests.
 NAMES = [n for n in BACKBONES if BACKBONES[n].build and BACKBONES[n].parameters < 100_000_000]
-every_backbone = pytest.mark.parametrize("name", NAMES)
+QUICK = 5_000_000  # parameters; larger networks take seconds
+
+
+def slow_if(condition):
+    return [pytest.mark.slow] if condition else []
+
+
+every_backbone = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=slow_if(BACKBONES[n].parameters > QUICK)) for n in NAMES]
+)
 every_layer = pytest.mark.parametrize(
-    ("name", "layer"), [(n, layer) for n in NAMES for layer, _ in BACKBONES[n].layers]
+    ("name", "layer"),
+    [
+        pytest.param(n, layer, marks=slow_if(BACKBONES[n].parameters > QUICK or place))
+        for n in NAMES
+        for place, (layer, _) in enumerate(BACKBONES[n].layers)
+    ],
 )
 
 
@@ -353,7 +367,9 @@ def test_the_golden_vector(name, engine):
 
 
 @pytest.mark.skipif(not _has_bfloat16(), reason="needs a CPU with bfloat16")
-@pytest.mark.parametrize("name", ["mini-vgg", "cnn-f", "vggface2-resnet50"])
+@pytest.mark.parametrize(
+    "name", ["mini-vgg", "cnn-f", pytest.param("vggface2-resnet50", marks=pytest.mark.slow)]
+)
 def test_bfloat16_turns_vectors_by_less_than_a_degree(name, faces):
     weights = None if BACKBONES[name].onnx else "random"
     few = faces if BACKBONES[name].preprocess.size < 160 else faces[:6]
@@ -367,6 +383,7 @@ def test_bfloat16_turns_vectors_by_less_than_a_degree(name, faces):
     assert (exact != rounded).any()
 
 
+@pytest.mark.slow
 def test_kernels_that_ship_as_halves_become_integers_too(faces, monkeypatch, tmp_path):
     monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path))
     quantize(LoadRequest("mini-vgg"), rgb(faces))

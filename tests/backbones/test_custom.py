@@ -49,6 +49,7 @@ def test_a_model_trained_further_makes_other_vectors_once_it_is_added_again(mode
     assert (before.transform(faces) != old).all()
 
 
+@pytest.mark.slow
 def test_its_classifier_learns_the_classes_of_the_data(model, faces, tmp_path):
     register_keras_model("mine", model, "hidden", GRAY)
     data = Dataset.of(faces, ["sad", "happy", "bored"] * 8, ["train"] * 18 + ["validation"] * 6)

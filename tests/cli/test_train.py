@@ -27,6 +27,7 @@ def test_a_network_is_trained_goes_on_and_predicts(run, class_folders, tmp_path)
     assert json.loads(out)["accuracy"] == pytest.approx(facts["best_validation_accuracy"])
 
 
+@pytest.mark.slow
 def test_training_opens_without_the_messages_of_tensorflow(class_folders, tmp_path):
     from tests.conftest import run_python
 

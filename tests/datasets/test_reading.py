@@ -267,6 +267,7 @@ def test_a_zip_with_names_of_other_systems(tmp_path: Path) -> None:
     assert [(label, value(image)) for image, label, _ in faces] == [("happy", 1), ("sad", 2)]
 
 
+@pytest.mark.slow
 def test_a_zip64_reads_too(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as file:
@@ -326,6 +327,7 @@ def test_a_data_set_travels_by_pickle(tmp_path: Path) -> None:
     assert [value(image) for image in faces.images] == [2, 0, 1]
 
 
+@pytest.mark.slow
 def test_listing_takes_little_memory_for_each_picture(tmp_path: Path) -> None:
     count = 40_000
     path = tmp_path / "x.zip"

@@ -215,6 +215,7 @@ def test_labels_of_ones_own_are_written_with_their_votes(folder, tmp_path):
     assert by_value(again) == by_value(faces)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_ferplus_as_published():
     data = Path(os.environ["FEREMBED_DATA"]) / "fer2013.zip"

@@ -161,6 +161,7 @@ def test_a_csv_keeps_what_is_in_no_split(tmp_path: Path) -> None:
     assert datasets.open(tmp_path / "faces.csv").splits.tolist() == given.splits.tolist()
 
 
+@pytest.mark.slow
 def test_a_killed_call_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
     rows = [fer_row(number % 7, number % 256) for number in range(1500)]
     path = write_fer(tmp_path / "fer2013.csv", rows)

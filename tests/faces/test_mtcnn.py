@@ -80,6 +80,7 @@ def test_the_same_where_there_is_no_face(fast, package):
         assert_same(fast, package, photo)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_same_on_photos_of_many_people(fast, package):
     with zipfile.ZipFile(Path(os.environ["FEREMBED_DATA"]) / "photos.zip") as photos:

@@ -20,6 +20,7 @@ def by_opencv():
     return detector
 
 
+@pytest.mark.slow
 def test_the_same_faces_as_opencv_finds(portrait):
     import cv2
     from sklearn.datasets import load_sample_images

@@ -189,6 +189,7 @@ def test_an_output_may_have_the_longest_name(pipeline, photos, tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_after_a_kill_predict_goes_on(tmp_path, portrait):
     """The process is killed outright while it reads; the next run ends as an unbroken one does."""
     picture = PIL.Image.open(portrait).resize((256, 300))

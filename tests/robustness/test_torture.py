@@ -8,6 +8,7 @@ import pytest
 from tests.robustness import corpora, jobs, torture, worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the module resource")
+QUICK = ("picture PNG", "zip", "weights npz")  # the other kinds are slow tests
 KERAS = ("train", "quantize")
 
 
@@ -19,7 +20,10 @@ def library(tmp_path_factory):
     return library
 
 
-@pytest.mark.parametrize("kind", corpora.KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in corpora.KINDS],
+)
 def test_a_file_is_read_and_its_mutations_are_read_or_refused(kind, tmp_path):
     tally = torture.Tally(kind, None)
     files = corpora.files(kind, 12, 20, tmp_path)
@@ -93,6 +97,7 @@ def shim(library):
     return library or pytest.skip("needs a C compiler on Linux")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["save", "atomic", "data csv"])
 def test_a_call_that_fails_is_told_and_costs_nothing_that_was_there(job, shim):
     tally = torture.Tally(job, None)
@@ -101,6 +106,7 @@ def test_a_call_that_fails_is_told_and_costs_nothing_that_was_there(job, shim):
     assert sum(tally.counts.values()) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["store", "save", "atomic", "data csv"])
 def test_a_loss_of_power_leaves_the_old_output_or_all_of_the_new(job, shim):
     tally = torture.Tally(job, None)

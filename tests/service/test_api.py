@@ -246,6 +246,7 @@ def test_answers_carry_the_headers_of_a_careful_server(client):
         assert "server" not in headers
 
 
+@pytest.mark.slow
 def test_several_models_are_served_and_chosen(tmp_path, jpeg):
     with running(tmp_path / "log", "--model", "fast", "--model", "default") as server:
         with server.client() as client:

@@ -37,6 +37,7 @@ def test_the_python_client_reads_photos(server: Server, portrait: Path, pipeline
     assert "bad.jpg is not a picture in a known format" in second
 
 
+@pytest.mark.slow
 def test_the_python_client_sends_its_key(portrait: Path, tmp_path: Path):
     (tmp_path / "keys").write_text("the-key-of-this-test\n")
     with running(tmp_path / "log", "--api-key-file", str(tmp_path / "keys")) as server:

@@ -84,6 +84,7 @@ def test_damaged_pictures_are_told_from_good_ones_as_the_library_tells_them(clie
                 assert (entry["height"], entry["width"]) == image.shape[:2]
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_before_they_are_opened(client):
     flat = io.BytesIO()
     PIL.Image.new("1", (30_000, 30_000)).save(flat, "PNG", compress_level=9)
@@ -181,6 +182,7 @@ def test_a_head_without_end_is_cut_off(server):
             send_for_ever(filler)
 
 
+@pytest.mark.slow
 def test_a_thousand_idle_sockets_keep_nobody_out_and_are_closed(server, jpeg):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))

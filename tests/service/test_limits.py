@@ -165,6 +165,7 @@ def test_a_full_queue_answers_429_at_once_and_says_when_to_try_again(small, pipe
     )
 
 
+@pytest.mark.slow
 def test_a_request_is_given_up_at_its_deadline(small, knowing):
     noise = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
     slow = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 20])[1].tobytes()
@@ -178,6 +179,7 @@ def test_a_request_is_given_up_at_its_deadline(small, knowing):
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_body_that_comes_too_slowly_is_given_up(small):
     with socket.create_connection(("127.0.0.1", small.port), 30) as connection:
         connection.sendall(
@@ -258,6 +260,7 @@ def test_the_server_answers_to_its_own_names(small, host, status):
         assert client.get("/healthz").status_code == status
 
 
+@pytest.mark.slow
 def test_what_listens_beyond_this_computer_without_a_key_warns(tmp_path):
     with running(tmp_path / "log", "--host", "0.0.0.0") as server:
         with server.client(headers={"Host": "10.1.2.3:8000"}) as client:
@@ -267,6 +270,7 @@ def test_what_listens_beyond_this_computer_without_a_key_warns(tmp_path):
     assert "warning: everybody who can reach 0.0.0.0 can use this" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_a_stopped_server_finishes_what_is_in_flight(tmp_path, pipeline, jpeg):
     with running(tmp_path / "log") as server, ThreadPoolExecutor(4) as pool:
 
@@ -285,6 +289,7 @@ def test_a_stopped_server_finishes_what_is_in_flight(tmp_path, pipeline, jpeg):
                 assert_equal(entry["faces"][0], expected)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_wrong_answer(tmp_path, pipeline, jpeg):
     expected = pipeline.analyze(jpeg)[0]
     with running(tmp_path / "log", "--workers", "2") as server:
@@ -329,6 +334,7 @@ def workers(server: Server) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_the_service_runs_without_a_framework_and_in_little_memory(tmp_path):
     with running(tmp_path / "log") as server:
         assert server.megabytes < 300

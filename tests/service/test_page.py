@@ -126,6 +126,7 @@ def test_the_camera_shows_what_the_library_reads(page, pipeline, picture):
     assert drawn[middle, (x1 + x2) // 2, 3] == 0
 
 
+@pytest.mark.slow
 def test_the_timeline_moves(page):
     def filled() -> int:
         return int((pixels(page, "#timeline")[..., 3] > 0).any(axis=0).sum())
@@ -241,6 +242,7 @@ def test_model_and_detector_can_be_chosen(page, portrait):
     assert np.flatnonzero(pixels(page, "#overlay")[240, :, 3]).max() == SIZE[0] - 1
 
 
+@pytest.mark.slow
 def test_a_keyboard_reaches_everything_and_a_reader_hears_it(page):
     reached = set()
     for _ in range(12):
@@ -293,6 +295,7 @@ def test_it_fits_the_window_and_can_be_read(browser, server, width, scheme):
     page.context.close()
 
 
+@pytest.mark.slow
 def test_a_refused_and_a_missing_camera_are_told(playwright, server):
     for flags, told in (
         (
@@ -310,6 +313,7 @@ def test_a_refused_and_a_missing_camera_are_told(playwright, server):
         browser.close()
 
 
+@pytest.mark.slow
 def test_a_stopped_server_is_told_and_found_again(browser, tmp_path, portrait):
     with running(tmp_path / "first") as server:
         page = opened(browser, server)
@@ -346,6 +350,7 @@ def test_a_photo_that_cannot_be_sent_does_not_stop_the_others(page, portrait, tm
     assert "The browser cannot read this file" in rows[1]
 
 
+@pytest.mark.slow
 def test_a_proxy_without_its_server_is_asked_again(page, portrait):
     answers = iter([502, 504])
 
@@ -362,6 +367,7 @@ def test_a_proxy_without_its_server_is_asked_again(page, portrait):
     status(page, "Photos read: 1. Faces found: 1.", "#photo-status")
 
 
+@pytest.mark.slow
 def test_a_key_is_asked_for_and_a_wrong_one_is_told(browser, tmp_path, portrait):
     (tmp_path / "keys").write_text("the-key-of-this-test\n")
     with running(
@@ -386,6 +392,7 @@ def test_a_key_is_asked_for_and_a_wrong_one_is_told(browser, tmp_path, portrait)
         context.close()
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_told(browser, server):
     page = opened(browser, server)
     with ExitStack() as stack:

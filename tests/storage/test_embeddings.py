@@ -261,6 +261,7 @@ def test_two_processes_fill_one_store(tmp_path):
     assert DiskStore(path).verify() == (4500, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a file size limit")
 def test_a_full_disk_is_a_clear_error_and_the_work_done_stays(tmp_path):
     path = tmp_path / "store.sqlite"

@@ -137,6 +137,7 @@ def test_training_learns_and_writes_its_history(faces, tmp_path):
     assert written["epochs"][-1]["loss"] < written["epochs"][0]["loss"]
 
 
+@pytest.mark.slow
 def test_the_history_speaks_of_whole_epochs_not_of_their_last_batch(faces, tmp_path):
     run(faces, tmp_path, replace(QUICK, epochs=8, batch_size=8))
     right = [24 * row["accuracy"] for row in history(tmp_path)]
@@ -146,8 +147,15 @@ def test_the_history_speaks_of_whole_epochs_not_of_their_last_batch(faces, tmp_p
 
 @pytest.mark.parametrize(
     "recipe",
-    [QUICK, replace(QUICK, averaging=0.9), replace(QUICK, optimizer="adam", rate=1e-3, mixup=0.3)],
-    ids=["sgd", "averaged", "adam-mixup"],
+    [
+        pytest.param(QUICK, id="sgd"),
+        pytest.param(replace(QUICK, averaging=0.9), id="averaged", marks=pytest.mark.slow),
+        pytest.param(
+            replace(QUICK, optimizer="adam", rate=1e-3, mixup=0.3),
+            id="adam-mixup",
+            marks=pytest.mark.slow,
+        ),
+    ],
 )
 def test_a_resumed_run_ends_as_an_unbroken_one(faces, tmp_path, recipe):
     whole = run(faces, tmp_path / "whole", recipe)
@@ -158,6 +166,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(faces, tmp_path, recipe):
         assert one == pytest.approx(other, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_an_unbroken_one(faces, tmp_path):
     recipe = replace(QUICK, epochs=6)
     np.save(tmp_path / "faces.npy", faces)
@@ -205,6 +214,7 @@ def test_a_recipe_says_what_its_numbers_may_be(name, value):
         TrainingRecipe(**{name: value})
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_restored(faces, tmp_path):
     # A rate that destroys what the first epochs learned.
     recipe = replace(QUICK, epochs=6, keep="best", schedule="constant", rate=2.0, warmup_epochs=0)
@@ -215,6 +225,7 @@ def test_the_best_epoch_is_restored(faces, tmp_path):
     assert max(rows) != rows[-1]
 
 
+@pytest.mark.slow
 def test_averaged_weights_lag_behind_those_of_the_steps(faces, tmp_path):
     plain = run(faces, tmp_path / "plain", replace(QUICK, epochs=20)).get_weights()
     recipe = replace(QUICK, epochs=20, averaging=0.99)
@@ -232,6 +243,7 @@ def small_network_at_seed():
     return small_network().get_weights()
 
 
+@pytest.mark.slow
 def test_a_lower_rate_for_the_body_moves_it_less(faces, tmp_path):
     recipe = replace(QUICK, epochs=1, weight_decay=0.0, warmup_epochs=0)
     start = small_network_at_seed()
@@ -344,6 +356,7 @@ def test_a_trained_pipeline_is_saved_with_its_weights(data, tmp_path):
     assert loaded.training_prior_ == pytest.approx(shares)
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_the_weights_given(data, tmp_path):
     still = replace(QUICK, epochs=1, rate=0.0, weight_decay=0.0)
     first = train_backbone(data, "cnn-a", tmp_path / "a", replace(QUICK, epochs=1)).pipeline
@@ -422,6 +435,7 @@ def test_the_accuracy_of_a_label_set_counts_only_faces_that_have_a_label_there()
     }
 
 
+@pytest.mark.slow
 def test_one_network_learns_two_label_sets_at_once(faces, tmp_path):
     import keras
 
