@@ -88,10 +88,10 @@ def _similar_in_buckets(
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """The same for most of those pairs, without comparing all.
 
-    Each table deals the hashes to buckets by some of their bits, drawn at random. There are so many
-    tables that a pair shares a bucket with a probability of 90 % if it differs in as many bits as
-    it may, and with a higher one if in fewer. In a bucket that is very full each hash is compared
-    with those that follow it.
+    Each table sorts the hashes into buckets by a random choice of their bits. The number of tables
+    is such that a pair that differs in the most bits allowed shares a bucket with a probability of
+    90 %; pairs that differ in fewer bits do so more often. In a very full bucket, each hash is
+    compared only with those that follow it.
     """
     count, bits = signs.shape
     hashes = np.packbits(np.pad(signs > 0, ((0, 0), (0, 64 - bits))), axis=1)

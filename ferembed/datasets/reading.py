@@ -79,12 +79,12 @@ def open(
     folder or zip or beside it, and are on pictures by file name, on a CSV of pixels by row. The
     votes of a face are then its `targets`, and its label is the class that leads them.
 
-    `split` and `classes` keep only those. `labels` adds names to those that are known
-    ({"boredom": "neutral"}); a name mapped to None is dropped, one mapped to itself is kept as a
-    class of its own. `on_unknown="drop"` skips pictures with any other name, "keep" makes a class
-    of it, and `on_bad="skip"` skips entries that cannot be read; skipped entries are counted.
-    `table` picks one of several CSVs in a folder or zip, and `columns` names its columns
-    ({"image": "img", "label": "y"}).
+    `split` and `classes` select pictures. `labels` adds names to the known ones: with
+    {"boredom": "neutral"} boredom is read as neutral, a name mapped to None is dropped, and a name
+    mapped to itself is a new class. `on_unknown="drop"` skips pictures with any other name, and
+    "keep" makes each such name a class. `on_bad="skip"` skips entries that cannot be read. Skipped
+    entries are counted. `table` picks one of several CSVs in a folder or zip, and `columns` names
+    its columns ({"image": "img", "label": "y"}).
 
     `expressions` is 7, for which contempt is an unknown label, or 8, to which it belongs.
 

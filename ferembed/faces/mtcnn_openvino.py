@@ -76,7 +76,7 @@ class Cascade:
 
         def at_scale(scale: float) -> Boxes:
             size = int(width * scale), int(height * scale)
-            level = np.float32(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+            level = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
             shifts, scores = (found[0] for found in self._propose(level[None]))
             rows, columns = np.nonzero(scores[..., 1] > THRESHOLDS[0])
             corners = np.stack([columns, rows], axis=1) * STRIDE
