@@ -46,6 +46,7 @@ def test_models_types_and_modules_are_in_the_wheel(wheel):
     assert not any(name.startswith(("tests/", "benchmarks/", "models/")) for name in names)
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_predicts(wheel, portrait, tmp_path):
     home = tmp_path / "env"
     venv.create(home, with_pip=False)

@@ -182,6 +182,7 @@ def fatal():
     del HEADS._things["fatal"]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_one_cell(data, fatal, tmp_path):
     text = HEADS_ALONE + '\n[[cells]]\nbackbone = "mini-vgg"\nhead = "fatal"\n'
     outcome = benchmark(Grid.parse(text, "fatal"), data, tmp_path, store="memory", jobs=2)
@@ -234,6 +235,7 @@ def test_the_test_split_is_scored_once(data, grid, tmp_path):
     assert "scores on the test split are from an earlier run" in again.table()
 
 
+@pytest.mark.slow
 def test_another_test_split_or_network_is_scored_anew(data, tmp_path):
     weights = tmp_path / "own.npz"
     arrays = read_weights(BACKBONES["mini-vgg"].weights.path())
@@ -338,6 +340,7 @@ faces = 9
     assert sizes == [9, 36, 72]
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_once_for_all_its_heads(data, tmp_path, monkeypatch):
     monkeypatch.setitem(RECIPES, "cnn-a", replace(RECIPES["cnn-a"], epochs=1, dtype="float32"))
     text = """
@@ -402,6 +405,7 @@ def test_what_cannot_run_is_said_at_once(data, grid, tmp_path):
         benchmark(grid, data, tmp_path, folds=1)
 
 
+@pytest.mark.slow
 def test_an_interrupted_grid_goes_on_and_the_script_is_the_command(data, tmp_path):
     datasets.write(data, tmp_path / "faces")
     grid = tmp_path / "small.toml"

@@ -107,6 +107,7 @@ def test_weights_of_ones_own_travel_with_the_model(name, tmp_path, faces, labels
     assert Pipeline.load(tmp_path / f"moved-{name}").predict_proba(faces) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model", "model.ferembed"])
 def test_joined_vectors_and_the_weights_of_each_travel_with_the_model(
     name, tmp_path, faces, labels

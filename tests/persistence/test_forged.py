@@ -147,7 +147,13 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("head", HEADS.names())
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(name, marks=[] if name == "softmax" else [pytest.mark.slow])
+        for name in HEADS.names()
+    ],
+)
 def test_mutated_heads_answer_soundly_or_are_refused(models, tmp_path, head):
     """30 heads with a few values of an array changed, opened in a process of their own."""
     rng = np.random.default_rng(5)
@@ -238,6 +244,7 @@ def load_measured(path):
     return said, int(grown)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the module resource")
 def test_a_bomb_is_refused_before_it_is_unpacked(models, tmp_path):
     bomb = zip_bomb(size=512 << 20)

