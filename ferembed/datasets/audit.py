@@ -59,7 +59,7 @@ class Audit:
 
     >>> gray = np.random.default_rng(0).integers(0, 255, (3, 48, 48), np.uint8)
     >>> gray[2] = gray[0]
-    >>> found = audit(Dataset.of(gray, ["happy", "sad", "sad"]))
+    >>> found = audit(Dataset.from_images(gray, ["happy", "sad", "sad"]))
     >>> found.findings[0].kind, found.findings[0].traits, found.findings[0].drop
     ('exact duplicates', ('contradictory labels',), (0, 2))
     """

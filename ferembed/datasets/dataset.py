@@ -27,7 +27,7 @@ class Dataset:
     arrays of words beside it. Every operation gives a new data set.
 
     >>> gray = np.zeros((2, 48, 48), np.uint8)
-    >>> faces = Dataset.of(gray, ["happy", "sad"], ["train", "test"])
+    >>> faces = Dataset.from_images(gray, ["happy", "sad"], ["train", "test"])
     >>> len(faces), faces.classes, faces.split("test").labels.tolist()
     (2, ('happy', 'sad'), ['sad'])
     """
@@ -40,7 +40,7 @@ class Dataset:
     votes: NDArray[np.float32] | None = None
 
     @classmethod
-    def of(
+    def from_images(
         cls,
         images: Sequence[Source] | NDArray[np.uint8],
         labels: Sequence[str] | NDArray[np.str_],

@@ -23,7 +23,7 @@ class Description:
 
     >>> import numpy as np
     >>> gray = np.zeros((2, 48, 48), np.uint8)
-    >>> print(describe(Dataset.of(gray, ["happy", "sad"], ["train", "train"])).table())
+    >>> print(describe(Dataset.from_images(gray, ["happy", "sad"], ["train", "train"])).table())
                  train   total   share
     happy            1       1   50.0%
     sad              1       1   50.0%

@@ -52,7 +52,9 @@ def test_a_model_trained_further_makes_other_vectors_once_it_is_added_again(mode
 @pytest.mark.slow
 def test_its_classifier_learns_the_classes_of_the_data(model, faces, tmp_path):
     register_keras_model("mine", model, "hidden", GRAY)
-    data = Dataset.of(faces, ["sad", "happy", "bored"] * 8, ["train"] * 18 + ["validation"] * 6)
+    data = Dataset.from_images(
+        faces, ["sad", "happy", "bored"] * 8, ["train"] * 18 + ["validation"] * 6
+    )
     recipe = TrainingRecipe(epochs=1, rate=0.0, weight_decay=0.0, dtype="float32")
     pipeline = train_backbone(data, "mine", tmp_path, recipe, weights="pretrained").pipeline
     assert pipeline.classes_.tolist() == ["bored", "happy", "sad"]

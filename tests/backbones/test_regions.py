@@ -245,7 +245,7 @@ def test_distances_join_other_vectors_and_fit_any_head(face, tmp_path):
 @pytest.mark.slow
 def test_regions_is_trained_like_any_other_backbone(face, faces, tmp_path):
     pictures = [face, *rgb(faces[:7])] * 2
-    data = Dataset.of(pictures, ["happy", "sad"] * 8, ["train"] * 8 + ["validation"] * 8)
+    data = Dataset.from_images(pictures, ["happy", "sad"] * 8, ["train"] * 8 + ["validation"] * 8)
     recipe = TrainingRecipe(epochs=2, batch_size=4, optimizer="adam", rate=1e-3, weight_decay=0.0)
     pipeline = train_backbone(data, "regions", tmp_path / "run", recipe).pipeline
     assert (pipeline.layer, pipeline.embedder.recipe.dim) == ("joined", 224)
@@ -271,7 +271,9 @@ def test_what_cannot_be_asked_of_them_is_refused(data_of_two, tmp_path):
 
 @pytest.fixture
 def data_of_two(faces):
-    return Dataset.of(rgb(faces[:4]), ["happy", "sad"] * 2, ["train"] * 2 + ["validation"] * 2)
+    return Dataset.from_images(
+        rgb(faces[:4]), ["happy", "sad"] * 2, ["train"] * 2 + ["validation"] * 2
+    )
 
 
 def test_the_command_line_lists_them_with_licence_and_source(capsys):

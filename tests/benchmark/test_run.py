@@ -73,7 +73,7 @@ def data(faces, labels):
     made = np.concatenate([made, more])
     splits = np.array((["train"] * 16 + ["validation"] * 5 + ["test"] * 3) * 2)
     made[18] = made[0]  # both happy
-    return Dataset.of(made, np.concatenate([labels, labels]), splits)
+    return Dataset.from_images(made, np.concatenate([labels, labels]), splits)
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +204,7 @@ def test_a_cell_that_fails_is_recorded_and_tried_again(data, tmp_path):
 
 
 def test_folds_choose_where_there_is_no_validation_split(data, grid, tmp_path):
-    whole = Dataset.of([data.images[i] for i in range(len(data))], data.labels)
+    whole = Dataset.from_images([data.images[i] for i in range(len(data))], data.labels)
     outcome = benchmark(grid, whole, tmp_path, store="memory")
     assert "was chosen by 5 folds of the training split" in outcome.table()
     assert all(len(r["scores"]["folds"]) == 5 for r in cells(tmp_path).values())
@@ -216,7 +216,7 @@ def test_copies_of_a_face_are_never_in_two_folds(faces, tmp_path):
     """Labels by chance: only who has seen a copy can know them."""
     rng = np.random.default_rng(1)
     labels = rng.choice(["happy", "sad"], len(faces))
-    copies = Dataset.of(np.concatenate([faces] * 3), np.tile(labels, 3))
+    copies = Dataset.from_images(np.concatenate([faces] * 3), np.tile(labels, 3))
     text = '[[cells]]\nbackbone = "mini-vgg"\nhead = "knn"\nhead__n_neighbors = 1\n'
     outcome = benchmark(Grid.parse(text, "one"), copies, tmp_path, folds=3, store="memory")
     assert outcome.rows[0]["accuracy_folds"] < 0.85
@@ -377,7 +377,7 @@ def test_pictures_of_one_name_are_not_taken_for_one_another(data, grid, tmp_path
 def test_unreadable_pictures_are_noted_once_in_every_run(data, tmp_path):
     pictures = [*data.images]
     pictures[3] = b"no picture"
-    broken = Dataset.of(pictures, data.labels, data.splits)
+    broken = Dataset.from_images(pictures, data.labels, data.splits)
     text = HEADS_ALONE + '\n[[cells]]\nbackbone = "mini-vgg"\npreprocess = "clahe"\nhead = "knn"\n'
     grid = Grid.parse(text, "two groups of vectors")
     first = benchmark(grid, broken, tmp_path, store="memory")

@@ -33,7 +33,7 @@ def data() -> Dataset:
     rng = np.random.default_rng(0)
     faces = rng.integers(0, 256, (90, 48, 48), dtype=np.uint8)
     labels = ["happy", "sad", "angry"] * 30
-    return Dataset.of(faces, labels, ["train"] * 60 + ["validation"] * 30)
+    return Dataset.from_images(faces, labels, ["train"] * 60 + ["validation"] * 30)
 
 
 def scores(folder: Path) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def test_workers_killed_at_20_random_moments_cost_no_row(many_faces: Path, tmp_p
 def test_workers_killed_during_a_grid_change_no_cell(tmp_path: Path) -> None:
     faces = np.random.default_rng(0).integers(0, 256, (900, 48, 48), dtype=np.uint8)
     splits = ["train"] * 600 + ["validation"] * 300
-    data = Dataset.of(faces, ["happy", "sad", "angry"] * 300, splits)
+    data = Dataset.from_images(faces, ["happy", "sad", "angry"] * 300, splits)
     forests = ", ".join(str(trees) for trees in range(100, 700, 20))
     grid = Grid.parse(
         f'[[cells]]\nbackbone = "mini-vgg"\nhead = "forest"\nhead__n_estimators = [{forests}]\n',

@@ -214,7 +214,7 @@ def test_no_face_is_asked_of_whoever_finds_faces(faulty: Path) -> None:
 def test_near_copies_of_each_other_keep_one(tmp_path: Path) -> None:
     """Three in a chain, two of them exact: both findings agree on which to keep."""
     pixels = [smooth(1), smooth(1), np.roll(smooth(1), 1, axis=0)]
-    faces = Dataset.of(np.stack(pixels), ["sad"] * 3, ["train"] * 3)
+    faces = Dataset.from_images(np.stack(pixels), ["sad"] * 3, ["train"] * 3)
     assert len(clean(faces, audit(faces))) == 1
     groups = audit(faces).groups
     assert len(set(groups)) == 1
@@ -224,7 +224,7 @@ def test_near_copies_of_each_other_keep_one(tmp_path: Path) -> None:
 
 def test_different_pictures_are_never_near_copies() -> None:
     many = np.stack([smooth(seed) for seed in range(400)])
-    found = audit(Dataset.of(many, ["sad"] * 400))
+    found = audit(Dataset.from_images(many, ["sad"] * 400))
     assert found.findings == ()
     assert "clean leaves 400 of 400 in unsplit" in found.table()
 
@@ -234,7 +234,7 @@ def test_near_copies_are_found_within_and_across_blocks_of_comparisons() -> None
     originals = [smooth(seed) for seed in range(1100)]
     copied = [*range(40), *range(1060, 1100)]
     copies = [np.roll(originals[n], 1, axis=1) for n in copied]
-    found = audit(Dataset.of(np.stack(originals + copies), ["sad"] * 1180))
+    found = audit(Dataset.from_images(np.stack(originals + copies), ["sad"] * 1180))
     pairs = {tuple(p.index for p in one.pictures) for one in found.findings}
     right = {(n, 1100 + place) for place, n in enumerate(copied)}
     assert pairs <= right
@@ -261,13 +261,13 @@ def test_the_contact_sheet_shows_what_was_found(faulty: Path, tmp_path: Path) ->
 
 
 def test_a_contact_sheet_of_nothing(tmp_path: Path) -> None:
-    found = audit(Dataset.of(np.stack([smooth(1), smooth(2)]), ["sad", "happy"]))
+    found = audit(Dataset.from_images(np.stack([smooth(1), smooth(2)]), ["sad", "happy"]))
     with PIL.Image.open(found.contact_sheet(tmp_path / "sheet.png")) as sheet:
         assert sheet.size[0] == 1480
 
 
 def test_an_audit_of_nothing() -> None:
-    found = audit(Dataset.of(np.zeros((0, 48, 48), np.uint8), []))
+    found = audit(Dataset.from_images(np.zeros((0, 48, 48), np.uint8), []))
     assert found.findings == ()
 
 

@@ -62,7 +62,7 @@ def test_folds_need_two_faces_of_each_class():
 def test_the_audit_lists_doubtful_labels_and_clean_keeps_them():
     X, labels, codes, changed = clouds(90, 4)
     faces = np.random.default_rng(1).integers(0, 256, (90, 16, 16), np.uint8)
-    data = Dataset.of(faces, [LABELS[code] for code in labels])
+    data = Dataset.from_images(faces, [LABELS[code] for code in labels])
     X[5] = np.nan  # an unreadable picture has no vector
     found = audit(data, vectors=X)
     doubtful = [one for one in found.findings if one.kind == "doubtful label"]

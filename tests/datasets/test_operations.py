@@ -32,7 +32,9 @@ def number(source: object) -> int:
 
 
 def dataset(items: list[tuple[int, str]], splits: list[str] | None = None) -> Dataset:
-    return Dataset.of(pictures([n for n, _ in items]), [label for _, label in items], splits)
+    return Dataset.from_images(
+        pictures([n for n, _ in items]), [label for _, label in items], splits
+    )
 
 
 def per_class(numbers: dict[str, int], split: str = "train") -> Dataset:
@@ -226,7 +228,7 @@ def test_balance_gives_each_class_its_number_of_known_pictures(
 
 
 def test_balance_to_12006_as_in_the_reference(faces: np.ndarray, labels: np.ndarray) -> None:
-    train = Dataset.of(faces, labels, ["train"] * 24)
+    train = Dataset.from_images(faces, labels, ["train"] * 24)
     balanced = datasets.balance(train, 12_006)
     assert balanced.counts() == {"train": {"angry": 12_006, "happy": 12_006, "sad": 12_006}}
     assert balanced.provenance[-1]["augmented"] == dict.fromkeys(["angry", "happy", "sad"], 11_998)
@@ -237,7 +239,7 @@ def test_added_pictures_are_versions_with_the_same_label(labels: np.ndarray) -> 
 
     noise = np.random.default_rng(1).integers(0, 256, (24, 4, 4), dtype=np.uint8)
     faces = np.stack([cv2.resize(one, (48, 48), interpolation=cv2.INTER_CUBIC) for one in noise])
-    train = Dataset.of(faces, labels, ["train"] * 24)
+    train = Dataset.from_images(faces, labels, ["train"] * 24)
     balanced = datasets.balance(train, 16)
     for index in range(24, len(balanced)):
         version = load_image(balanced.images[index])[:, :, 0].astype(float)

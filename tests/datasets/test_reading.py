@@ -572,11 +572,11 @@ def test_select_keeps_labels_with_their_pictures(tmp_path: Path) -> None:
 
 
 def test_pictures_in_memory_are_a_data_set_too(faces: np.ndarray, labels: np.ndarray) -> None:
-    held = datasets.Dataset.of(faces, labels)
+    held = datasets.Dataset.from_images(faces, labels)
     assert held.labels.tolist() == labels.tolist()
     np.testing.assert_array_equal(load_image(held.images[5])[:, :, 1], faces[5])
     with pytest.raises(LabelError, match="24 pictures, 23 labels and no splits do not fit"):
-        datasets.Dataset.of(faces, labels[1:])
+        datasets.Dataset.from_images(faces, labels[1:])
 
 
 def test_describe_counts_and_draws(tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ from tests.datasets.test_reading import fer_row, png, value, write_fer, write_tr
 
 @pytest.fixture
 def parts(faces: np.ndarray, labels: np.ndarray) -> Dataset:
-    return datasets.split(Dataset.of(faces, labels), {"train": 50, "validation": 25, "test": 25})
+    return datasets.split(
+        Dataset.from_images(faces, labels), {"train": 50, "validation": 25, "test": 25}
+    )
 
 
 def content(dataset: Dataset) -> Counter[tuple[str, str, bytes]]:
@@ -77,7 +79,7 @@ def test_names_that_differ_only_in_case_stay_apart_on_every_disk(tmp_path: Path)
 def test_colour_and_other_sizes_become_gray_48_in_a_csv(tmp_path: Path) -> None:
     red = np.zeros((1, 96, 64, 3), np.uint8)
     red[..., 0] = 255
-    out = datasets.write(Dataset.of(red, ["sad"]), tmp_path / "x.csv")
+    out = datasets.write(Dataset.from_images(red, ["sad"]), tmp_path / "x.csv")
     pixels = load_image(datasets.open(out).images[0])
     assert pixels.shape == (48, 48, 3)
     assert set(np.unique(pixels)) == {76}  # the luma of red
@@ -91,11 +93,13 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path, parts: Dataset) -> No
         datasets.write(parts, tmp_path / "out")
     with pytest.raises(DataError, match="has no pictures; there is nothing to write"):
         datasets.write(parts.select([]), tmp_path / "empty")
-    contempt = Dataset.of(np.zeros((1, 4, 4), np.uint8), ["contempt"])
+    contempt = Dataset.from_images(np.zeros((1, 4, 4), np.uint8), ["contempt"])
     with pytest.raises(DataError, match="numbers for the seven expressions, and none for contempt"):
         datasets.write(contempt, tmp_path / "x.csv")
     with pytest.raises(DataError, match=r"The label '../sad' cannot be the name of a folder. Map"):
-        datasets.write(Dataset.of(np.zeros((1, 4, 4), np.uint8), ["../sad"]), tmp_path / "x")
+        datasets.write(
+            Dataset.from_images(np.zeros((1, 4, 4), np.uint8), ["../sad"]), tmp_path / "x"
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
@@ -134,7 +138,9 @@ def test_another_data_set_does_not_go_on_from_it(tmp_path: Path, parts: Dataset)
 def test_arrays_of_equal_names_are_not_taken_for_one_another(tmp_path: Path, out: str) -> None:
     def given(tone: int) -> Dataset:
         array = np.full((48, 48), tone, np.uint8)
-        return Dataset.of([array, array, str(tmp_path / "late.png")], ["happy", "sad", "sad"])
+        return Dataset.from_images(
+            [array, array, str(tmp_path / "late.png")], ["happy", "sad", "sad"]
+        )
 
     with pytest.raises(ImageError, match=r"late.png"):
         datasets.write(given(10), tmp_path / out)
@@ -149,14 +155,14 @@ def test_arrays_of_equal_names_are_not_taken_for_one_another(tmp_path: Path, out
 def test_a_path_is_copied_under_its_own_ending(tmp_path: Path) -> None:
     photo = tmp_path / "a.jpg"
     photo.write_bytes(png(90))  # as many are called
-    datasets.write(Dataset.of([photo, photo], ["happy", "sad"]), tmp_path / "out")
+    datasets.write(Dataset.from_images([photo, photo], ["happy", "sad"]), tmp_path / "out")
     written = tmp_path / "out" / "happy" / "a.jpg"
     assert written.read_bytes() == photo.read_bytes()
 
 
 def test_a_csv_keeps_what_is_in_no_split(tmp_path: Path) -> None:
     faces = np.zeros((4, 48, 48), np.uint8)
-    given = Dataset.of(faces, ["happy"] * 4, ["train", "unsplit", "validation", "test"])
+    given = Dataset.from_images(faces, ["happy"] * 4, ["train", "unsplit", "validation", "test"])
     datasets.write(given, tmp_path / "faces.csv")
     assert datasets.open(tmp_path / "faces.csv").splits.tolist() == given.splits.tolist()
 

@@ -24,7 +24,7 @@ def pipeline(faces, labels, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def training(faces, labels):
-    return Dataset.of(faces[:18], labels[:18], ["train"] * 18)
+    return Dataset.from_images(faces[:18], labels[:18], ["train"] * 18)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def unseen(faces, labels):
     """Six new faces, two of them duplicates of training faces: one exact, one a little brighter."""
     brighter = np.clip(faces[3].astype(int) + 5, 0, 255).astype(np.uint8)
     pictures = [*faces[18:], faces[0], brighter]
-    return Dataset.of(pictures, [*labels[18:], "sad", "sad"], ["validation"] * 8)
+    return Dataset.from_images(pictures, [*labels[18:], "sad", "sad"], ["validation"] * 8)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_a_picture_that_vanished_meanwhile_is_missing_and_the_rest_stands(
     PIL.Image.fromarray(faces[20]).save(file)
     answer = pipeline.predict([file])[0]
     other = next(label for label in pipeline.classes_ if label != answer)
-    data = Dataset.of([Vanishing(file, 1)], [str(other)])
+    data = Dataset.from_images([Vanishing(file, 1)], [str(other)])
     found = evaluate(pipeline, data)
     assert found.mistakes[0].picture is None
     assert found.report().accuracy == 0
@@ -154,8 +154,8 @@ def test_each_picture_is_read_once_and_those_that_are_shown_again(
     pipeline, faces, labels, mistakes
 ):
     pictures = [Counted(face) for face in faces]
-    training = Dataset.of(pictures[:18], labels[:18])
-    unseen = Dataset.of(pictures[18:], labels[18:])
+    training = Dataset.from_images(pictures[:18], labels[:18])
+    unseen = Dataset.from_images(pictures[18:], labels[18:])
     found = evaluate(pipeline, unseen, training, mistakes=mistakes, neighbours=1)
     shown = len(found.mistakes)
     assert bool(shown) == bool(mistakes)
@@ -168,7 +168,7 @@ def test_each_picture_is_read_once_and_those_that_are_shown_again(
 def test_nothing_is_embedded_twice(faces, labels, training, tmp_path):
     made = Pipeline("cnn-a", "knn", weights="random", store=tmp_path / "store.sqlite")
     made.set_params(head__n_neighbors=1).fit(faces[:18], labels[:18])
-    data = Dataset.of([*faces[18:], faces[18]], [*labels[18:], labels[18]])
+    data = Dataset.from_images([*faces[18:], faces[18]], [*labels[18:], labels[18]])
     first = evaluate(made, data, training)
     assert first.costs.embed_seconds > 0
     embedder = Embedder("cnn-a", weights="random", store=tmp_path / "store.sqlite")
@@ -187,13 +187,13 @@ def test_costs_are_measured_where_they_can_be(evaluation, pipeline, unseen, tmp_
 
 
 def test_the_size_of_a_model_that_ships_counts_its_network(faces, labels):
-    data = Dataset.of(faces[:2], labels[:2])
+    data = Dataset.from_images(faces[:2], labels[:2])
     fast = evaluate(Pipeline.load("fast", store="memory"), data, model="fast")
     assert fast.costs.bytes > 2_000_000
 
 
 def test_faces_that_cannot_be_read_are_left_out_and_named(pipeline, faces, labels):
-    data = Dataset.of([faces[0], b"nonsense", faces[1]], labels[:3])
+    data = Dataset.from_images([faces[0], b"nonsense", faces[1]], labels[:3])
     found = evaluate(pipeline, data)
     assert found.report().count == 2
     assert len(found.failures) == 1
@@ -203,12 +203,12 @@ def test_faces_that_cannot_be_read_are_left_out_and_named(pipeline, faces, label
 
 def test_where_no_face_can_be_read_there_is_nothing_to_report_on(pipeline):
     with pytest.raises(LabelError, match="There is no face to report on"):
-        evaluate(pipeline, Dataset.of([b"x", b""], ["sad", "happy"]))
+        evaluate(pipeline, Dataset.from_images([b"x", b""], ["sad", "happy"]))
 
 
 def test_labels_the_model_does_not_know_are_named(pipeline, faces):
     with pytest.raises(LabelError, match="has the labels bored, which the model does not know"):
-        evaluate(pipeline, Dataset.of(faces[:1], ["bored"]))
+        evaluate(pipeline, Dataset.from_images(faces[:1], ["bored"]))
 
 
 def test_the_summary_has_the_scores_the_split_and_the_duplicates(evaluation, pipeline, unseen):
@@ -226,7 +226,7 @@ def test_the_summary_has_the_scores_the_split_and_the_duplicates(evaluation, pip
 
 
 def test_one_face_and_one_class_are_enough(pipeline, faces):
-    found = evaluate(pipeline, Dataset.of(faces[:1], ["sad"]))
+    found = evaluate(pipeline, Dataset.from_images(faces[:1], ["sad"]))
     assert found.report().count == 1
     assert found.confusability.pairs == ()
     assert found.confusability.left_out == ("angry", "happy")
@@ -303,7 +303,7 @@ def test_ties_are_answered_as_the_pipeline_answers_them(faces, training, tmp_pat
     labels = np.array(["surprise", "neutral", "happy"] * 8)  # in reading order: as they stand
     made = Pipeline("cnn-a", "knn", weights="random", store="memory")
     made.set_params(head__n_neighbors=2, head__weights="uniform").fit(faces[:18], labels[:18])
-    asked = Dataset.of(faces, labels)
+    asked = Dataset.from_images(faces, labels)
     found = evaluate(made, asked)
     answers = made.predict(faces)
     tied = np.sort(found.probabilities, axis=1)

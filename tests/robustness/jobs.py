@@ -148,7 +148,7 @@ def _write_data(out: str) -> None:
             return rng.integers(0, 256, (24, 24), np.uint8)
 
     labels = ["happy", "sad"] * (PICTURES // 2)
-    data = datasets.Dataset.of([Counted(number) for number in range(PICTURES)], labels)
+    data = datasets.Dataset.from_images([Counted(number) for number in range(PICTURES)], labels)
     if not Path(out).exists() or Path(f"{out}.part").exists():
         datasets.write(data, out)
 

@@ -328,7 +328,7 @@ def test_faces_and_targets_that_do_not_match_are_refused(faces, tmp_path):
 @pytest.fixture
 def data(faces):
     labels = ["happy", "sad", "angry"] * 8
-    return Dataset.of(faces, labels, ["train"] * 18 + ["validation"] * 6)
+    return Dataset.from_images(faces, labels, ["train"] * 18 + ["validation"] * 6)
 
 
 def test_a_trained_backbone_answers_as_its_own_last_layer_does(data, tmp_path, faces):
@@ -363,7 +363,7 @@ def test_fine_tuning_starts_from_the_weights_given(data, tmp_path):
     again = train_backbone(data, "cnn-a", tmp_path / "b", still, weights=first.weights).pipeline
     found, given = (read_weights(Path(p.weights)) for p in (again, first))
     assert all((found[name] == given[name]).all() for name in given)
-    fewer = Dataset.of(list(data.images), ["happy", "sad"] * 12, data.splits)
+    fewer = Dataset.from_images(list(data.images), ["happy", "sad"] * 12, data.splits)
     other = train_backbone(fewer, "cnn-a", tmp_path / "c", still, weights=first.weights).pipeline
     found = read_weights(Path(other.weights))
     assert (found["dense1/kernel"] == given["dense1/kernel"]).all()
@@ -372,7 +372,7 @@ def test_fine_tuning_starts_from_the_weights_given(data, tmp_path):
 
 def test_pictures_that_cannot_be_read_are_left_out_and_named(data, tmp_path, faces):
     images = [*faces[:23], b"no picture"]
-    broken = Dataset.of(images, data.labels, data.splits)
+    broken = Dataset.from_images(images, data.labels, data.splits)
     pipeline = train_backbone(broken, "cnn-a", tmp_path, replace(QUICK, epochs=1)).pipeline
     assert [failure.position for failure in pipeline.failures_] == [5]  # of the validation split
 
@@ -390,7 +390,7 @@ def test_pictures_of_several_sizes_are_seen_as_the_pipeline_sees_them(tmp_path):
     shapes = [(30, 30), (40, 100), (48, 48), (70, 60)]
     pictures = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
     gray = Preprocess("gray", 48)
-    faces, _ = _faces_and_targets(Dataset.of(pictures, ["happy"] * 4), gray, [], False)
+    faces, _ = _faces_and_targets(Dataset.from_images(pictures, ["happy"] * 4), gray, [], None)
     assert np.array_equal(_inputs(gray, faces), gray(pictures))
 
 
