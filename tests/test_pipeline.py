@@ -232,6 +232,7 @@ def test_halving_takes_a_pipeline_too(faces, labels):
     assert search.n_resources_ == [12]
 
 
+@pytest.mark.slow
 def test_a_grid_search_over_what_is_joined(faces, labels):
     grid = {"backbone": ["cnn-a", ["cnn-a", "cnn-b"], ("cnn-b", "cnn-c")], "head__C": [0.1, 10]}
     search = GridSearchCV(pipeline("svm"), grid, cv=2).fit(faces, labels)

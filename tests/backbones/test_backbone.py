@@ -18,22 +18,22 @@ from tests.conftest import ROOT, run_python
 # One is too large to be made several times: test_vggface has a test of its own for it.
 # `distances` is no network: test_regions has its tests.
 NAMES = [n for n in BACKBONES if BACKBONES[n].build and BACKBONES[n].parameters < 100_000_000]
-QUICK = 5_000_000  # parameters; larger networks take seconds
+QUICK = ("cnn-a", "mini-vgg", "fer-mobilenet")  # the others take seconds: they are slow tests
 
 
-def slow_if(condition):
-    return [pytest.mark.slow] if condition else []
+def slow_unless(quick):
+    return [] if quick else [pytest.mark.slow]
 
 
 every_backbone = pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=slow_if(BACKBONES[n].parameters > QUICK)) for n in NAMES]
+    "name", [pytest.param(name, marks=slow_unless(name in QUICK)) for name in NAMES]
 )
 every_layer = pytest.mark.parametrize(
     ("name", "layer"),
     [
-        pytest.param(n, layer, marks=slow_if(BACKBONES[n].parameters > QUICK or place))
-        for n in NAMES
-        for place, (layer, _) in enumerate(BACKBONES[n].layers)
+        pytest.param(name, layer, marks=slow_unless(name in QUICK and place == 0))
+        for name in NAMES
+        for place, (layer, _) in enumerate(BACKBONES[name].layers)
     ],
 )
 
@@ -123,6 +123,7 @@ def test_parameter_counts_of_the_reference_networks(name, parameters):
     assert BACKBONES[name].build().count_params() == parameters == BACKBONES[name].parameters
 
 
+@pytest.mark.slow
 def test_the_reference_networks_are_those_described():
     def kinds(name):
         return [type(layer).__name__ for layer in BACKBONES[name].build().layers]
@@ -251,6 +252,7 @@ def test_weights_survive_a_file_and_round_once(tmp_path, faces):
         assert np.abs(backbone.embed(rgb(faces)) - np.asarray(model(batch))).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_weights_of_four_classes_bring_their_number_along(tmp_path, faces):
     model = build_cnn("cnn-a", 4)
     path = tmp_path / "four.npz"

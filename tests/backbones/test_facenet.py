@@ -89,6 +89,7 @@ def a_graph(model, path, change=lambda constants: None):
     return constants
 
 
+@pytest.mark.slow
 def test_every_array_of_a_graph_finds_its_layer_and_the_last_norm_is_folded(model, tmp_path):
     stored = a_graph(model, tmp_path / "x.pb")
     load_weights(model, tmp_path / "x.pb", read)
@@ -121,6 +122,7 @@ def bomb():
     return graph.SerializeToString()
 
 
+@pytest.mark.slow
 def test_what_is_no_such_graph_is_refused(model, tmp_path):
     path = tmp_path / "x.pb"
     for content in (b"", b"no graph", b"\x0a\xff"):

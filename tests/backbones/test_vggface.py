@@ -98,6 +98,7 @@ def test_parameter_counts_by_hand():
     assert {name: BACKBONES[name].parameters for name in counts} == counts
 
 
+@pytest.mark.slow
 def test_the_graph_is_the_one_of_caffe():
     for squeeze, epsilon in ((False, 1e-3), (True, 1e-4)):
         model = build_resnet(squeeze)

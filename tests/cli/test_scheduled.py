@@ -12,6 +12,7 @@ from tests.conftest import run_python
 pytest.importorskip("distributed")
 
 
+@pytest.mark.slow
 def test_embed_and_fit_on_local_processes(
     faces_on_disk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ def test_batches_end_within_half_a_point_of_the_exact_head(name: str, rows: Any)
     assert streamed.score(queries, classes[codes]) > exact.score(queries, classes[codes]) - 0.005
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STREAMED)
 def test_a_head_fitted_twice_on_the_same_batches_is_the_same(name: str, rows: Any) -> None:
     X, codes, queries, classes = rows

@@ -121,6 +121,7 @@ def test_a_head_without_sample_weights_is_refused():
 # --- in a pipeline --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_fitted_on_votes(faces, labels, tmp_path):
     votes = np.array([[0, 3, 1], [0, 1, 3], [4, 0, 0]] * 8)
     settings = {"weights": "random", "store": "memory"}

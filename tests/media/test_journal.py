@@ -67,6 +67,7 @@ def test_photos_that_changed_or_failed_are_read_again(pipeline, photos, tmp_path
     assert readings[-1].error.endswith("(it starts like text: 'a letter').")
 
 
+@pytest.mark.slow
 def test_pictures_in_a_zip_are_known_until_it_changes(pipeline, photos, tmp_path):
     path, output = tmp_path / "x.zip", tmp_path / "faces.csv"
     with zipfile.ZipFile(path, "w") as packed:
@@ -150,6 +151,7 @@ def test_a_run_of_another_engine_starts_anew(pipeline, photos, tmp_path, monkeyp
     assert read(pipeline, photos, output, stop_after=1)[1] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["detector", "language", "head"])
 def test_a_run_of_other_settings_starts_anew(pipeline, photos, tmp_path, faces, labels, change):
     output = tmp_path / "faces.csv"
@@ -225,13 +227,18 @@ def test_after_a_kill_predict_goes_on(tmp_path, portrait):
     ("field", "value"),
     [
         ("score", None),
-        ("score", float("nan")),
-        ("box", [0, 0, 1]),
-        ("box", [0, 0, 10**30, 1]),
-        ("landmarks", [[None, 1]]),
-        ("probabilities", []),
-        ("label", "bored"),
-        ("label", []),
+        *(
+            pytest.param(field, value, marks=pytest.mark.slow)
+            for field, value in (
+                ("score", float("nan")),
+                ("box", [0, 0, 1]),
+                ("box", [0, 0, 10**30, 1]),
+                ("landmarks", [[None, 1]]),
+                ("probabilities", []),
+                ("label", "bored"),
+                ("label", []),
+            )
+        ),
     ],
 )
 def test_an_entry_that_was_damaged_is_read_again(pipeline, portrait, tmp_path, field, value):

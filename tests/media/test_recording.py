@@ -86,6 +86,7 @@ def test_an_output_that_cannot_be_written_is_told(blind, clip, tmp_path):
         assert len(clips.rows(tmp_path / f"{name}.csv")) == done.frames > 0
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_what_was_written_is_kept(model, clip, tmp_path):
     code = f"""
 import resource, sys

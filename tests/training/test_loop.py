@@ -275,6 +275,7 @@ def test_mixup_mixes_faces_and_targets_alike():
     assert ((targets > 0.01) & (targets < 0.99)).any()
 
 
+@pytest.mark.slow
 def test_faces_in_colour_train_a_network_that_takes_colour(tmp_path):
     import keras
 
@@ -291,6 +292,7 @@ def test_faces_in_colour_train_a_network_that_takes_colour(tmp_path):
     assert history(tmp_path)[-1]["validation_accuracy"] == 1
 
 
+@pytest.mark.slow
 def test_softmax_logits_and_margins_are_each_given_their_loss(faces, tmp_path):
     import keras
 
@@ -345,6 +347,7 @@ def test_a_trained_backbone_answers_as_its_own_last_layer_does(data, tmp_path, f
     assert (tmp_path / "run" / "curves.png").stat().st_size > 5_000
 
 
+@pytest.mark.slow
 def test_a_trained_pipeline_is_saved_with_its_weights(data, tmp_path):
     pipeline = train_backbone(data, "cnn-a", tmp_path / "run", replace(QUICK, epochs=1)).pipeline
     pipeline.save(tmp_path / "model")
