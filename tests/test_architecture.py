@@ -68,7 +68,7 @@ def definitions(*folders: str) -> Iterator[tuple[str, ast.AST]]:
 
 
 def positional_fields(node: ast.AST) -> int:
-    """How many fields of a dataclass may be given by position; 0 for all else."""
+    """The number of fields of a dataclass that may be given by position; 0 for all else."""
     decorators = [ast.unparse(one) for one in getattr(node, "decorator_list", [])]
     if not any("dataclass" in one and "kw_only=True" not in one for one in decorators):
         return 0

@@ -131,7 +131,7 @@ def _check(source: Source, film: str | os.PathLike[str] | None, window: bool) ->
 
 @dataclass
 class _Outputs:
-    """What gets each frame: a table, a film, a window, `progress` and a timeline."""
+    """The receivers of each frame: a table, a film, a window, a timeline, and `progress`."""
 
     table: Table | None
     film: Film | None
