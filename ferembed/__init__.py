@@ -1,10 +1,10 @@
 """ferembed reads facial expressions. Along one path:
 
-    photo -> faces -> preprocess -> backbone -> store  |  head -> answer -> report
+    photo -> faces -> preprocess -> backbone -> store  |  head -> prediction -> report
 
 `load_image` reads any picture, a `FaceRecipe` finds the `Face`s in it with a detector of
 `DETECTORS` and cuts them out, a backbone of `BACKBONES` turns each into a vector as its
-`Preprocess` recipe says, `EmbeddingStore` keeps the vectors, and a head of `HEADS` learns from
+`Preprocess` recipe says, `EmbeddingStore` keeps the vectors, and a head of `HEADS` is fitted on
 them. `Embedder` is the part up to the vectors and `Pipeline` is the whole, a scikit-learn
 classifier over images.
 

@@ -70,16 +70,16 @@ class Report:
     @classmethod
     def from_predictions(
         cls,
-        truth: ArrayLike,
+        targets: ArrayLike,
         probabilities: NDArray[np.float64],
         classes: ArrayLike,
-        answers: ArrayLike | None = None,
+        predicted: ArrayLike | None = None,
     ) -> Report:
-        """The report on probabilities, with a column for each of `classes`, and true labels.
+        """The report on probabilities, with a column for each of `classes`, and on the true labels.
 
-        The `answers` are the likeliest, of several the first of the classes, unless they are given.
+        `predicted` are labels; by default the most probable class of each row, the first of equals.
         """
-        true, names = np.asarray(truth).astype(str), np.asarray(classes).astype(str)
+        true, names = np.asarray(targets).astype(str), np.asarray(classes).astype(str)
         foreign = sorted(set(true.tolist()) - set(names.tolist()))
         if foreign:
             raise LabelError(
@@ -94,18 +94,18 @@ class Report:
         scores = np.asarray(probabilities)[:, column]
         rank = {label: i for i, label in enumerate(labels)}
         expected = np.array([rank[label] for label in true])
-        if answers is None:
-            answers = names[np.asarray(probabilities).argmax(axis=1)]
-        answered = np.array([rank[label] for label in np.asarray(answers).astype(str)])
+        if predicted is None:
+            predicted = names[np.asarray(probabilities).argmax(axis=1)]
+        found = np.array([rank[label] for label in np.asarray(predicted).astype(str)])
         confusion = np.zeros((len(labels), len(labels)), int)
-        np.add.at(confusion, (expected, answered), 1)
+        np.add.at(confusion, (expected, found), 1)
         right = confusion.diagonal()
         with np.errstate(invalid="ignore", divide="ignore"):
             precision = np.nan_to_num(right / confusion.sum(axis=0))
             recall = np.nan_to_num(right / confusion.sum(axis=1))
             f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
         support = confusion.sum(axis=1)
-        confidence, hit = scores.max(axis=1), answered == expected
+        confidence, hit = scores.max(axis=1), found == expected
         bins = _calibration(confidence, hit)
         return cls(
             labels=tuple(labels),

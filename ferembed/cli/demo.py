@@ -6,7 +6,7 @@ import argparse
 
 from ferembed.cli.options import add_language
 
-HELP = "read a photo and draw the answer"
+HELP = "read a photo and draw the predictions on it"
 EXAMPLES = ("ferembed demo --output out",)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ferembed.cli.output import ExitCode
 from ferembed.errors import MissingExtra
 
-HELP = "answer over HTTP, with a page for a browser that has a camera"
+HELP = "serve predictions over HTTP, with a page for a browser that has a camera"
 EXAMPLES = ("ferembed serve --model default --port 8000",)
 
 
