@@ -1,4 +1,4 @@
-"""Partitions: pictures listed lazily and cut so that a new picture changes one partition alone."""
+"""Partitions: pictures listed lazily and cut so that a new picture changes few partitions."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Partition:
 def partitions(items: Iterable[Item], size: int) -> Iterator[Partition]:
     """Cut a listing into partitions of about `size` pictures.
 
-    Where to cut is decided by the hash of a name, so that a picture more or less moves no other
-    cut. A partition has at least half and at most twice as many pictures as asked.
+    The hash of a name decides where to cut, so a picture more or less moves only the next cuts, if
+    any. A partition has at least half and at most twice as many pictures as asked.
     """
     if size < 1:
         raise DataError(f"A partition of {size} pictures is none; give 1 or more.")
