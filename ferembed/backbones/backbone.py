@@ -5,16 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from itertools import islice
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import WeightsError
 from ferembed.images import Image
-
-Vectors: TypeAlias = NDArray[np.float32]
+from ferembed.storage.embeddings import Vectors
 
 
 class Backbone(ABC):

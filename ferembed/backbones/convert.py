@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from ferembed._progress import Progress
-from ferembed.backbones.backbone import Vectors
 from ferembed.backbones.spec import NETWORK
 from ferembed.errors import MissingExtra, WeightsError
 from ferembed.inference.openvino import import_openvino, quantized
+from ferembed.storage.embeddings import Vectors
 from ferembed.storage.files import atomic_write, replace_durably, temporary
 
 

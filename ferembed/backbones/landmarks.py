@@ -15,10 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ferembed.images import Image
 from ferembed.inference.engines import choose_engine
-from ferembed.inference.openvino import compile_single, import_openvino
+from ferembed.inference.openvino import Floats, compile_single, import_openvino
 from ferembed.storage.weights import PackagedWeights
-
-Floats = NDArray[np.float32]
 
 MESH = PackagedWeights(
     "face_landmark.tflite",

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ferembed._progress import Progress
-from ferembed.backbones.backbone import Backbone, Vectors
+from ferembed.backbones.backbone import Backbone
 from ferembed.backbones.convert import convert, import_keras, save_quantized
 from ferembed.backbones.spec import NETWORK, LoadRequest
 from ferembed.backbones.weight_files import Read, draw_weights, load_weights
@@ -28,6 +28,7 @@ from ferembed.inference.openvino import (
     import_nncf,
     import_openvino,
 )
+from ferembed.storage.embeddings import Vectors
 from ferembed.storage.weights import read_weights
 
 _SMALL_BATCH = 4  # faces; all cores work together on a batch of at most this size

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferembed.backbones.backbone import Backbone, Vectors
+from ferembed.backbones.backbone import Backbone
 from ferembed.backbones.convert import import_keras
 from ferembed.backbones.landmarks import LEFT_EYE, MESH, RIGHT_EYE, Landmarks, find_landmarks, turn
 from ferembed.backbones.network import Network
@@ -21,6 +21,7 @@ from ferembed.backbones.preprocess import Preprocess
 from ferembed.backbones.spec import BACKBONES, BackboneSpec, LoadRequest
 from ferembed.errors import WeightsError
 from ferembed.images import Image
+from ferembed.storage.embeddings import Vectors
 
 SIDE = 90  # pixels of a region
 MOUTH = (61, 291, 0, 17)  # its corners, and the middles of the upper and of the lower edge

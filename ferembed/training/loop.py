@@ -19,10 +19,10 @@ from ferembed._progress import Progress
 from ferembed.backbones.convert import import_keras
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import TrainingError
+from ferembed.inference.openvino import Floats
 from ferembed.training.augmentation import Faces
 from ferembed.training.checkpoint import AVERAGE_EVERY, Checkpoint, digest_of
 from ferembed.training.losses import (
-    Shares,
     accuracy_metric,
     make_loss,
     make_optimizer,
@@ -36,8 +36,8 @@ _SEEDS = 2**32  # NumPy and Keras take smaller ones
 def train(
     build: Callable[[], Any],
     preprocess: Preprocess,
-    training: tuple[Faces, Shares],
-    validation: tuple[Faces, Shares],
+    training: tuple[Faces, Floats],
+    validation: tuple[Faces, Floats],
     folder: str | os.PathLike[str],
     recipe: TrainingRecipe = DEFAULT,
     *,
@@ -165,7 +165,7 @@ class _Epochs:
 
 
 def _check(
-    training: tuple[Faces, Shares], validation: tuple[Faces, Shares], recipe: TrainingRecipe
+    training: tuple[Faces, Floats], validation: tuple[Faces, Floats], recipe: TrainingRecipe
 ) -> None:
     for name, (faces, shares) in (("training", training), ("validation", validation)):
         if len(faces) != len(shares) or shares.ndim != 2:
@@ -185,7 +185,7 @@ class _Batches:
     """The batches of any epoch; a thread makes the next one during a training step."""
 
     def __init__(
-        self, preprocess: Preprocess, faces: Faces, shares: Shares, recipe: TrainingRecipe
+        self, preprocess: Preprocess, faces: Faces, shares: Floats, recipe: TrainingRecipe
     ) -> None:
         self.preprocess, self.faces, self.shares, self.recipe = preprocess, faces, shares, recipe
         self.weights = None
@@ -229,7 +229,7 @@ def _inputs(preprocess: Preprocess, faces: Faces) -> NDArray[np.float32]:
     )
 
 
-def _outputs(model: Any, preprocess: Preprocess, faces: Faces, size: int = 256) -> Shares:
+def _outputs(model: Any, preprocess: Preprocess, faces: Faces, size: int = 256) -> Floats:
     parts = [
         np.asarray(model.predict_on_batch(_inputs(preprocess, faces[start : start + size])))
         for start in range(0, len(faces), size)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ferembed.inference.openvino import Floats
 from ferembed.training.recipe import TrainingRecipe
 
-Shares: TypeAlias = NDArray[np.float32]
 """(n, classes): the probability of each class for each face."""
 
 
@@ -58,7 +57,7 @@ def accuracy_metric(width: int) -> Any:
 
 
 def validation_accuracies(
-    outputs: Shares, targets: Shares, label_sets: Sequence[int]
+    outputs: Floats, targets: Floats, label_sets: Sequence[int]
 ) -> dict[str, float]:
     """The accuracy in each label set, over the faces that have a label there."""
     accuracies, start = {}, 0

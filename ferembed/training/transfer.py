@@ -22,13 +22,13 @@ from ferembed.embedder import Failure
 from ferembed.errors import ImageError, TrainingError
 from ferembed.heads.softmax import Softmax
 from ferembed.images import load_image
+from ferembed.inference.openvino import Floats
 from ferembed.pipeline import Pipeline
 from ferembed.storage.files import exclusive_folder
 from ferembed.training.augmentation import Faces
 from ferembed.training.checkpoint import digest_of, read_history
 from ferembed.training.curves import draw_curves
 from ferembed.training.loop import train
-from ferembed.training.losses import Shares
 from ferembed.training.recipe import DEFAULT, RECIPES, TrainingRecipe
 
 
@@ -140,7 +140,7 @@ def _pipeline(
 
 
 def _training_prior(
-    targets: Shares, classes: list[str], recipe: TrainingRecipe
+    targets: Floats, classes: list[str], recipe: TrainingRecipe
 ) -> dict[str, float] | None:
     """The class shares that the network expects; None where it has not seen a class."""
     shares = np.asarray(targets).sum(axis=0, dtype=np.float64)
@@ -161,7 +161,7 @@ def _source_network(backbone: str, weights: str) -> Any:
 
 def _faces_and_targets(
     data: Dataset, preprocess: Preprocess, failures: list[Failure], progress: Progress | None
-) -> tuple[Faces, Shares]:
+) -> tuple[Faces, Floats]:
     """The pictures, no larger than the input of the network, and the targets of each."""
     gray = preprocess.color == "gray"
     faces, kept, earlier = [], [], len(failures)
