@@ -1,9 +1,9 @@
-"""Heads: scikit-learn classifiers on vectors, by name, with defaults and search spaces."""
+"""Heads: scikit-learn classifiers on vectors, by name, with their defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ferembed.heads.softmax import Softmax
@@ -12,12 +12,11 @@ from ferembed.registry import Registry
 
 @dataclass(frozen=True)
 class Head:
-    """A kind of head: its name, a summary, a factory and a search space."""
+    """A kind of head: its name, a summary and a factory."""
 
     name: str
     summary: str
     make: Callable[[], Any]
-    grid: dict[str, list[Any]] = field(default_factory=dict)
 
 
 HEADS: Registry[Head] = Registry("head")
@@ -61,62 +60,28 @@ def _approximate_neighbors() -> Any:
 
 
 for _head in (
-    Head(
-        "svm",
-        "support vector machine with an RBF kernel, calibrated",
-        _svm,
-        {"C": [0.1, 1, 10, 100, 1000], "gamma": ["scale", 0.001, 0.01, 0.1]},
-    ),
-    Head(
-        "forest",
-        "random forest",
-        _forest,
-        {
-            "n_estimators": [300, 1000, 2000],
-            "criterion": ["gini", "entropy"],
-            "max_depth": [None, 10, 20],
-            "min_samples_split": [2, 5, 10],
-            "min_samples_leaf": [1, 2, 4],
-            "bootstrap": [True, False],
-        },
-    ),
+    Head("svm", "support vector machine with an RBF kernel, calibrated", _svm),
+    Head("forest", "random forest", _forest),
     Head(
         "bagged-svm",
         "support vector machines, each on a share of the rows, their probabilities averaged",
         _bagged_svm,
-        {
-            "n_estimators": [5, 10, 20, 50, 100],
-            "max_samples": [0.1, 0.2, 0.3, 0.5],
-            "estimator__C": [0.1, 1, 10, 100],
-        },
     ),
-    Head(
-        "knn",
-        "k nearest neighbours, weighted by distance",
-        _neighbors,
-        {
-            "n_neighbors": [1, 5, 10, 20, 30, 50, 100],
-            "weights": ["uniform", "distance"],
-            "metric": ["minkowski", "euclidean", "manhattan"],
-        },
-    ),
+    Head("knn", "k nearest neighbours, weighted by distance", _neighbors),
     Head(
         "softmax",
         "multinomial logistic regression: a network's last layer, trained again",
         Softmax,
-        {"C": [0.001, 0.01, 0.1, 1, 10]},
     ),
     Head(
         "fourier-svm",
         "support vector machine by random Fourier features, for more rows than memory",
         _fourier_svm,
-        {"n_components": [1024, 2048, 4096], "gamma": ["scale", 0.001, 0.01, 0.1]},
     ),
     Head(
         "approximate-knn",
         "k nearest neighbours by an index, for millions of rows",
         _approximate_neighbors,
-        {"n_neighbors": [10, 30, 100], "probes": [16, 32, 64]},
     ),
 ):
     HEADS.add(_head.name, _head)
