@@ -76,7 +76,15 @@ class Estimator:
         return kind().__sklearn_tags__()
 
 
-class Classifier(Estimator):
+class MostProbable:
+    """The `predict` of classifiers that have `classes_` and `predict_proba`."""
+
+    def predict(self: Any, X: Any) -> Any:
+        """The most probable class of each row."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+class Classifier(MostProbable, Estimator):
     """The base class of classifiers."""
 
     _sklearn_mixin = "ClassifierMixin"

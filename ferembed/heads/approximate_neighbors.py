@@ -10,16 +10,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ferembed._estimator import MostProbable
 from ferembed.errors import MissingExtra
 from ferembed.heads._jobs import threads_of
-from ferembed.heads.batches import Batches, Rows, batches_of, summarize
+from ferembed.heads.batches import Batches, batches_of, summarize
+from ferembed.heads.neighbors import class_shares
+from ferembed.inference.openvino import Floats
 
 _PER_LIST = 64  # rows of the sample for each list, which place its center
 _ADDED = 65_536  # rows put into the index at a time
 _QUERIES = 512  # rows whose neighbours are also found exactly, for the recall
 
 
-class ApproximateNeighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class ApproximateNeighbors(MostProbable, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """k nearest neighbours, most of them: rows are dealt to lists, and few lists are searched.
 
     `recall_` is the share of the exact neighbours that are found, measured on rows drawn at random.
@@ -97,7 +100,7 @@ class ApproximateNeighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         index.train(self.centers_)
         return index
 
-    def _recall(self, queries: Rows) -> float:
+    def _recall(self, queries: Floats) -> float:
         """The share of the exact neighbours that are found; of a row itself nobody asks."""
         k = min(self.n_neighbors + 1, len(self.codes_))
         found, exact = (
@@ -106,14 +109,14 @@ class ApproximateNeighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc
         both = [len(np.intersect1d(*pair)) for pair in zip(found, exact, strict=True)]
         return float((np.sum(both) - len(queries)) / max(1, len(queries) * (k - 1)))
 
-    def _search(self, X: Rows, k: int, probes: int) -> tuple[Rows, NDArray[np.int64]]:
+    def _search(self, X: Floats, k: int, probes: int) -> tuple[Floats, NDArray[np.int64]]:
         faiss = _import_faiss()
         faiss.omp_set_num_threads(threads_of(self.n_jobs))
         parameters = faiss.SearchParametersIVF(nprobe=min(probes, len(self.centers_)))
         squared, nearest = self._index.search(np.ascontiguousarray(X), k, params=parameters)
         return np.sqrt(np.maximum(squared, 0)), nearest
 
-    def kneighbors(self, X: Any) -> tuple[Rows, NDArray[np.int64]]:
+    def kneighbors(self, X: Any) -> tuple[Floats, NDArray[np.int64]]:
         """(n, k) and (n, k): distances and rows, the nearest first; row -1 where none was found."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float32, reset=False)
@@ -134,14 +137,7 @@ class ApproximateNeighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc
             weights = np.where(met.any(axis=1, keepdims=True), met, inverse)
         weights = np.where(nearest < 0, 0, weights)
         classes = len(self.classes_)
-        places = np.arange(len(nearest))[:, None] * classes + self.codes_[nearest]
-        shares = np.bincount(places.ravel(), weights.ravel(), len(nearest) * classes)
-        shares = shares.reshape(len(nearest), classes)
-        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+        return class_shares(self.codes_[nearest], weights, classes)
 
     def __getstate__(self) -> dict[str, Any]:
         """The rows as an array instead of the index, which is not read from files."""

@@ -11,10 +11,11 @@ from sklearn.ensemble import BaggingClassifier
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ferembed._estimator import MostProbable
 from ferembed.heads.svm import CalibratedSVC
 
 
-class BaggedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class BaggedSVC(MostProbable, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """scikit-learn's bagging of calibrated support vector machines, which any version opens.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]] * 5)
@@ -70,7 +71,3 @@ class BaggedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for member in self.members_:
             total[:, member.classes_] += member.predict_proba(X)
         return np.asarray(total / len(self.members_))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])

@@ -9,9 +9,10 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Rows: TypeAlias = NDArray[np.float32]
+from ferembed.inference.openvino import Floats
+
 Codes: TypeAlias = NDArray[np.integer]
-Batches: TypeAlias = Callable[[int, "int | None"], Iterable[tuple[Rows, Codes]]]
+Batches: TypeAlias = Callable[[int, "int | None"], Iterable[tuple[Floats, Codes]]]
 """Called with a size and a seed: batches of so many rows, with the numbers of their classes.
 They come shuffled by the seed, or as they lie for None."""
 
@@ -25,9 +26,9 @@ class Summary:
     """The results of one pass over all rows: their number, their spread and a random sample."""
 
     counts: NDArray[np.int64]  # of each class
-    mean: Rows
-    spread: Rows
-    sample: Rows  # in random order
+    mean: Floats
+    spread: Floats
+    sample: Floats  # in random order
     codes: Codes
 
     @property
@@ -35,10 +36,10 @@ class Summary:
         return int(self.counts.sum())
 
 
-def batches_of(X: Rows, codes: Codes) -> Batches:
+def batches_of(X: Floats, codes: Codes) -> Batches:
     """The batches of rows that are in memory."""
 
-    def batches(size: int, seed: int | None) -> Iterable[tuple[Rows, Codes]]:
+    def batches(size: int, seed: int | None) -> Iterable[tuple[Floats, Codes]]:
         order = np.arange(len(X))
         if seed is not None:
             order = np.random.default_rng(seed).permutation(len(X))

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from ferembed._estimator import Classifier, checked_rows, require_fitted
 from ferembed.heads._jobs import map_row_blocks, threads_of
-
-Matrix = NDArray[np.float32]
+from ferembed.inference.openvino import Floats
 
 _ROWS_AT_A_TIME = 256  # rows that walk down the trees together
 _STILL_GOING = 7 / 8  # of them: when fewer still walk, those that arrived are left out
@@ -32,7 +31,7 @@ class Forest(Classifier):
     """
 
     classes_: NDArray[Any]
-    edges_: Matrix
+    edges_: Floats
     features_: NDArray[Any]
     splits_: NDArray[np.uint8]
     shares_: NDArray[np.uint8]
@@ -159,7 +158,7 @@ class Forest(Classifier):
         if not number or not 0.1 <= self.temperature <= 10:
             raise ValueError(f"temperature is {self.temperature!r}; it is a number from 0.1 to 10.")
 
-    def _found(self, rows: Matrix) -> tuple[NDArray[np.uint32]]:
+    def _found(self, rows: Floats) -> tuple[NDArray[np.uint32]]:
         """The sums of what the leaves say that the rows reach."""
         roots, child, features, thresholds, leaves = self._walk
         values, at = rows.ravel(), np.tile(roots, len(rows))
@@ -178,12 +177,8 @@ class Forest(Classifier):
         shares = self.shares_[leaves.take(reached).reshape(len(rows), -1)]
         return (shares.sum(axis=1, dtype=np.uint32),)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
-
-def _edges(X: Matrix, bins: int) -> Matrix:
+def _edges(X: Floats, bins: int) -> Floats:
     """(d, at most bins - 1): possible splits, halfway between two values, filled with infinity."""
     step = max(1, len(X) // 10_000)
     ordered = np.sort(X[::step].T, axis=1)
@@ -198,7 +193,7 @@ def _edges(X: Matrix, bins: int) -> Matrix:
     return edges
 
 
-def _binned(X: Matrix, edges: Matrix) -> Matrix:
+def _binned(X: Floats, edges: Floats) -> Floats:
     """The bin number of each value, in column order."""
     numbers = np.empty(X.shape[::-1], np.float32)
     for number, column, ends in zip(numbers, X.T, edges, strict=True):

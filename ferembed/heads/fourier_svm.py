@@ -13,15 +13,17 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from ferembed.heads.batches import Batches, Codes, Rows, batches_of, summarize
+from ferembed._estimator import MostProbable
+from ferembed.heads.batches import Batches, Codes, batches_of, summarize
 from ferembed.heads.softmax import Softmax
+from ferembed.inference.openvino import Floats
 
 _BLOCK = 4096  # rows whose features are held at a time
 _HELD_OUT = 16_384  # rows that choose the penalty and calibrate; at most half of all
 _PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3)
 
 
-class FourierSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class FourierSVM(MostProbable, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A least-squares support vector machine with an RBF kernel, in two passes over the rows.
 
     The kernel is replaced by `n_components` random features, whose products the second pass adds
@@ -110,10 +112,6 @@ class FourierSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         parts = [_decide(self._features(block), self.coef_, self.intercept_) for block in blocks]
         return np.asarray(self.calibration_.predict_proba(np.concatenate(parts)))
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
-
 
 def _decide(
     features: NDArray[Any], coefficients: NDArray[np.float64], intercepts: NDArray[np.float64]
@@ -130,14 +128,14 @@ class _Sums:
         self.products = np.zeros((components, components))
         self.targets = np.zeros((components, classes))
 
-    def add(self, features: Rows, codes: Codes, sign: int = 1) -> None:
+    def add(self, features: Floats, codes: Codes, sign: int = 1) -> None:
         classes = len(self.counts)
         self.counts += sign * np.bincount(codes, minlength=classes)
         self.features += sign * features.sum(axis=0, dtype=np.float64)
         self.products += sign * (features.T @ features)
         self.targets += sign * (features.T @ np.eye(classes, dtype=np.float32)[codes])
 
-    def without(self, features: Rows, codes: Codes) -> _Sums:
+    def without(self, features: Floats, codes: Codes) -> _Sums:
         rest = _Sums(len(self.features), len(self.counts))
         for name, value in vars(self).items():
             setattr(rest, name, value.copy())

@@ -11,17 +11,19 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ferembed._estimator import MostProbable
 from ferembed.heads._jobs import map_row_blocks, threads_of
-from ferembed.heads.pairwise_svm import Matrix, squared_lengths
+from ferembed.heads.pairwise_svm import squared_lengths
 from ferembed.heads.votes import face_numbers
 from ferembed.inference.matmul import matmul_transposed
+from ferembed.inference.openvino import Floats
 
 _GROUP = 32  # neighbours in a group, of which the nearest is found first
 _EUCLIDEAN = ("minkowski", "euclidean")
 _QUERIES = 256  # rows whose distances to all neighbours are in memory at a time
 
 
-class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class Neighbors(MostProbable, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """k nearest neighbours by one matrix product, with the predictions of scikit-learn's.
 
     The rows are kept as float16 where `compact`, and so are those asked about: half the size.
@@ -76,11 +78,11 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._ready = self._prepared()
         return self
 
-    def _scaled(self, X: Matrix) -> Matrix:
+    def _scaled(self, X: Floats) -> Floats:
         """Rows scaled to the range of float16, so that their squares do not overflow."""
         return np.asarray(np.clip(X / np.float32(self.scale_), -6e4, 6e4))
 
-    def _prepared(self) -> tuple[Matrix, Matrix]:
+    def _prepared(self) -> tuple[Floats, Floats]:
         """The center of the rows, and what gives distances when multiplied by (-2 * row, 1).
 
         Those are the rows less the center and their squared lengths, and then rows out of reach up
@@ -130,7 +132,7 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         own = squared_lengths(X)[:, None]
         asked = np.concatenate([-2 * X, np.ones_like(own)], axis=1)
 
-        def find(asked: Matrix) -> tuple[Matrix, NDArray[np.intp]]:
+        def find(asked: Floats) -> tuple[Floats, NDArray[np.intp]]:
             apart = matmul_transposed(asked, extended)
             nearest = _lowest(apart, k)
             return np.take_along_axis(apart, nearest, axis=1), nearest
@@ -153,17 +155,10 @@ class Neighbors(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if hasattr(self, "shares_"):
             shares = np.einsum("nk,nkc->nc", weights, self.shares_[nearest], optimize=True)
             return np.asarray(shares / shares.sum(axis=1, keepdims=True))
-        places = np.arange(len(nearest))[:, None] * classes + self.codes_[nearest]
-        shares = np.bincount(places.ravel(), weights.ravel(), len(nearest) * classes)
-        shares = shares.reshape(len(nearest), classes)
-        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+        return class_shares(self.codes_[nearest], weights, classes)
 
 
-def _lowest(values: Matrix, k: int) -> NDArray[np.intp]:
+def _lowest(values: Floats, k: int) -> NDArray[np.intp]:
     """(n, k): where the k lowest values of each row are.
 
     Columns are dealt to groups; the k lowest values are in the k groups with the lowest of all.
@@ -177,3 +172,13 @@ def _lowest(values: Matrix, k: int) -> NDArray[np.intp]:
     within = np.take_along_axis(values, columns, axis=1)
     chosen = np.argpartition(within, k - 1, axis=1)[:, :k]
     return np.take_along_axis(columns, chosen, axis=1)
+
+
+def class_shares(
+    codes: NDArray[np.intp], weights: NDArray[Any], classes: int
+) -> NDArray[np.float64]:
+    """(n, classes): the share of each class in the weighted codes of each row."""
+    places = np.arange(len(codes))[:, None] * classes + codes
+    sums = np.bincount(places.ravel(), weights.ravel(), len(codes) * classes)
+    sums = sums.reshape(len(codes), classes)
+    return np.asarray(sums / sums.sum(axis=1, keepdims=True))

@@ -21,8 +21,8 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from ferembed.heads._jobs import map_row_blocks
 from ferembed.inference.matmul import matmul_transposed, one_blas_thread_per_worker
+from ferembed.inference.openvino import Floats
 
-Matrix = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
@@ -31,12 +31,12 @@ _TOGETHER = 512  # rows of a kernel that one thread computes at a time
 _HELD = 300_000_000  # kernel values of pairs of classes in memory at a time, 8 bytes each
 
 
-def squared_lengths(rows: Matrix) -> Matrix:
+def squared_lengths(rows: Floats) -> Floats:
     """The inner product of each row with itself."""
     return np.asarray(np.einsum("ij,ij->i", rows, rows))
 
 
-def squared_distances(a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Matrix:
+def squared_distances(a: Floats, b: Floats, lengths: Floats | None = None) -> Floats:
     """(n, m): squared distances of the rows of `a` and `b`, whose squared `lengths` may be given.
 
     Their error is some millionths of the squared lengths, not of the distances.
@@ -55,13 +55,13 @@ class Kernel:
     name: str
     gamma: float
 
-    def center(self, rows: Matrix) -> Matrix:
+    def center(self, rows: Floats) -> Floats:
         """(d,): the center to subtract from all rows, to reduce the error in single precision."""
         if self.name == "rbf":
             return np.asarray(rows.mean(axis=0))
         return np.zeros(rows.shape[1], np.float32)
 
-    def __call__(self, a: Matrix, b: Matrix, lengths: Matrix | None = None) -> Matrix:
+    def __call__(self, a: Floats, b: Floats, lengths: Floats | None = None) -> Floats:
         """(n, m): the kernel of each row of `a` and each of `b`."""
         if self.name == "rbf":
             values = squared_distances(a, b, lengths)
@@ -79,10 +79,10 @@ class PairwiseSVM:
     """Support vector machines for each pair of classes, as arrays that any version can open."""
 
     kernel: Kernel
-    center: Matrix  # (d,): subtracted from the rows
-    vectors: Matrix  # (m, d): the support vectors, each once
-    lengths: Matrix  # (m,): their squared lengths
-    weights: Matrix  # (m, pairs)
+    center: Floats  # (d,): subtracted from the rows
+    vectors: Floats  # (m, d): the support vectors, each once
+    lengths: Floats  # (m,): their squared lengths
+    weights: Floats  # (m, pairs)
     intercepts: NDArray[np.float64]  # (pairs,)
 
     @classmethod
@@ -109,12 +109,12 @@ class PairwiseSVM:
             intercepts=fitted.intercept_,
         )
 
-    def decisions(self, X: Matrix, n_jobs: int = 1) -> NDArray[np.float64]:
+    def decisions(self, X: Floats, n_jobs: int = 1) -> NDArray[np.float64]:
         """(n, pairs): the decision function of scikit-learn's SVC, one against one."""
 
         weights = self.weights.astype(np.float64)  # for sums of thousands of terms that cancel
 
-        def decide(rows: Matrix) -> tuple[NDArray[np.float64]]:
+        def decide(rows: Floats) -> tuple[NDArray[np.float64]]:
             values = self.kernel(rows - self.center, self.vectors, self.lengths)
             return (values.astype(np.float64) @ weights,)
 
@@ -123,7 +123,7 @@ class PairwiseSVM:
 
 
 def fit_pairwise_svms(
-    X: Matrix,
+    X: Floats,
     codes: Rows,
     parts: Sequence[Rows],
     weights: NDArray[np.float64],
@@ -172,7 +172,7 @@ def fit_pairwise_svms(
 class _Problem:
     """The rows, classes and settings that all pairs of classes share."""
 
-    X: Matrix
+    X: Floats
     codes: Rows
     weights: NDArray[np.float64]
     members: list[Rows]  # the rows of each class
@@ -190,7 +190,7 @@ class _Problem:
         return int(sum(len(self.members[one]) for one in pair) ** 2)
 
 
-def _solve_pairs(problem: _Problem, n_jobs: int) -> tuple[Matrix, NDArray[np.float64]]:
+def _solve_pairs(problem: _Problem, n_jobs: int) -> tuple[Floats, NDArray[np.float64]]:
     """(parts, n, pairs) and (parts, pairs): the dual coefficients and the intercepts."""
     pairs = problem.pairs
     sign = -1 if len(pairs) > 1 else 1  # with two classes the second is the positive one
@@ -222,7 +222,7 @@ class _PairKernels:
         self.jobs_per_pair = jobs_per_pair
         # Each thread reuses one buffer for its kernels: new memory takes as long as filling it.
         self._own = threading.local()
-        self._within: dict[int, Matrix] = {}
+        self._within: dict[int, Floats] = {}
         held = [pair for pair in problem.pairs if problem.kernel_size(pair) <= largest]
         for one in sorted({one for pair in held for one in pair}):
             rows = problem.members[one]
@@ -283,7 +283,7 @@ def _fill(
     values: NDArray[Any],
     mirrored: NDArray[Any],
     kernel: Kernel,
-    X: Matrix,
+    X: Floats,
     a: Rows,
     b: Rows,
     n_jobs: int,

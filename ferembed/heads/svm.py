@@ -16,13 +16,15 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from ferembed._estimator import MostProbable
 from ferembed.heads._jobs import threads_of
-from ferembed.heads.pairwise_svm import KERNELS, Kernel, Matrix, PairwiseSVM, fit_pairwise_svms
+from ferembed.heads.pairwise_svm import KERNELS, Kernel, PairwiseSVM, fit_pairwise_svms
 from ferembed.heads.softmax import Softmax
 from ferembed.heads.votes import face_numbers
+from ferembed.inference.openvino import Floats
 
 
-class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class CalibratedSVC(MostProbable, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A support vector machine with calibrated probabilities that agree with its predictions.
 
     The machine is fitted on all rows. A logistic regression turns its decisions between each two
@@ -94,7 +96,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _splits(
-        self, X: Matrix, codes: NDArray[np.intp], counts: NDArray[np.intp]
+        self, X: Floats, codes: NDArray[np.intp], counts: NDArray[np.intp]
     ) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """The rows to train on and those to calibrate on, for each fold; [] if there are none."""
         folds = min(self.folds, int(counts.min()))
@@ -115,7 +117,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return []  # a class whose few faces are all in one fold
         return [(np.flatnonzero(~one), np.flatnonzero(one)) for one in inside]
 
-    def _gamma(self, X: Matrix) -> float:
+    def _gamma(self, X: Floats) -> float:
         """The value of gamma, as in scikit-learn's SVC."""
         if isinstance(self.gamma, (int, float, np.number)):
             return float(self.gamma)
@@ -136,10 +138,6 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if hasattr(self, "calibration_"):
             return np.asarray(self.calibration_.predict_proba(decisions))
         return np.asarray(softmax(decisions @ _pair_signs(len(self.classes_)), axis=1))
-
-    def predict(self, X: Any) -> NDArray[Any]:
-        probabilities = self.predict_proba(X)
-        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
 
 def _pair_signs(classes: int) -> NDArray[np.float64]:
