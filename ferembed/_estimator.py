@@ -81,7 +81,8 @@ class MostProbable:
 
     def predict(self: Any, X: Any) -> Any:
         """The most probable class of each row."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)  # first: it says if the classifier is not fitted
+        return self.classes_[probabilities.argmax(axis=1)]
 
 
 class Classifier(MostProbable, Estimator):
