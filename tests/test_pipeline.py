@@ -462,7 +462,7 @@ def test_a_pipeline_of_networks_needs_their_last_layers_and_a_label_set_that_the
 
 
 def test_a_data_set_brings_its_labels(faces, labels):
-    data = Dataset.of(faces, labels)
+    data = Dataset.from_images(faces, labels)
     made = pipeline("softmax").fit(data)
     assert (
         made.predict(faces).tolist()
