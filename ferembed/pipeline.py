@@ -413,7 +413,8 @@ class Pipeline(Classifier):
                 raise ModelError(f"{path} holds a {type(pipeline).__name__}, not a Pipeline.")
             pipeline.set_params(**settings).checked_embedder()
             return pipeline
-        FaceRecipe.resolve(settings.get("detector"))  # an error here is the caller's
+        if "detector" in settings:
+            FaceRecipe.resolve(settings["detector"])  # an error here is the caller's
         saved = bundle.read(path, trusted)
         facts = saved.pipeline
         try:

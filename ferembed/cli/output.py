@@ -14,7 +14,7 @@ from ferembed._text import printable
 from ferembed.errors import FerembedError
 
 if TYPE_CHECKING:
-    from ferembed.media.batch import Outputs
+    from ferembed.media.outputs import Outputs
 
 
 class ExitCode(IntEnum):
@@ -83,7 +83,7 @@ def table_format(output: str | None, *, as_json: bool) -> str:
 
 def output_files(options: argparse.Namespace) -> Outputs:
     """The files that --output, --annotate and --timeline name."""
-    from ferembed.media.batch import Outputs
+    from ferembed.media.outputs import Outputs
 
     return Outputs(
         table=options.output,

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ferembed.media.batch import watch_live
+    from ferembed.media.videos import watch_live
 
     settings = given(options, "window", "detect_every", "smoothing", "frames", "seconds")
     with ProgressBar(quiet=options.quiet) as progress:

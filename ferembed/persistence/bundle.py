@@ -22,7 +22,6 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -144,7 +143,7 @@ def _fill(
         "vectors": facts,
         "versions": {
             "python": platform.python_version(),
-            **{name: version(name) for name in ("ferembed", "numpy", "scikit-learn", "skops")},
+            **{name: _version(name) for name in ("ferembed", "numpy", "scikit-learn", "skops")},
         },
         "files": files,
     }
@@ -458,9 +457,15 @@ def _check_labels(labels: list[Any]) -> None:
             raise TypeError(f"a label is {label!r:.120}")
 
 
+def _version(package: str) -> str:
+    from importlib.metadata import version  # slow to import, and our own heads need no check
+
+    return version(package)
+
+
 def _check_version(place: Path, saved_by: Any) -> None:
     """scikit-learn opens what an older version saved, with a warning, but not a newer one's."""
-    here = version("scikit-learn")
+    here = _version("scikit-learn")
     saved, found = (re.findall(r"\d{1,9}", str(text))[:2] for text in (saved_by, here))
     if [*map(int, saved)] > [*map(int, found)]:
         raise ModelError(

@@ -5,7 +5,8 @@ import csv
 import pytest
 
 from ferembed import Pipeline
-from ferembed.media.batch import Batch, Outputs, predict_photos
+from ferembed.media.batch import predict_photos
+from ferembed.media.outputs import Batch, Outputs
 
 
 @pytest.fixture(scope="module")

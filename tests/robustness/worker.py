@@ -105,7 +105,8 @@ def _read_weights(path: Path) -> None:
 
 
 def _read_journal(path: Path) -> None:
-    from ferembed.media.batch import Outputs, predict_photos
+    from ferembed.media.batch import predict_photos
+    from ferembed.media.outputs import Outputs
 
     photos = sorted(map(str, path.parent.glob("*.png")))
     table = path.with_suffix("")
