@@ -62,8 +62,8 @@ def _verify(store: DiskStore, options: argparse.Namespace) -> tuple[dict[str, An
 def _prune(store: DiskStore, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     if options.recipe is None and options.days is None:
         raise FerembedError(
-            "Say what to prune: --recipe PREFIX, or --days N for what N days did not use. "
-            "To remove everything: ferembed cache clear."
+            "Name what to remove: --recipe PREFIX, or --days N for vectors unused for N days. "
+            "To remove all: ferembed cache clear."
         )
     return _clear(store, options)
 

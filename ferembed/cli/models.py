@@ -66,7 +66,9 @@ def _fetch(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
     name = options.name
     if not name:
-        raise FerembedError("Say whose weights: ferembed models fetch NAME. See: ferembed models")
+        raise FerembedError(
+            "Name what to fetch: ferembed models fetch NAME. For the names: ferembed models"
+        )
     origin = options.source
     weights: Weights | None
     if name == yunet.MODEL.name:

@@ -52,7 +52,7 @@ def predict_files(
     """
     videos, photos, skipped = find_videos(patterns, outputs.drawn)
     if outputs.timeline and not videos:
-        raise DataError("--timeline is drawn of videos, and none is named.")
+        raise DataError("--timeline draws videos, and no video is given. Leave it out for photos.")
     if skipped:
         warn(
             f"skipped {len(skipped)} videos (first: {skipped[0]}); pass a video by name to "

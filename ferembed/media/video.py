@@ -252,7 +252,7 @@ class Camera(Video):
         if not done:
             raise VideoError(
                 f"{self.name} gave no frame any more after {index}, nor within {RETRY:g} seconds. "
-                "Is it connected, and used by nobody else?"
+                "Check that it is connected, and that no other program uses it."
             )
         return pixels
 
@@ -264,8 +264,9 @@ class Camera(Video):
         if capture.isOpened():
             return capture
         raise VideoError(
-            f"{self.name} cannot be opened. Is it connected, used by nobody else, and may you "
-            "use it? Cameras are numbered from 0; a file is given by its name."
+            f"{self.name} cannot be opened. Check that it is connected, that no other program "
+            "uses it, and that you may read it. Cameras are numbered from 0; a file is given by "
+            "its name."
         )
 
 

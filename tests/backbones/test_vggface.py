@@ -154,7 +154,7 @@ def test_what_has_nothing_to_fetch_says_so(capsys):
     for arguments, message in (
         (["cnn-a"], "No trained weights ship for cnn-a"),
         (["cnn-x"], "No backbone is called 'cnn-x'"),
-        ([], "Say whose weights: ferembed models fetch NAME"),
+        ([], "Name what to fetch: ferembed models fetch NAME"),
     ):
         assert main(["models", "fetch", *arguments]) == 2
         assert message in capsys.readouterr().err

@@ -16,7 +16,7 @@ def test_errors_are_one_line_and_no_traceback(run, model, portrait, tmp_path):
         (("predict", portrait, "--model", model, "--output", tmp_path), "is a folder"),
         (("cache", "clear", "--recipe", "abc"), "--recipe and --days go with prune"),
         (("fit", tmp_path / "gone", "--output", tmp_path / "m"), "gone"),
-        (("cache", "prune"), "Say what to prune"),
+        (("cache", "prune"), "Name what to remove"),
     ):
         code, out, err = run(*arguments)
         assert (code, out) == (2, "")

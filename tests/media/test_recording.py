@@ -218,7 +218,7 @@ def test_exit_codes_and_what_is_said(run, clip, portrait, tmp_path):
     assert not (tmp_path / "b.csv").exists()
     for arguments, message in (
         (("predict", clip, portrait), "is a video, and"),
-        (("predict", portrait, "--timeline", "t.png"), "--timeline is drawn of videos"),
+        (("predict", portrait, "--timeline", "t.png"), "--timeline draws videos"),
         (("predict", clip, "--annotate", clip.parent), "would be in the folder of the photo"),
         (("watch", clip, "--annotate", "film.avi", "--no-window"), "Let it end in .mp4"),
         (("predict", clip, "--output", tmp_path), "is a folder"),
