@@ -211,6 +211,7 @@ def scores_one_by_one(search, images, labels):
     ]
 
 
+@pytest.mark.slow
 def test_a_grid_search_over_head_and_backbone(faces, labels):
     grid = {"head__C": [0.1, 10], "backbone": ["cnn-a", "cnn-b"], "layer": ["dense1", "flatten"]}
     search = GridSearchCV(pipeline("svm"), grid, cv=2).fit(faces, labels)

@@ -56,6 +56,7 @@ def resized(photo, width, height):
     return cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
 
 
+@pytest.mark.slow
 @theirs
 def test_the_same_boxes_and_points_as_the_package(fast, package, portrait):
     photo = load_image(portrait)

@@ -25,6 +25,7 @@ def rows() -> tuple[Any, ...]:
     return X, codes, queries, classes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STREAMED)
 def test_batches_end_within_half_a_point_of_the_exact_head(name: str, rows: Any) -> None:
     X, codes, queries, classes = rows
@@ -45,6 +46,7 @@ def test_a_head_fitted_twice_on_the_same_batches_is_the_same(name: str, rows: An
     )
 
 
+@pytest.mark.slow
 def test_probabilities_of_the_fourier_svm_are_calibrated(rows: Any) -> None:
     X, codes, queries, classes = rows
     head = HEADS["fourier-svm"].make().fit_batches(batches_of(X, codes), classes)

@@ -27,7 +27,11 @@ from ferembed.heads.pairwise_svm import PairwiseSVM
 from ferembed.heads.softmax import Softmax
 from ferembed.heads.svm import CalibratedSVC
 
-every_head = pytest.mark.parametrize("name", HEADS.names())
+QUICK = ("svm", "knn", "softmax")  # the tests of the others are slow
+every_head = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in HEADS.names()],
+)
 
 # The checks fit on some twenty rows: neighbours, trees and bags are made to fit those.
 SMALL = {
@@ -54,12 +58,21 @@ def make(name):
     return HEADS[name].make().set_params(**SMALL.get(name, {}))
 
 
+def expected(head):
+    return EXPECTED.get(type(head).__name__, {})
+
+
+@parametrize_with_checks([make(name) for name in QUICK], expected_failed_checks=expected)
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
 @parametrize_with_checks(
-    [make(name) for name in HEADS],
-    expected_failed_checks=lambda head: EXPECTED.get(type(head).__name__, {}),
+    [make(name) for name in HEADS if name not in QUICK], expected_failed_checks=expected
 )
 @pytest.mark.filterwarnings("ignore:Using the fractional value:UserWarning")  # of so few rows
-def test_scikit_learns_own_checks(estimator, check):
+def test_scikit_learns_own_checks_of_the_other_heads(estimator, check):
     check(estimator)
 
 

@@ -66,7 +66,13 @@ def types_of(folder):
 
 
 @pytest.mark.parametrize("name", ["model", "model.ferembed"])
-@pytest.mark.parametrize("head", HEADS.names())
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "fourier-svm" else [])
+        for name in HEADS.names()
+    ],
+)
 def test_a_loaded_model_answers_as_the_saved_one(head, name, tmp_path, faces, labels):
     options = {
         "normalize": True,

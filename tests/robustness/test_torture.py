@@ -9,7 +9,7 @@ from tests.robustness import corpora, jobs, torture, worker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the module resource")
 QUICK = ("picture PNG", "zip", "weights npz")  # the other kinds are slow tests
-KERAS = ("train", "quantize")
+QUICK_JOBS = ("store", "save")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,7 +70,7 @@ def test_the_table_in_security_md_is_that_of_the_published_run():
 
 @pytest.mark.parametrize(
     "job",
-    [pytest.param(job, marks=pytest.mark.slow) if job in KERAS else job for job in jobs.JOBS],
+    [pytest.param(job, marks=() if job in QUICK_JOBS else pytest.mark.slow) for job in jobs.JOBS],
 )
 def test_a_killed_job_goes_on_where_it_was(job, library):
     tally = torture.Tally(job, None)

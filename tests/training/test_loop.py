@@ -458,6 +458,7 @@ def test_one_network_learns_two_label_sets_at_once(faces, tmp_path):
     assert last["validation_accuracy_2"] > 0.9
 
 
+@pytest.mark.slow
 def test_paths_may_be_strings(data, faces, tmp_path):
     result = train_backbone(data, "cnn-a", str(tmp_path / "run"), replace(QUICK, epochs=1))
     assert result.weights == tmp_path / "run" / "cnn-a.npz"
