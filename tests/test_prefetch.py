@@ -70,16 +70,21 @@ def test_it_really_runs_ahead():
 
 
 def test_ctrl_c_cancels_what_waits_for_a_thread():
-    begun = []
-    # A shell that starts the tests in the background has them ignore the signal.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    begun, arrived = [], threading.Event()
+
+    def interrupt(*_):
+        arrived.set()
+        raise KeyboardInterrupt
 
     def work(i):
         begun.append(i)
-        time.sleep(0.3)  # until the next task waits
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        time.sleep(0.3)  # until the interrupt has arrived
+        if i == 0:  # one signal: another would end the tests
+            time.sleep(0.3)  # until the next task waits
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            assert arrived.wait(30)
+            time.sleep(0.5)  # until what waits is cancelled
 
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
             list(prefetch_map(work, range(9), threads=1))
