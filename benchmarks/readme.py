@@ -87,9 +87,31 @@ def models() -> str:
             ]
             rows.append([*facts, *cells])
             facts = [""] * len(facts)
-    columns = ["model", "networks", "parameters", "predicts", "prior strength", "scored on"]
+    columns = ["model", "networks", "their parameters", "predicts", "prior strength", "scored on"]
     columns += ["accuracy", "without duplicates", "macro F1", "calibration error"]
     return markdown_table(columns, rows)
+
+
+def heads() -> str:
+    """Heads on the same vectors and labels, beside the last layers of the networks."""
+    rows = []
+    for name in ("fast", "default"):
+        for head, row in results(f"{name}-heads").items():
+            ferplus, photos = row["ferplus"], row["photos_reporting"]
+            rows.append(
+                [
+                    " and ".join(f"`{network}`" for network in results(name)["networks"]),
+                    head if head == "last layer" else f"`{head}`",
+                    f"{ferplus['accuracy']:.1%}",
+                    f"{ferplus['accuracy_without_duplicates']:.1%}",
+                    f"{ferplus['macro_f1']:.3f}",
+                    f"{ferplus['calibration_error']:.3f}",
+                    f"{photos['accuracy']:.1%}",
+                    f"{photos['macro_f1']:.3f}",
+                ]
+            )
+    columns = ["networks", "head", "FER+", "without duplicates", "macro F1", "calibration error"]
+    return markdown_table([*columns, "photos", "photos, macro F1"], rows)
 
 
 def backbones() -> str:
@@ -292,6 +314,7 @@ def example() -> None:
 TABLES: list[tuple[str, str, Callable[[], str]]] = [
     ("results", "README.md", compared),
     ("models", "models/README.md", models),
+    ("heads", "models/README.md", heads),
     ("backbones", "models/README.md", backbones),
     ("precision", "models/README.md", precision),
     ("faces", "benchmarks/README.md", faces),
