@@ -5,7 +5,8 @@
 60 photos of 1280x720 are made of the choosing half of the photos, with 1 to 6 faces each on parts
 of landscapes. Photos are answered in turns, one after the other, by ferembed with each detector
 and by `fer` with facenet-pytorch's MTCNN and with its Haar detector, each in a process that is
-warm. Each row is written as soon as it is measured. YuNet must have been fetched.
+warm. A film of one moving face is read by `ferembed predict` to a CSV, its start included, and by
+`fer` frame by frame. Each row is written as soon as it is measured. YuNet must have been fetched.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from ferembed.storage.files import atomic_write
 
 RESULTS = Path(__file__).parent / "results" / "waiting.json"
 OURS = "yunet", "mtcnn", "haar"
+FRAMES = 300  # of the film
 SMALLEST = 40  # pixels of the faces that are to be found
 
 
@@ -50,6 +52,8 @@ def main() -> None:
             keep(row, in_turns(row, paths, peers, options.rounds))
         keep("4k", at_4k(paths[:10]))
         keep("folder", folder_of(paths, Path(folder)))
+        film = write_film(options.photos, Path(folder) / "film.mp4")
+        keep("video", video_of(film, peers))
 
 
 def keep(name: str, row: dict[str, Any]) -> None:
@@ -192,6 +196,41 @@ def at_4k(paths: list[Path]) -> dict[str, Any]:
                 key = f"{name} {title}"
                 taken.setdefault(key, []).append(time.perf_counter() - started)
     return {name: round(1000 * statistics.median(each), 2) for name, each in taken.items()}
+
+
+def write_film(source: str, path: Path) -> Path:
+    """A film of 1280x720 at 30 frames a second: a photo of one face that moves."""
+    import cv2
+
+    photos = Photos.read(source)
+    chosen = (photos.pixels[i] for i in np.flatnonzero(photos.choosing))
+    photo = next(one for one in chosen if min(one.shape[:2]) >= 300)
+    face = np.array(cv2.resize(photo, (360, 360)))
+    ground = np.array(cv2.resize(landscapes()[3], (1280, 720)))
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (1280, 720))
+    for number in range(FRAMES):
+        frame = ground.copy()
+        x, y = int(300 + 200 * np.sin(number / 40)), int(150 + 60 * np.cos(number / 30))
+        frame[y : y + 360, x : x + 360] = face
+        film.write(np.ascontiguousarray(frame[:, :, ::-1]))
+    film.release()
+    return path
+
+
+def video_of(film: Path, peers: dict[str, Fer]) -> dict[str, Any]:
+    """Frames a second, each in turn; `ferembed predict` starts and writes a CSV in its time."""
+    row: dict[str, Any] = {}
+    for name in OURS:
+        command = [sys.executable, "-m", "ferembed.cli", "predict", str(film), "--quiet"]
+        command += ["--detector", name, "--output", str(film.with_suffix(f".{name}.csv"))]
+        started = time.perf_counter()
+        subprocess.run(command, check=True)
+        seconds = time.perf_counter() - started
+        row[name] = {"frames_per_second": round(FRAMES / seconds, 1)}
+    for name, peer in peers.items():
+        seconds, _ = peer.ask("video", film)
+        row[f"fer, {name}"] = {"frames_per_second": round(FRAMES / seconds, 1)}
+    return row
 
 
 def folder_of(paths: list[Path], folder: Path) -> dict[str, Any]:

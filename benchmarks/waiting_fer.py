@@ -1,8 +1,8 @@
 """Predict photos with the package `fer`, in a separate environment; waiting.py starts it.
 
 The argument is "mtcnn" or "haar". Each line of standard input is a command and a file: "photo"
-reads the photo and answers for its faces, "detect" times the detector on the decoded photo. The
-seconds and the number of faces are printed.
+reads the photo and answers for its faces, "detect" times the detector on the decoded photo, "video"
+answers for each frame. The seconds and the number of faces are printed.
 """
 
 from __future__ import annotations
@@ -67,13 +67,22 @@ def main() -> None:
         boxes = find(picture)
         return len(model.detect_emotions(picture, face_rectangles=boxes)) if boxes else 0
 
+    def answer_video(path: str) -> int:
+        video, faces = cv2.VideoCapture(path), 0
+        while (read := video.read())[0]:
+            faces += answer(read[1])
+        return faces
+
     answer(np.full((240, 320, 3), 127, np.uint8))
     print("ready", flush=True)
     for line in sys.stdin:
         command, path = line.rstrip("\n").split(" ", 1)
-        picture = cv2.imread(path)
+        picture = None if command == "video" else cv2.imread(path)
         started = time.perf_counter()
-        faces = len(find(picture)) if command == "detect" else answer(cv2.imread(path))
+        if command == "video":
+            faces = answer_video(path)
+        else:
+            faces = len(find(picture)) if command == "detect" else answer(cv2.imread(path))
         print(time.perf_counter() - started, faces, flush=True)
 
 

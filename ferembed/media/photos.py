@@ -59,40 +59,44 @@ def read_photos(
 
     taken: set[str] = set()
     name = None
-    for photo, result, image, found in _found(pipeline, photos, journal):
+    for photo, result, image, faces in _searched(pipeline, photos, journal, bool(annotated_folder)):
+        known = result is not None
         if result is None:
-            predictions = pipeline.read([crop for _, crop in found], [face for face, _ in found])
+            predictions = pipeline.read([crop for _, crop in faces], [face for face, _ in faces])
             result = PhotoResult(str(photo), tuple(predictions))
         if annotated_folder is not None:
             # A photo that fails takes a name, too: if it can be read later, the others keep theirs.
             name = f"{unique_name(Path(str(photo)).stem, taken)}.png"
             copy = annotated_folder / name
-            known = journal is not None and journal.drawn(photo) == name and copy.exists()
-            if not result.error and (image is not None or not known):
+            drawn = journal is not None and journal.drawn(photo) == name and copy.exists()
+            if not result.error and not (known and drawn):
                 shown = load_image(photo, pipeline.max_pixels) if image is None else image
-                drawn = annotate(shown, result.predictions, language)
-                save_picture(PIL.Image.fromarray(drawn), copy)
-        if journal is not None and image is not None:
+                picture = annotate(shown, result.predictions, language)
+                save_picture(PIL.Image.fromarray(picture), copy)
+        if journal is not None and not known:
             journal.add(photo, result, name)
         yield result
 
 
-_Found = tuple["str | ZipMember", "PhotoResult | None", "Image | None", list[tuple[Face, Image]]]
+_Searched = tuple["str | ZipMember", "PhotoResult | None", "Image | None", list[tuple[Face, Image]]]
 
 
-def _found(
-    pipeline: Pipeline, photos: Iterable[str | ZipMember], journal: Journal | None
-) -> Iterator[_Found]:
-    """Each photo with its faces, or with its result: from the journal, or an error."""
+def _searched(
+    pipeline: Pipeline, photos: Iterable[str | ZipMember], journal: Journal | None, keep: bool
+) -> Iterator[_Searched]:
+    """Each photo with its faces, or with its result: from the journal, or an error.
+
+    With `keep` there is the photo, too. A large one takes 300 MB.
+    """
     recipe = FaceRecipe.resolve(pipeline.detector)
 
-    def find(photo: str | ZipMember) -> _Found:
+    def search(photo: str | ZipMember) -> _Searched:
         if journal is not None and (result := journal.known(photo)):
             return photo, result, None, []
         try:
             image = load_image(photo, pipeline.max_pixels)
         except ImageError as error:
             return photo, PhotoResult(str(photo), error=str(error)), None, []
-        return photo, None, image, recipe(image)
+        return photo, None, image if keep else None, recipe(image)
 
-    return prefetch_map(find, photos, threads=1)  # a large photo takes 300 MB
+    return prefetch_map(search, photos, threads=1 if keep else 2)

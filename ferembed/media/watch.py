@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from ferembed.errors import VideoError
 from ferembed.faces import Face, FaceRecipe
+from ferembed.faces.frames import FrameSearch
 from ferembed.images import Image
 from ferembed.media.tracking import People
 from ferembed.media.video import Clock, Frame, Source, Video, open_video
@@ -41,7 +42,7 @@ def watch(
     """
     if isinstance(detect_every, bool) or not isinstance(detect_every, int) or detect_every < 1:
         raise ValueError(f"detect_every is {detect_every!r}; it is a whole number above 0.")
-    people, recipe = People(smoothing), FaceRecipe.resolve(pipeline.detector)
+    people, search = People(smoothing), FrameSearch(FaceRecipe.resolve(pipeline.detector))
     video = source if isinstance(source, Video) else open_video(source)
     frames = video.frames(realtime, clock)
     ahead = 0 if video.live or realtime else _AHEAD
@@ -50,7 +51,7 @@ def watch(
 
     def watched() -> Generator[Frame, None, None]:
         try:
-            for frame, found in _searched(frames, recipe, detect_every, ahead):
+            for frame, found in _searched(frames, search, detect_every, ahead):
                 if found is None:
                     size = frame.image.shape[1], frame.image.shape[0]
                     here = people.extrapolated(frame.seconds, size)
@@ -69,22 +70,22 @@ _Found: TypeAlias = "list[tuple[Face, Image]]"
 
 
 def _searched(
-    frames: Iterable[Frame], recipe: FaceRecipe, detect_every: int, ahead: int
+    frames: Iterable[Frame], search: FrameSearch, detect_every: int, ahead: int
 ) -> Iterator[tuple[Frame, _Found | None]]:
     """Each frame with its faces, None if it was not searched; a few frames are searched ahead."""
     with ThreadPoolExecutor(1) as pool:
         waiting: deque[tuple[Frame, Future[_Found] | None]] = deque()
 
         def first() -> tuple[Frame, _Found | None]:
-            frame, search = waiting.popleft()
-            return frame, None if search is None else search.result()
+            frame, found = waiting.popleft()
+            return frame, None if found is None else found.result()
 
         failure = None
         try:
             try:
                 for position, frame in enumerate(frames):
-                    search = None if position % detect_every else pool.submit(recipe, frame.image)
-                    waiting.append((frame, search))
+                    skipped = position % detect_every
+                    waiting.append((frame, None if skipped else pool.submit(search, frame.image)))
                     if len(waiting) > ahead:
                         yield first()
             except VideoError as error:

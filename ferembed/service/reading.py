@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ferembed.errors import ImageError, UnknownName
 from ferembed.faces import Face, FaceRecipe
+from ferembed.faces.frames import FrameSearch
 from ferembed.images import Image, load_image
 from ferembed.pipeline import Pipeline, Prediction
 from ferembed.priors import parse_prior, prior_factors
@@ -56,7 +57,7 @@ class How:
 
     model: str
     pipeline: Pipeline = field(repr=False)
-    recipe: FaceRecipe | None = None
+    recipe: FaceRecipe | FrameSearch | None = None
     kind: str = "predictions"
     keep_image: bool = False
 

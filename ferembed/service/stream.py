@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ferembed.errors import FerembedError
+from ferembed.faces import FaceRecipe
+from ferembed.faces.frames import FrameSearch
 from ferembed.labels import display_name
 from ferembed.media.tracking import People
 from ferembed.service import answers
@@ -144,6 +147,8 @@ class _Stream:
         except FerembedError as error:
             await _close(self._socket, BAD_OPTIONS, str(error))
             return False
+        if isinstance(how.recipe, FaceRecipe):
+            how = replace(how, recipe=FrameSearch(how.recipe))
         self._how, self._lang, self._every = how, options.lang, options.every
         self._people = People(options.smoothing)
         labels = how.pipeline.labels

@@ -13,6 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from ferembed.faces import FaceRecipe
+from ferembed.faces.frames import FrameSearch
+from ferembed.images import load_image
 from ferembed.media.tracking import People
 from tests.helpers import clips
 
@@ -48,14 +51,25 @@ def refusal(server, first: str | bytes = "", **options) -> tuple[int, str]:
     return told["code"], told["error"]
 
 
+def frame_by_frame(pipeline):
+    """A function from the next frame to its predictions, as the library makes them of a video."""
+    search = FrameSearch(FaceRecipe.resolve(pipeline.detector))
+
+    def analyze(content):
+        found = search(load_image(content))
+        return pipeline.read([crop for _, crop in found], [face for face, _ in found])
+
+    return analyze
+
+
 def test_people_are_followed_and_smoothed_as_the_library_does(server, pipeline):
     contents = [frame(20, 180), frame(26, 174), frame(32, 168)]
     with open_stream(server, lang="es") as socket:
         assert json.loads(socket.recv(timeout=60))["ready"]
         answers = [ask(socket, content) for content in contents]
-    people = People()
+    people, analyze = People(), frame_by_frame(pipeline)
     for answer, content in zip(answers, contents, strict=True):
-        expected = people.seen(pipeline.analyze(content), answer["seconds"])
+        expected = people.seen(analyze(content), answer["seconds"])
         assert [face["number"] for face in answer["faces"]] == [1, 2]
         for face, person in zip(answer["faces"], expected, strict=True):
             assert face["box"] == list(person.box)
@@ -74,10 +88,10 @@ def test_people_are_carried_on_between_frames_that_are_searched(server, pipeline
         socket.recv(timeout=60)
         answers = [ask(socket, content) for content in contents]
     assert [answer["searched"] for answer in answers] == [True, False, True, False, True]
-    people = People()
+    people, analyze = People(), frame_by_frame(pipeline)
     for answer, content in zip(answers, contents, strict=True):
         if answer["searched"]:
-            expected = people.seen(pipeline.analyze(content), answer["seconds"])
+            expected = people.seen(analyze(content), answer["seconds"])
         else:
             expected = people.extrapolated(answer["seconds"], (320, 240))
             assert answer["faces"][0]["raw"] == {}
