@@ -123,8 +123,11 @@ def _remove_dead(folder: Path) -> None:
             found = _TEMPORARY.match(entry.name)
             if found is None:
                 continue
-            old = time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE
-            if old or (found[1] == _machine() and not _is_alive(int(found[2]))):
+            if found[1] == _machine():
+                dead = not _is_alive(int(found[2]))
+            else:
+                dead = time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE
+            if dead:
                 with suppress(OSError):
                     is_folder = entry.is_dir(follow_symlinks=False)
                     shutil.rmtree(entry.path) if is_folder else os.unlink(entry.path)
@@ -134,9 +137,10 @@ def _remove_dead(folder: Path) -> None:
 def _machine() -> str:
     """A name of this machine or container; process numbers are unique within it."""
     facts = [platform.node()]
-    with suppress(OSError):
+    hidden = (FileNotFoundError, PermissionError)  # not where too many files are open, for example
+    with suppress(*hidden):
         facts.append(os.readlink("/proc/self/ns/pid"))
-    with suppress(OSError):
+    with suppress(*hidden):
         facts.append(Path("/proc/sys/kernel/random/boot_id").read_text("ascii"))
     return f"{zlib.crc32(repr(facts).encode()):08x}"
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ferembed.errors import DataError, TrainingError
-from ferembed.storage.files import atomic_write, check_outputs, exclusive_folder
+from ferembed.storage.files import atomic_write, check_outputs, exclusive_folder, temporary
 from tests.conftest import run_python
 
 
@@ -113,3 +113,19 @@ def test_threads_may_write_one_name(tmp_path):
         list(pool.map(write, range(4)))
     assert (tmp_path / "x").read_text() in [str(number) * 9 for number in range(4)]
     assert os.listdir(tmp_path) == ["x"]
+
+
+def test_temporaries_go_when_their_process_has_ended_whatever_the_clock_says(tmp_path):
+    """One of another machine goes when it is old: there is no other sign."""
+    ours = temporary(tmp_path / "a.txt").name
+    machine, process = ours.split("-")[1:3]
+    ended = int(run_python("import os; print(os.getpid())").stdout)
+    dead = ours.replace(f"-{process}-", f"-{ended}-")
+    foreign = ours.replace(machine, "0" * 8)
+    (tmp_path / "folder").mkdir()
+    for name in (ours, dead, foreign, foreign + "-old"):
+        (tmp_path / "folder" / name).touch()
+    for name in (ours, foreign + "-old"):
+        os.utime(tmp_path / "folder" / name, (0, 0))
+    temporary(tmp_path / "folder" / "b.txt")
+    assert sorted(os.listdir(tmp_path / "folder")) == sorted([ours, foreign])
