@@ -52,8 +52,7 @@ def write(
     part = out.with_name(f"{out.name}.part")
     if _finish(dataset, out, part, size if out.suffix.lower() == ".csv" else 0):
         return out
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise DataError(f"{out} exists already. Delete it, or choose another name.")
+    _check_free(out)
     if not len(dataset):
         raise DataError(f"The data set has no pictures; there is nothing to write to {out}.")
     as_csv = out.suffix.lower() == ".csv"
@@ -72,6 +71,11 @@ def write(
             )
     with exclusive_folder(part, DataError):
         try:
+            _check_free(out)
+        except DataError:  # another process has finished just now
+            shutil.rmtree(part)
+            raise
+        try:
             _write(dataset, out, part, size if as_csv else 0, progress)
         except ImageError as error:
             raise type(error)(
@@ -84,6 +88,12 @@ def write(
         replace_durably(part, out)
     _clean_up(out, part)
     return out
+
+
+def _check_free(out: Path) -> None:
+    """A DataError if there is something at `out`."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out} exists already. Delete it, or choose another name.")
 
 
 def _finish(dataset: Dataset, out: Path, part: Path, size: int) -> bool:
