@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -123,6 +124,8 @@ def open_source(source: Source) -> LoadedSource:
         except PermissionError:
             raise ImageError(f"{name} may not be read: permission denied.") from None
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                raise  # the picture may be sound: nothing can be opened
             raise ImageError(f"{name} cannot be read: {error}.") from error
     if isinstance(source, os.PathLike):
         return open_source(Path(source))

@@ -6,6 +6,7 @@ read-only disk can still be read. SQLite's errors become StoreErrors that say wh
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -14,7 +15,7 @@ import time
 import urllib.parse
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ferembed.errors import StoreError
@@ -42,6 +43,7 @@ _DAMAGE = (sqlite3.Error, UnicodeDecodeError)  # the second where SQLite's messa
 _PAGE = 16384  # bytes; with SQLite's default of 4,096 and vectors of 512 half would be empty
 _SHORT = 800  # numbers in a vector; longer ones need less space in pages of the default size
 _LOG = 4 << 20  # bytes of the write-ahead log after which it is moved into the file
+_FILES = 4  # that SQLite has open at most
 _LOCK_TIMEOUT = 60  # seconds to wait for another writer
 
 
@@ -204,6 +206,13 @@ class SqliteFile:
                 f"{_LOCK_TIMEOUT} seconds. Wait for that, or choose another place with store=PATH."
             )
         if "unable to open" in text or "readonly" in text:
+            try:
+                with ExitStack() as stack:  # SQLite does not say that too many files are open
+                    for _ in range(_FILES):
+                        stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+            except OSError as reason:
+                if reason.errno in (errno.EMFILE, errno.ENFILE):
+                    text = "too many open files"
             return (
                 f"The embedding store {self.path} cannot be opened for writing ({text}). "
                 "Choose another place with store=PATH or $FEREMBED_CACHE, or store='none'."
