@@ -3,6 +3,9 @@
    Calls on files below FAULT_IN count alone. When the fault has struck, the file FAULT_STRUCK is
    made. With a FAULT_ERRNO of 0 the process is killed at that call instead.
 
+   FAULT_SLOW delays each such call by so many milliseconds. CLOCK_SHIFT moves the clock of the
+   process by so many seconds.
+
    POWER_AT instead ends the process after the Nth rename or fsync, as a loss of power does at its
    worst: new names are on the disk, and of every file only what was there at its last fsync. */
 #define _GNU_SOURCE
@@ -18,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static long calls;
@@ -86,6 +90,7 @@ static void lose_power(void) {
 }
 
 static int strike(void) {
+    if (getenv("FAULT_SLOW")) usleep(1000 * atoi(getenv("FAULT_SLOW")));
     const char *at = getenv("FAULT_AT");
     if (!at || __sync_add_and_fetch(&calls, 1) != atol(at)) return 0;
     mark_struck();
@@ -96,6 +101,11 @@ static int strike(void) {
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+int clock_gettime(clockid_t which, struct timespec *now) {
+    int result = REAL(clock_gettime)(which, now);
+    if (which == CLOCK_REALTIME && getenv("CLOCK_SHIFT")) now->tv_sec += atol(getenv("CLOCK_SHIFT"));
+    return result;
+}
 ssize_t write(int fd, const void *data, size_t size) {
     if (fd > 2 && fd_below(fd)) {
         if (strike()) return -1;

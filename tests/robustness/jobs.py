@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import json
 import os
+import resource
 import sys
 import tempfile
 import traceback
@@ -28,6 +29,7 @@ PICTURES = 24
 EPOCHS = 4
 PUBLISHED = np.random.default_rng(5).bytes(3 << 20)  # the file that the harness serves
 MEMBER = "harness/weights.bin"  # the file in the wheel that it serves
+FREE_FILES = "FEREMBED_FREE_FILES"  # the files that may be opened, if it is set
 URL = "FEREMBED_HARNESS_URL"  # where it does
 Facts = dict[str, Any]
 computed: Counter[str] = Counter()  # in this process
@@ -131,6 +133,12 @@ PRUNE = Job(
 # Data sets, models and tables
 
 
+def _is_built(out: str) -> bool:
+    """Whether the data set is whole and nothing else is there; then it would not be made again."""
+    parts = (Path(f"{out}.part"), Path(out, "plan.txt"))
+    return Path(out).exists() and not any(part.exists() for part in parts)
+
+
 def _write_data(out: str) -> None:
     from ferembed import datasets
     from ferembed.images import LazyPicture
@@ -149,7 +157,7 @@ def _write_data(out: str) -> None:
 
     labels = ["happy", "sad"] * (PICTURES // 2)
     data = datasets.Dataset.from_images([Counted(number) for number in range(PICTURES)], labels)
-    if not Path(out).exists() or Path(f"{out}.part").exists():
+    if not _is_built(out):
         datasets.write(data, out)
 
 
@@ -361,12 +369,17 @@ FIT = Job(
     total={"faces": 140},
     done=_faces_done,
 )
+
+
+def _build() -> None:
+    arguments = ("--clean", "--split", "60/20/20", "--mirror", "--output", "built")
+    if not _is_built("built"):
+        _ferembed("data", "build", "faces", *arguments)
+
+
 BUILD = Job(
     earlier=lambda: _make_faces(24),
-    run=_command(
-        *("data", "build", "faces", "--clean", "--split", "60/20/20", "--mirror"),
-        *("--output", "built"),
-    ),
+    run=_build,
     outcome=lambda: _tree("built"),
 )
 GRID = """title = "A grid"
@@ -456,11 +469,11 @@ def _train() -> None:
     _register_tiny()
     recipe = TrainingRecipe(epochs=EPOCHS, batch_size=8, warmup_epochs=1, dtype="float32")
 
-    def report(row: dict[str, Any]) -> None:
+    def count(row: dict[str, Any]) -> None:
         computed["epochs"] += 1
 
     data = datasets.open("faces")
-    result = train_backbone(data, "tiny", "run", recipe, report=report)
+    result = train_backbone(data, "tiny", "run", recipe, on_epoch=count)
     result.pipeline.save("run/model")
 
 
@@ -570,7 +583,7 @@ FETCH_WHEEL = Job(run=_fetch_wheel, outcome=lambda: _tree("cache/weights"))
 JOBS = {
     "store": STORE,
     "cache prune": PRUNE,
-    "data": DATA,
+    "data folders": DATA,
     "data csv": DATA_CSV,
     "data build": BUILD,
     "save": SAVE,
@@ -609,6 +622,13 @@ def perform(
     for variable in ("FEREMBED_WEIGHTS", "LD_PRELOAD"):  # the faults are this process's own
         os.environ.pop(variable, None)
     tempfile.tempdir = None
+    if FREE_FILES in environment:
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        while (filler := os.open(os.devnull, os.O_RDONLY)) < highest:
+            pass  # no number below is left
+        os.close(filler)
+        limit = filler + int(environment[FREE_FILES])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     report.send("started")
     code = _attempt(JOBS[name], step, Path(place))
     report.send(_calls())

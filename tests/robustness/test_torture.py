@@ -5,19 +5,11 @@ import sys
 
 import pytest
 
-from tests.robustness import corpora, jobs, torture, worker
+from tests.robustness import corpora, torture
+from tests.robustness.conftest import JOBS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the module resource")
 QUICK = ("picture PNG", "zip", "weights npz")  # the other kinds are slow tests
-QUICK_JOBS = ("store", "save")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def library(tmp_path_factory):
-    """The shim, which all processes of these tests have loaded; None without a C compiler."""
-    library = torture.compile_shim(tmp_path_factory.mktemp("shim"))
-    torture.prepare(library, [*worker.MODULES, "ferembed.cli.app", "ferembed.benchmark"])
-    return library
 
 
 @pytest.mark.parametrize(
@@ -68,10 +60,7 @@ def test_the_table_in_security_md_is_that_of_the_published_run():
     assert result["problems"] == 0
 
 
-@pytest.mark.parametrize(
-    "job",
-    [pytest.param(job, marks=() if job in QUICK_JOBS else pytest.mark.slow) for job in jobs.JOBS],
-)
+@pytest.mark.parametrize("job", JOBS)
 def test_a_killed_job_goes_on_where_it_was(job, library):
     tally = torture.Tally(job, None)
     torture.kill(job, 2, 20, library, tally)
@@ -90,11 +79,6 @@ def test_what_is_lost_done_twice_or_left_behind_is_noticed(tmp_path):
         assert "missing" in lost.faults()
         (left.folder / ".ferembed-x").touch()
         assert "left behind" in left.faults()
-
-
-@pytest.fixture
-def shim(library):
-    return library or pytest.skip("needs a C compiler on Linux")
 
 
 @pytest.mark.slow

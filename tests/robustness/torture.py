@@ -50,6 +50,9 @@ SECURITY = ROOT / "SECURITY.md"
 _BEGIN, _END = "<!-- torture -->", "<!-- end -->"
 
 
+OUTCOMES = ("read", "refused", "went on", "whole", "refused, then whole", "problem")
+
+
 class Tally:
     """What became of the files, kills and faults of one kind."""
 
@@ -80,6 +83,15 @@ class Tally:
             "peak_megabytes": self.peak,
             "problems": self.problems[:20],
         }
+
+    def go_on(self, facts: dict[str, Any]) -> None:
+        """Add to the counts of an earlier run."""
+        self.seeds |= set(facts["seeds"])
+        counts = {name: facts.get(name, 0) for name in OUTCOMES}
+        self.counts.update({name: count for name, count in counts.items() if count})
+        self.problems += facts["problems"]
+        self.slowest = max(self.slowest, facts["slowest_seconds"])
+        self.peak = max(self.peak, facts["peak_megabytes"])
 
 
 _PROCESSES = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
@@ -321,7 +333,7 @@ class Site:
         return sorted(name for name in names if not others.search(name))
 
     def faults(self) -> str:
-        """What is wrong after a run was stopped, and run again; empty if nothing is."""
+        """Run the job again after one that was stopped; what is wrong then, empty if nothing is."""
         if self.run("check"):
             return f"damaged: {self.said()}"
         shutil.copy(self.shared.unbroken / "outcome.npz", self.place)
@@ -432,18 +444,21 @@ def power(name: str, most: int, shim: Path, tally: Tally) -> None:
                     tally.counts["went on"] += 1
 
 
-def together(processes: int, tally: Tally) -> None:
-    """So many processes fill one store at once."""
+def together(name: str, processes: int, tally: Tally) -> None:
+    """So many processes do the job in one folder at once: each ends well, or is told to wait."""
     with (
-        shared_of("store") as shared,
-        tempfile.TemporaryDirectory(prefix="ferembed-store-", dir=_FAST) as place,
+        shared_of(name) as shared,
+        tempfile.TemporaryDirectory(prefix="ferembed-together-", dir=_FAST) as place,
     ):
-        site = Site("store", Path(place), shared)
-        for process in [site.begin("first") for _ in range(processes)]:
-            if site.code(process):
-                tally.problem(site.said())
-            else:
-                tally.counts["whole"] += 1
+        site = Site(name, Path(place), shared)
+        codes = [site.code(one) for one in [site.begin("first") for _ in range(processes)]]
+        if set(codes) - {0, 2} or 0 not in codes:
+            tally.problem(f"{codes}: {site.said()}")
+        elif wrong := site.faults():
+            tally.problem(wrong)
+        else:
+            tally.counts["whole"] += codes.count(0)
+            tally.counts["refused, then whole"] += codes.count(2)
 
 
 @contextmanager
@@ -506,6 +521,11 @@ class Run:
         self.seed: int = options.seed
         self.tallies: dict[str, Tally] = {}
         self.until = time.monotonic() + 60 * (options.minutes or 0)
+        if options.output and options.output.exists():
+            earlier = json.loads(options.output.read_text("utf-8"))["kinds"]
+            for kind, facts in earlier.items():
+                self.tallies[kind] = Tally(kind, options.keep)
+                self.tallies[kind].go_on(facts)
 
     def tally(self, kind: str) -> Tally:
         tally = self.tallies.setdefault(kind, Tally(kind, self.options.keep))
@@ -535,7 +555,7 @@ class Run:
 
 
 def _files(run: Run) -> None:
-    for kind in (*corpora.KINDS, *MADE):
+    for kind in run.options.kinds:
         if run.over():
             return
         with tempfile.TemporaryDirectory(prefix="ferembed-torture-", dir=_FAST) as place:
@@ -567,7 +587,11 @@ def _faults(run: Run) -> None:
 
 
 def _together(run: Run) -> None:
-    together(4, run.tally("processes on one store"))
+    for name in run.options.jobs:
+        if run.over():
+            return
+        together(name, 4, run.tally(f"at once: {name}"))
+    run.save()
 
 
 PARTS: dict[str, Callable[[Run], None]] = {
@@ -601,6 +625,14 @@ def torture(options: argparse.Namespace) -> dict[str, Any]:
                 return run.facts()
 
 
+_OF_JOBS = ("kill -9", "fault", "power loss", "at once")
+ORDER = (
+    *corpora.KINDS,
+    *MADE,
+    *(f"{what}: {job}" for what in _OF_JOBS for job in jobs.JOBS),
+)
+
+
 def table(result: dict[str, Any]) -> str:
     """The counts as Markdown, for SECURITY.md."""
     lines = ["| what | runs | read or went on | refused | problems |", "|---|---|---|---|---|"]
@@ -618,7 +650,8 @@ def publish(result: dict[str, Any]) -> None:
     Kinds that this run did not try keep the counts of an earlier one.
     """
     earlier = json.loads(RESULTS.read_text("utf-8"))["kinds"] if RESULTS.exists() else {}
-    kinds = {**earlier, **result["kinds"]}
+    found = {**earlier, **result["kinds"]}
+    kinds = {kind: found[kind] for kind in ORDER if kind in found}
     problems = sum(facts.get("problem", 0) for facts in kinds.values())
     result = {**result, "kinds": kinds, "problems": problems}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
@@ -635,9 +668,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="repeat with other seeds for so long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the files that led to problems")
-    parser.add_argument("--output", type=Path, help="a JSON file of the counts")
+    parser.add_argument(
+        "--output", type=Path, help="a JSON file of the counts; those that are there are added to"
+    )
     parser.add_argument("--publish", action="store_true", help="write them into SECURITY.md, too")
-    parser.add_argument("--jobs", nargs="+", choices=jobs.JOBS, default=list(jobs.JOBS))
+    kinds = [*corpora.KINDS, *MADE]
+    parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, help="only these files")
+    parser.add_argument(
+        "--jobs", nargs="+", choices=jobs.JOBS, default=list(jobs.JOBS), help="only these"
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, help="only these parts")
     options = parser.parse_args()
     result = torture(options)
