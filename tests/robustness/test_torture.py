@@ -51,7 +51,7 @@ def test_the_worker_notices_what_must_not_be(tmp_path, monkeypatch):
     monkeypatch.setattr(torture, "MEGABYTES", "x")  # the worker ends before it reads
     torture.read_all("grid", [tmp_path / "grid.toml"], tally)
     assert "the process ended with 1" in tally.problems[0]
-    assert (tmp_path / "kept" / "store" / "grid.toml").exists()
+    assert (tmp_path / "kept" / "store" / "1-grid.toml").exists()
 
 
 def test_the_table_in_security_md_is_that_of_the_published_run():

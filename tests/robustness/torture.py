@@ -71,7 +71,7 @@ class Tally:
             place = self.keep / self.kind.replace(" ", "-")
             place.mkdir(parents=True, exist_ok=True)
             copy = shutil.copytree if file.is_dir() else shutil.copy
-            copy(file, place / file.name)
+            copy(file, place / f"{len(self.problems)}-{file.name}")
 
     def facts(self) -> dict[str, Any]:
         total = sum(self.counts.values())
@@ -326,10 +326,11 @@ class Site:
     def files(self) -> list[str]:
         """The files and folders in the folder, but for the logs and locks of its parts.
 
-        TensorFlow deletes its own temporary files at the end of a process, which a kill prevents.
+        TensorFlow deletes its own temporary files at the end of a process, which a kill prevents,
+        and Python the file of 8 letters with which it tries a temporary folder.
         """
         names = (str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
-        others = re.compile(r"-wal$|-shm$|\.lock$|^tmp/__autograph_generated_file")
+        others = re.compile(r"-wal$|-shm$|\.lock$|^tmp/(__autograph_generated_file|\w{8}$)")
         return sorted(name for name in names if not others.search(name))
 
     def faults(self) -> str:
