@@ -21,10 +21,10 @@ def deferred_interrupts() -> Iterator[None]:
     So a step that writes to several places is done in all of them or in none. Only the main thread
     gets signals: in another, and for signals without a handler in Python, nothing changes.
     """
-    waiting: list[int] = []
+    waiting: list[tuple[int, FrameType | None]] = []
 
     def wait(number: int, frame: FrameType | None) -> None:
-        waiting.append(number)
+        waiting.append((number, frame))
         restore()
 
     def restore() -> None:
@@ -41,4 +41,5 @@ def deferred_interrupts() -> Iterator[None]:
     finally:
         restore()
     if waiting:
-        signal.raise_signal(waiting[0])
+        number, frame = waiting[0]
+        handlers[number](number, frame)

@@ -103,7 +103,8 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or "is the disk full?"
+        reason = getattr(error, "strerror", None)  # OpenVINO gives none
+        reason = reason or "the disk is full, or there are too many open files"
         raise WeightsError(
             f"The network for OpenVINO cannot be written to {folder}: {reason}. "
             "Choose another folder with $FEREMBED_CACHE, or the engine 'keras'."

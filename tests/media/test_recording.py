@@ -119,7 +119,7 @@ def test_an_interruption_while_a_frame_is_written_waits_until_it_is_counted(blin
         def add(self, video, frame):
             super().add(video, frame)
             if frame.index == 4:
-                signal.raise_signal(signal.SIGINT)
+                signal.getsignal(signal.SIGINT)(signal.SIGINT, None)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
