@@ -70,7 +70,7 @@ class Embedded:
     unstored: int = 0  # computed vectors that the store could not take
 
     def rows(self, count: int) -> Vectors:
-        """(count, d): a row for each of so many images, NaN for those that failed."""
+        """(count, d): a row for each of `count` images, with NaN where an image failed."""
         rows = np.full((count, self.vectors.shape[1]), np.nan, np.float32)
         rows[self.positions] = self.vectors
         return rows

@@ -33,7 +33,7 @@ class Looks:
 
     @classmethod
     def empty(cls, count: int, near: bool) -> Looks:
-        """Room for the facts of so many pictures; for thumbnails if `near`."""
+        """Arrays for `count` pictures that are not filled yet; with thumbnails if `near`."""
         return cls(
             unreadable={},
             blank=np.zeros(count, np.bool_),

@@ -311,10 +311,10 @@ def _predict(pipeline: Pipeline, data: Dataset, embedded: Embedded, model: str) 
 
 
 class _Seen:
-    """What an evaluation keeps of faces while they are in memory, so that each is read once.
+    """Collects facts about faces while they are in memory, so that each file is read once.
 
-    With training data these are the facts by which duplicates are found. `timed` has the content of
-    some faces, and `seconds` is the time that all this took.
+    With training data it collects the facts by which duplicates are found. `timed` holds the
+    content of some faces, and `seconds` is the time that collecting took.
     """
 
     def __init__(

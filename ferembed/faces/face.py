@@ -43,12 +43,29 @@ class Face:
             return None
         return cls((x1, y1, x2, y2), float(score), landmarks)
 
+    def overlap(self, other: Face) -> float:
+        """The intersection of two boxes as a share of their union, from 0 to 1."""
+        shared = self._intersection(other)
+        return shared / (self._area + other._area - shared)
+
     def overlap_of_smaller(self, other: Face) -> float:
         """The intersection of two boxes as a share of the smaller one, from 0 to 1."""
+        return self._intersection(other) / min(self._area, other._area)
+
+    @property
+    def _area(self) -> int:
+        x1, y1, x2, y2 = self.box
+        return (x2 - x1) * (y2 - y1)
+
+    def _intersection(self, other: Face) -> int:
         (a1, b1, a2, b2), (x1, y1, x2, y2) = self.box, other.box
-        wide, high = min(a2, x2) - max(a1, x1), min(b2, y2) - max(b1, y1)
-        smaller = min((a2 - a1) * (b2 - b1), (x2 - x1) * (y2 - y1))
-        return max(0, wide) * max(0, high) / smaller
+        return max(0, min(a2, x2) - max(a1, x1)) * max(0, min(b2, y2) - max(b1, y1))
+
+    def shifted(self, x: int, y: int) -> Face:
+        """The same face in a photo of which this one is the part that begins at (x, y)."""
+        x1, y1, x2, y2 = self.box
+        points = self.landmarks and tuple((x + px, y + py) for px, py in self.landmarks)
+        return replace(self, box=(x + x1, y + y1, x + x2, y + y2), landmarks=points)
 
     def scaled(self, factor: float, size: tuple[int, int]) -> Face:
         """The same face in the photo scaled by a factor to this width and height."""

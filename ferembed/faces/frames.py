@@ -80,22 +80,9 @@ class FrameSearch:
         share = self.recipe.min_face
         pixels = share * min(height, width) if share < 1 else share
         recipe = replace(self.recipe, min_face=max(1.0, pixels) if pixels else 0)
-        size = width, height
-        found = [_moved(face, scale, left, top, size) for face in recipe.find(part, scale)]
-        best = max(found, key=lambda face: _shared(face, before), default=None)
-        return best if best is not None and _shared(best, before) >= LEAST_OVERLAP else None
-
-
-def _moved(face: Face, scale: float, left: int, top: int, size: tuple[int, int]) -> Face:
-    """A face in a part of the frame, in the frame."""
-    x1, y1, x2, y2 = (round(value / scale) for value in face.box)
-    box = left + x1, top + y1, min(left + x2, size[0]), min(top + y2, size[1])
-    marks = face.landmarks and tuple((left + x / scale, top + y / scale) for x, y in face.landmarks)
-    return replace(face, box=box, landmarks=marks)
-
-
-def _shared(a: Face, b: Face) -> float:
-    """The intersection over union of two boxes."""
-    (a1, b1, a2, b2), (x1, y1, x2, y2) = a.box, b.box
-    inside = max(0, min(a2, x2) - max(a1, x1)) * max(0, min(b2, y2) - max(b1, y1))
-    return inside / ((a2 - a1) * (b2 - b1) + (x2 - x1) * (y2 - y1) - inside)
+        found = [
+            face.scaled(1 / scale, (side, side)).shifted(left, top)
+            for face in recipe.find(part, scale)
+        ]
+        best = max(found, key=before.overlap, default=None)
+        return best if best is not None and before.overlap(best) >= LEAST_OVERLAP else None

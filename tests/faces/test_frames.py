@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ferembed.faces import DETECTORS, Face, FaceRecipe
-from ferembed.faces.frames import MOST, WHOLE_EVERY, FrameSearch, _shared
+from ferembed.faces.frames import MOST, WHOLE_EVERY, FrameSearch
 from ferembed.images import load_image
 
 
@@ -47,7 +47,7 @@ def test_a_moving_face_is_found_as_by_a_search_of_each_frame(portrait, searched)
         assert searched == [picture.shape[:2]] if step % WHOLE_EVERY == 0 else len(searched) == 1
         assert step % WHOLE_EVERY == 0 or max(searched[0]) <= 256
         [known] = recipe.find(picture)
-        assert _shared(face, known) > 0.7, step
+        assert face.overlap(known) > 0.7, step
         assert np.ravel(face.landmarks) == pytest.approx(np.ravel(known.landmarks), abs=8)
         assert (
             crop.shape[0] == crop.shape[1] == max(np.diff(np.reshape(face.box, (2, 2)), axis=0)[0])

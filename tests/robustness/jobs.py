@@ -1,4 +1,4 @@
-"""Small jobs that write, each for a process of its own that may be killed or meet a fault.
+"""Small jobs that write files. Each runs in a separate process, which is killed or given faults.
 
 A job takes up what an earlier one has left in its folder, which is the working folder. It counts
 what it computes. Networks and data are tiny, and the work is that of the commands.
@@ -37,7 +37,7 @@ computed: Counter[str] = Counter()  # in this process
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What runs, and how it is seen that it went on: nothing lost, and nothing done twice."""
+    """A job, and the functions that check that a repeated run resumes it without loss."""
 
     run: Callable[[], None]
     outcome: Callable[[], Facts]  # arrays and texts, which are those of an unbroken run
@@ -134,7 +134,7 @@ PRUNE = Job(
 
 
 def _is_built(out: str) -> bool:
-    """Whether the data set is whole and nothing else is there; then it would not be made again."""
+    """True if the data set is complete and has no temporary files, so it is not built again."""
     parts = (Path(f"{out}.part"), Path(out, "plan.txt"))
     return Path(out).exists() and not any(part.exists() for part in parts)
 
@@ -232,20 +232,18 @@ def _check_table() -> None:
     assert _table() in ("old\n" * 5000, "new\n" * 5000)
 
 
-DATA = Job(
-    run=lambda: _write_data("built"),
-    outcome=lambda: _data("built"),
-    check=lambda: _check_data("built"),
-    total={"pictures": PICTURES},
-    done=_pictures_done,
-)
-DATA_CSV = Job(
-    run=lambda: _write_data("built.csv"),
-    outcome=lambda: _data("built.csv"),
-    check=lambda: _check_data("built.csv"),
-    total={"pictures": PICTURES},
-    done=_rows_done,
-)
+def _data_job(out: str, done: Callable[[], dict[str, int]]) -> Job:
+    return Job(
+        run=lambda: _write_data(out),
+        outcome=lambda: _data(out),
+        check=lambda: _check_data(out),
+        total={"pictures": PICTURES},
+        done=done,
+    )
+
+
+DATA = _data_job("built", _pictures_done)
+DATA_CSV = _data_job("built.csv", _rows_done)
 SAVE = Job(
     earlier=lambda: _save_model("angry"),
     run=lambda: _save_model("happy"),

@@ -63,7 +63,7 @@ def test_a_slow_disk(site, shim):
 
 @contextmanager
 def a_disk_at(folder, megabytes=24):
-    """A file system of its own, for the folder; only root may make one."""
+    """Mount a separate file system at the folder, which needs root."""
     folder.mkdir(parents=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:

@@ -133,7 +133,7 @@ class _Process:
         self.process.close()
 
     def receive(self, seconds: float = 300) -> Any:
-        """What the process sends next; None if it has ended, or is ended as it took too long."""
+        """The next message of the process, None if it ended. After a timeout it is killed."""
         try:
             if self.pipe.poll(seconds):
                 return self.pipe.recv()
