@@ -59,13 +59,28 @@ class Model:
 
     networks: tuple[str, ...]
     label_set: str
+    trees: int = 300
+    bins: int = 128
+    least_in_leaf: int = 2
+
+    def new_head(self) -> Any:
+        return (
+            HEADS[HEAD]
+            .make()
+            .set_params(
+                n_estimators=self.trees, bins=self.bins, min_samples_leaf=self.least_in_leaf
+            )
+        )
 
 
 MODELS = {
     "fast": Model(("mini-vgg",), "ferplus"),
     "default": Model(("fer-mobilenet",), "ferplus"),
     "accurate": Model(("fer-mobilenet", "mini-vgg"), "ferplus"),
-    "fer2013": Model(("fer-mobilenet", "fer-mobilenet-192", "mini-vgg"), "fer2013"),
+    # A third of the bytes of the defaults, and as accurate.
+    "fer2013": Model(
+        ("fer-mobilenet", "fer-mobilenet-192"), "fer2013", trees=120, bins=32, least_in_leaf=5
+    ),
 }
 HEAD = "forest"
 TEMPERATURES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
@@ -171,7 +186,7 @@ def make(name: str, sets: Sets) -> None:
     """Fit a model, choose its prior and temperature, save it, and write its results and card."""
     model = MODELS[name]
     vectors, labels = sets.training(model)
-    pipeline = as_pipeline(HEADS[HEAD].make().fit(vectors, labels), model, labels)
+    pipeline = as_pipeline(model.new_head().fit(vectors, labels), model, labels)
     chosen, cells = choose(pipeline, model, sets)
     settle(pipeline, chosen)
     pipeline.save(models_folder() / name)
@@ -237,6 +252,7 @@ def result_of(
         "label_set": model.label_set,
         "parameters": sum(BACKBONES[one].parameters for one in model.networks),
         "head": HEAD,
+        "trees": model.trees,
         "trained_on": f"FER2013 training split: the networks on {len(sets.splits['train'][0]):,} "
         f"faces with the votes of FER+ and FER2013's own classes, the {HEAD} on the {trained:,} "
         "of which a class has the majority",
@@ -373,6 +389,7 @@ def card(name: str, result: dict[str, Any]) -> str:
         model=name,
         networks=" and ".join(f"`{one}`" for one in networks),
         make="makes" if len(networks) == 1 else "make",
+        n=result["trees"],
         parameters=result["parameters"],
         labels="the majority of FER+'s votes (ten people a face)"
         if ferplus
@@ -406,7 +423,7 @@ TRAINING = {
 CARD = """# {model}
 
 Predicts one of seven expressions of a face. {networks} ({parameters:,} parameters) {make} a vector,
-and a random forest of 300 trees predicts the probabilities. MIT licence; the data set that it was
+and a random forest of {n} trees predicts the probabilities. MIT licence; the data set that it was
 trained on is for research.
 
 ## Data and recipe
