@@ -19,6 +19,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,23 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from ferembed import Embedder, Pipeline, cluster, datasets
+from ferembed.benchmark import benchmark
+from ferembed.benchmark.grid import Grid
 from ferembed.cluster.scheduling import run_tasks
-from ferembed.datasets import Dataset
 from ferembed.heads import HEADS
 from ferembed.images import load_image
 from ferembed.storage.files import atomic_write
 
 RESULTS = Path(__file__).parent / "results" / "cluster.json"
 BACKBONE = "mini-vgg"
+GRID = f"""
+title = "SVM"
+[[cells]]
+backbone = "{BACKBONE}"
+head = "svm"
+head__C = [0.3, 1, 3, 10]
+head__gamma = [0.001, 0.003, 0.01]
+"""
 HEADS_IN_BATCHES = ("softmax", "fourier-svm", "approximate-knn")
 
 
@@ -108,33 +118,27 @@ def png(face: NDArray[np.uint8]) -> bytes:
 
 def scaling(options: argparse.Namespace) -> None:
     """The plain command, 1 worker and 2, in turn; the shorter of two rounds of each."""
-    data = datasets.open(faces_of(options))
-    embedder = Embedder(BACKBONE, store="none", engine="openvino")
-    pipeline = Pipeline.load("fast", store="none", detector="none")
-    for name, model in (("embed", embedder), ("predict", pipeline)):
+    faces = faces_of(options)
+    for name in RUNS:
         measured(
             options,
             f"{name} {options.faces:,} faces",
-            lambda name=name, model=model: scale(options, data, name, model),  # type: ignore[misc]
+            lambda name=name: scale(options, name, faces),  # type: ignore[misc]
         )
 
 
-def scale(options: argparse.Namespace, data: Dataset, name: str, model: Any) -> dict[str, Any]:
+def scale(options: argparse.Namespace, name: str, faces: Path) -> dict[str, Any]:
     """The plain command uses all cores; beside it, it is held to the thread that a worker has."""
     out = options.work / "out"
-    run = cluster.embed if name == "embed" else cluster.predict
     seconds: dict[str, list[float]] = {}
     for _ in range(2):
         for workers in (1, 2):
             with cluster.connect(f"local:{workers}") as client:
-                few = data.select(np.arange(64 * workers))
-                run(few, model, client, options.work / "warm", size=8)  # loads the networks
-                shutil.rmtree(options.work / "warm")
-                started = time.perf_counter()
-                run(data, model, client, out)
-                seconds.setdefault(f"workers_{workers}", []).append(time.perf_counter() - started)
-                shutil.rmtree(out)
-        seconds.setdefault("plain_1_thread", []).append(plain_seconds(data, name))
+                RUNS[name](faces, out, client, 64 * workers)  # loads the networks
+                seconds.setdefault(f"workers_{workers}", []).append(
+                    RUNS[name](faces, out, client, options.faces)
+                )
+        seconds.setdefault("plain_1_thread", []).append(plain_seconds(name, faces, out))
     best = {key: round(min(values), 2) for key, values in seconds.items()}
     return {
         "seconds": best,
@@ -143,28 +147,72 @@ def scale(options: argparse.Namespace, data: Dataset, name: str, model: Any) -> 
     }
 
 
-def plain_seconds(data: Dataset, name: str) -> float:
+def plain_seconds(name: str, faces: Path, out: Path) -> float:
     """The seconds of the same work without a cluster, in a process with one thread."""
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return float(pool.apply(_plain, (data, name)))
+        return float(pool.apply(_plain, (name, faces, out)))
 
 
-def _plain(data: Dataset, name: str) -> float:
+def _plain(name: str, faces: Path, out: Path) -> float:
     from ferembed._threads import limit_threads
 
     limit_threads(1)
-    if name == "embed":
-        embedder = Embedder(BACKBONE, store="none", engine="openvino")
-        work: Callable[[Any], object] = embedder.embed
-    else:
-        work = Pipeline.load("fast", store="none").predict_proba
-    work(data.images[:64])
+    RUNS[name](faces, out, None, 64)
+    return RUNS[name](faces, out, None, len(datasets.open(faces)))
+
+
+def run_embed(faces: Path, out: Path, client: Any, count: int) -> float:
+    """The seconds of `count` faces embedded on the cluster, or here without a client."""
+    embedder = Embedder(BACKBONE, store="none", engine="openvino")
+    data = datasets.open(faces).select(np.arange(count))
     started = time.perf_counter()
-    work(data.images)
-    return time.perf_counter() - started
+    if client is None:
+        embedder.embed(data.images)
+    else:
+        cluster.embed(data, embedder, client, out, size=part_size(count))
+    return ended(started, out)
+
+
+def run_predict(faces: Path, out: Path, client: Any, count: int) -> float:
+    pipeline = Pipeline.load("fast", store="none", detector="none")
+    data = datasets.open(faces).select(np.arange(count))
+    started = time.perf_counter()
+    if client is None:
+        pipeline.predict_proba(data.images)
+    else:
+        cluster.predict(data, pipeline, client, out, size=part_size(count))
+    return ended(started, out)
+
+
+def run_grid(faces: Path, out: Path, client: Any, count: int) -> float:
+    """As above, of a grid of SVMs on the faces, whose vectors are in a store."""
+    data = datasets.open(faces).select(np.arange(count))
+    store = faces.with_suffix(".sqlite")
+    Embedder(BACKBONE, store=store).embed(data.images)
+    spread: dict[str, Any] = {"jobs": 1}
+    if client is not None:
+        spread = {"score_cells": partial(cluster.score_cells, client=client)}
+    started = time.perf_counter()
+    outcome = benchmark(Grid.parse(GRID, "svm"), data, out, folds=2, store=store, **spread)
+    assert not outcome.failed, outcome.errors
+    return ended(started, out)
+
+
+def part_size(count: int) -> int:
+    """Pictures in a partition: the usual number, or so few that every worker gets some."""
+    return min(1000, count // 8)
+
+
+def ended(started: float, out: Path) -> float:
+    seconds = time.perf_counter() - started
+    shutil.rmtree(out, ignore_errors=True)
+    return seconds
+
+
+RUNS = {"embed": run_embed, "predict": run_predict, "grid": run_grid}
 
 
 def scheduling(options: argparse.Namespace) -> None:
@@ -256,7 +304,7 @@ def noisy(
 
 
 def whole(options: argparse.Namespace) -> None:
-    """Embed, fit and predict, with the memory and the disk that each takes."""
+    """Embed, audit, fit and predict, with the memory and the disk that each takes."""
     path, size = faces_of(options), f"{options.faces:,} faces, {options.workers} workers"
     embedder = Embedder(BACKBONE, store="none", engine="openvino")
     out, model = options.work / f"vectors-{options.faces}", options.work / "model"
@@ -282,6 +330,23 @@ def whole(options: argparse.Namespace) -> None:
         measured(options, f"{name} {size}", measure)
 
     spread("whole: embed", lambda client: cluster.embed(path, embedder, client, out), out)
+
+    def audit() -> dict[str, Any]:
+        with cluster.connect(f"local:{options.workers}") as client:
+            data = datasets.open(path)
+            started = time.perf_counter()
+            found = datasets.audit(data, look=partial(cluster.look, client=client))
+            seconds = time.perf_counter() - started
+            workers = client.run(peak_mb)
+        return {
+            "seconds": round(seconds, 1),
+            "pictures": len(data),
+            "findings": {kind: found.count(kind) for kind in found.looked_for},
+            "peak_mb_client": peak_mb(),
+            "peak_mb_worker": max(workers.values()),
+        }
+
+    measured(options, f"whole: audit {size}", audit)
 
     def fit() -> dict[str, Any]:
         vectors = datasets.open_vectors(out)

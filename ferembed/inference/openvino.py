@@ -149,9 +149,11 @@ def compile_model(network: Any, settings: dict[str, Any]) -> Any:
     """A compiled openvino.Model that several threads may call at the same time.
 
     OpenVINO initialises its use of NumPy at the first array. Two threads that both pass the first
-    one can deadlock, so one is passed here under a lock.
+    one can deadlock, so one is passed here under a lock. Its threads are not pinned to cores: two
+    processes, or two networks of a process, with a thread each would share the first core.
     """
     openvino = import_openvino()
+    settings = {"ENABLE_CPU_PINNING": "NO", **settings}
     if limit := thread_limit():
         settings = {"INFERENCE_NUM_THREADS": str(limit), **settings}
     with _FIRST_ARRAY:
