@@ -128,12 +128,14 @@ def scaling(options: argparse.Namespace) -> None:
 
 
 def scale(options: argparse.Namespace, name: str, faces: Path) -> dict[str, Any]:
-    """The plain command uses all cores; beside it, it is held to the thread that a worker has."""
+    """The plain command and one worker would use all cores; they are held to one."""
     out = options.work / "out"
     seconds: dict[str, list[float]] = {}
     for _ in range(2):
         for workers in (1, 2):
             with cluster.connect(f"local:{workers}") as client:
+                if workers == 1:
+                    client.run(os.sched_setaffinity, 0, {0})  # or it would use both cores
                 RUNS[name](faces, out, client, 64 * workers)  # loads the networks
                 seconds.setdefault(f"workers_{workers}", []).append(
                     RUNS[name](faces, out, client, options.faces)
@@ -159,6 +161,7 @@ def plain_seconds(name: str, faces: Path, out: Path) -> float:
 def _plain(name: str, faces: Path, out: Path) -> float:
     from ferembed._threads import limit_threads
 
+    os.sched_setaffinity(0, {0})
     limit_threads(1)
     RUNS[name](faces, out, None, 64)
     return RUNS[name](faces, out, None, len(datasets.open(faces)))

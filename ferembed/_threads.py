@@ -22,4 +22,11 @@ def thread_limit() -> int | None:
 
 def thread_count() -> int:
     """The limit, or else the number of cores."""
-    return thread_limit() or os.cpu_count() or 1
+    return thread_limit() or core_count()
+
+
+def core_count() -> int:
+    """The number of cores that this process may use; fewer than there are in a job of a cluster."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

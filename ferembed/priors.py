@@ -53,10 +53,14 @@ def parse_prior(text: str) -> Prior:
     if text in ("uniform", "none"):
         return text if text == "uniform" else None
     try:
-        return {label: float(share) for label, share in (p.split("=") for p in text.split(","))}
+        pairs = [part.split("=") for part in text.split(",")]
+        shares = {label: float(share) for label, share in pairs}
+        if len(shares) < len(pairs):
+            raise ValueError("a class has two shares")
+        return shares
     except ValueError:
         raise LabelError(
-            f"{text!r} is not uniform, none, or the share of each class: happy=0.5,sad=0.5"
+            f"{text!r} is not uniform, none, or one share for each class: happy=0.5,sad=0.5"
         ) from None
 
 

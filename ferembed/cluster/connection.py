@@ -5,7 +5,6 @@ Everything of Dask is imported here and in the modules beside it, and nowhere el
 
 from __future__ import annotations
 
-import os
 import platform
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
+from ferembed._threads import core_count
 from ferembed.datasets.vectors import missing_extra
 from ferembed.errors import ClusterError, FerembedError
 
@@ -32,7 +32,7 @@ def connect(scheduler: str, patience: float = PATIENCE) -> Iterator[Any]:
             raise ClusterError(
                 f"The scheduler is {scheduler!r}; local:N starts N workers here, such as local:2."
             )
-        workers = int(count) if count else os.cpu_count() or 1
+        workers = int(count) if count else core_count()
         import dask
 
         with (
@@ -118,7 +118,7 @@ def _worker_facts(need: Any) -> dict[str, Any]:
     return {
         "versions": _versions(),
         "need": need() if need is not None else None,
-        "cores": os.cpu_count() or 1,
+        "cores": core_count(),
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import os
 import threading
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed._threads import core_count
 from ferembed.errors import ImageError, UnknownName
 from ferembed.faces import Face, FaceRecipe
 from ferembed.faces.frames import FrameSearch
@@ -103,7 +103,7 @@ class Reader:
         self._with_prior = lru_cache(maxsize=64)(self._make_with_prior)
         self._settings = settings
         self._metrics = metrics
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "ferembed-find")
+        self._threads = ThreadPoolExecutor(core_count(), "ferembed-find")
         self._change = threading.Condition()
         self._waiting: deque[_Job] = deque()  # jobs whose faces are to be read
         self._waiting_bytes = 0

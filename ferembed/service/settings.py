@@ -21,7 +21,8 @@ _HEADER = re.compile(r"[!-~]+")
 class Settings:
     """The settings of the service. Each can be set by a variable, such as FEREMBED_PORT.
 
-    Lists are separated by commas in a variable: FEREMBED_MODEL=default,fast.
+    Lists are separated by commas in a variable: FEREMBED_MODEL=default,fast. Where an entry has a
+    comma itself, each ends with a new line.
 
     Parameters
     ----------
@@ -93,10 +94,9 @@ class Settings:
         texts = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            text = (
-                ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
-            )
-            texts[_PREFIX + field.name.upper()] = text
+            if isinstance(value, tuple):
+                value = "".join(f"{part}\n" for part in value)
+            texts[_PREFIX + field.name.upper()] = "" if value is None else str(value)
         return texts
 
     @property
@@ -150,7 +150,8 @@ _RANGES: dict[str, tuple[float, float]] = {
 def _parsed(name: str, text: str, kind: Any) -> Any:
     """The value of a variable, as the type of its field wants it."""
     if kind == tuple[str, ...]:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        parts = text.splitlines() if "\n" in text else text.split(",")
+        return tuple(part.strip() for part in parts if part.strip())
     if kind in (int, float):
         try:
             return kind(text)

@@ -28,6 +28,11 @@ def test_workers_get_the_same_settings():
     assert Settings.from_environment(settings.to_environment()) == settings
 
 
+def test_workers_get_a_path_with_a_comma():
+    settings = Settings(model=("models/old, new",))
+    assert Settings.from_environment(settings.to_environment()) == settings
+
+
 def test_workers_get_settings_of_zero():
     settings = Settings(port=0, max_streams=0, batch_ms=0)
     assert Settings.from_environment(settings.to_environment()) == settings
