@@ -130,6 +130,7 @@ def scaling(options: argparse.Namespace) -> None:
 def scale(options: argparse.Namespace, name: str, faces: Path) -> dict[str, Any]:
     """The plain command and one worker would use all cores; they are held to one."""
     out = options.work / "out"
+    shutil.rmtree(out, ignore_errors=True)  # of a run that was killed
     seconds: dict[str, list[float]] = {}
     for _ in range(2):
         for workers in (1, 2):
