@@ -9,20 +9,9 @@ from ferembed.heads import HEADS
 from ferembed.heads.batches import batches_of, summarize
 
 STREAMED = ["softmax", "fourier-svm", "approximate-knn"]
+
+
 EXACT = {"softmax": "softmax", "fourier-svm": "svm", "approximate-knn": "knn"}
-
-
-@pytest.fixture(scope="module")
-def rows() -> tuple[Any, ...]:
-    """4,000 rows of 3 classes that overlap, in the order of their classes, and 4,000 to ask."""
-    rng = np.random.default_rng(0)
-    centers = rng.normal(0, 0.45, (3, 16))
-    codes = np.repeat([0, 1, 2], [2500, 1400, 100])
-    X, queries = (
-        (centers[codes] + rng.normal(0, 1, (4000, 16))).astype(np.float32) for _ in range(2)
-    )
-    classes = np.array(["angry", "happy", "sad"])
-    return X, codes, queries, classes
 
 
 @pytest.mark.slow
@@ -44,24 +33,6 @@ def test_a_head_fitted_twice_on_the_same_batches_is_the_same(name: str, rows: An
     np.testing.assert_array_equal(
         first.predict_proba(queries[:50]), second.predict_proba(queries[:50])
     )
-
-
-@pytest.mark.slow
-def test_probabilities_of_the_fourier_svm_are_calibrated(rows: Any) -> None:
-    X, codes, queries, classes = rows
-    head = HEADS["fourier-svm"].make().fit_batches(batches_of(X, codes), classes)
-    probabilities = head.predict_proba(queries)
-    right = float((probabilities.argmax(axis=1) == codes).mean())
-    assert probabilities.max(axis=1).mean() == pytest.approx(right, abs=0.03)
-
-
-def test_the_recall_of_approximate_neighbours_is_what_a_full_search_says(rows: Any) -> None:
-    X, codes, _, classes = rows
-    head = HEADS["approximate-knn"].make().set_params(probes=2)
-    head.fit_batches(batches_of(X, codes), classes)
-    full = HEADS["approximate-knn"].make().set_params(probes=1024)
-    assert 0.2 < head.recall_ < 0.9
-    assert full.fit_batches(batches_of(X, codes), classes).recall_ == 1
 
 
 def test_a_summary_is_of_all_rows_and_samples_each_class(rows: Any) -> None:

@@ -9,29 +9,15 @@ from sklearn.neighbors import KNeighborsClassifier
 from ferembed import Pipeline
 from ferembed.errors import LabelError
 from ferembed.heads import HEADS
-from ferembed.heads.neighbors import Neighbors
-from ferembed.heads.svm import CalibratedSVC
 from ferembed.heads.votes import fit_on_votes
+from tests.helpers.votes import CLASSES, drawn
 
-CLASSES = ["angry", "happy", "sad"]
 SMALL = {
     "forest": {"n_estimators": 20, "n_jobs": 1},
     "bagged-svm": {"n_estimators": 4, "max_samples": 0.6},
     "knn": {"n_neighbors": 7},
     "svm": {"n_jobs": 1},
 }
-
-
-def drawn(count=240, seed=0):
-    """Vectors of three clouds, and ten votes on each that follow where it lies."""
-    rng = np.random.default_rng(seed)
-    middle = np.array([[0.0, 2.0], [2.0, -1.0], [-2.0, -1.0]])
-    truth = rng.integers(0, 3, count)
-    X = (middle[truth] + rng.normal(0, 1, (count, 2))).astype(np.float32)
-    shares = np.exp(-((X[:, None] - middle) ** 2).sum(axis=2) / 2)
-    shares /= shares.sum(axis=1, keepdims=True)
-    votes = np.array([rng.multinomial(10, row) for row in shares])
-    return X, np.where(votes > 1, votes, 0), shares
 
 
 @pytest.mark.parametrize("name", ["svm", "forest", "bagged-svm", "knn", "softmax"])
@@ -57,29 +43,6 @@ def test_votes_of_one_class_each_are_labels(name):
     assert by_votes == pytest.approx(by_labels, abs=1e-6)
 
 
-def test_a_neighbour_counts_for_each_class_with_its_votes():
-    X = np.array([[0.0], [1.0], [5.0]])
-    votes = [[6, 2, 0], [0, 5, 5], [0, 0, 4]]
-    head = fit_on_votes(Neighbors(2), X, votes, CLASSES)
-    assert head.predict_proba([[0.4]]) == pytest.approx(np.array([[0.375, 0.375, 0.25]]))
-    assert head.rows_.shape == (3, 1)
-
-
-def test_rows_of_one_face_stay_in_one_fold_of_the_calibration():
-    X, votes, _ = drawn(60)
-    made = CalibratedSVC(folds=3)
-    faces = np.repeat(np.arange(60), (votes > 0).sum(axis=1))
-    codes = np.nonzero(votes)[1]
-    counts = np.bincount(codes)
-    splits = made._splits(X[faces], codes, counts)
-    assert len(splits) == 3
-    assert sorted(np.concatenate([held for _, held in splits])) == list(range(len(faces)))
-    for learned, held in splits:
-        assert not set(faces[learned]) & set(faces[held])
-        assert len(held) == pytest.approx(len(faces) / 3, rel=0.2)
-        assert set(codes[held]) == {0, 1, 2}
-
-
 def test_a_face_without_votes_is_left_out():
     X, votes, _ = drawn(60)
     zeros = np.vstack([votes, np.zeros((1, 3))])
@@ -87,14 +50,6 @@ def test_a_face_without_votes_is_left_out():
     with_it = fit_on_votes(HEADS["softmax"].make(), more, zeros, CLASSES)
     without = fit_on_votes(HEADS["softmax"].make(), X, votes, CLASSES)
     assert with_it.coef_ == pytest.approx(without.coef_)
-
-
-def test_the_softmax_minimises_the_cross_entropy_with_the_votes():
-    X, votes, _ = drawn(200)
-    head = fit_on_votes(HEADS["softmax"].make().set_params(C=1e6), X, votes, CLASSES)
-    shares = votes / votes.sum(axis=1, keepdims=True)
-    slope = (head.predict_proba(X) - shares).T @ np.c_[X, np.ones(len(X))]
-    assert np.abs(slope).max() < 0.05  # of 200 faces
 
 
 @pytest.mark.parametrize(
