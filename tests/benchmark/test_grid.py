@@ -2,7 +2,6 @@ from importlib.resources import files
 
 import pytest
 
-from ferembed.benchmark.cell import Cell
 from ferembed.benchmark.grid import Grid, varying_settings
 from ferembed.errors import DataError, UnknownName
 
@@ -44,12 +43,6 @@ def test_changes_take_the_place_of_what_the_grid_says():
     assert {dict(cell.parameters)["n_neighbors"] for cell in changed.cells} == {7}
 
 
-def test_any_classifier_of_scikit_learn_is_a_head():
-    cell = Cell(head="sklearn.svm.NuSVC", seed=4, parameters=(("nu", 0.2),))
-    cell.check()
-    assert repr(cell.make_head()) == "NuSVC(nu=0.2, random_state=4)"
-
-
 @pytest.mark.parametrize("name", READY)
 def test_every_grid_that_ships_can_run(name):
     changes = (
@@ -65,20 +58,6 @@ def test_the_grids_that_were_promised_ship():
         *("architectures", "bagged-svm", "balanced", "forest", "knn"),
         *("preprocessing", "quick", "svm", "vggface2"),
     ] == READY
-
-
-def test_cells_of_one_backbone_and_preprocessing_share_vectors():
-    one = Cell(head="svm", parameters=(("C", 1),))
-    assert one.vectors == Cell(head="knn", seed=3).vectors
-    assert one.vectors != Cell(preprocess="clahe").vectors
-    trained = [Cell("cnn-a", weights="trained", seed=seed).vectors for seed in (0, 1)]
-    assert trained[0] != trained[1]
-
-
-def test_a_seed_reaches_every_head_that_draws():
-    assert Cell(head="forest", seed=5).make_head().random_state == 5
-    assert Cell(head="bagged-svm", seed=5).make_head().estimator.random_state == 5
-    assert Cell(head="knn", seed=5).make_head().n_neighbors == 30
 
 
 def test_a_seed_that_is_given_stays_and_lists_and_tables_are_parameters():
