@@ -16,7 +16,7 @@ from ferembed import datasets
 from ferembed.datasets import Dataset
 from ferembed.errors import DataError
 from ferembed.images import load_image
-from tests.datasets.test_reading import fer_row, ferplus, value, write_fer, write_tree
+from tests.helpers.datasets import fer_row, ferplus, value, write_fer, write_tree
 
 LABELS = ("angry", "disgust", "happy", "sad")
 

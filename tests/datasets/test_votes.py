@@ -1,5 +1,7 @@
 """FER+ votes on pictures by file name, the rules for them, and how data sets carry them."""
 
+from __future__ import annotations
+
 import os
 import zipfile
 from pathlib import Path
@@ -14,8 +16,8 @@ from ferembed.datasets.audit import audit
 from ferembed.datasets.cleaning import clean
 from ferembed.errors import DataError
 from ferembed.images import load_image
+from tests.helpers.datasets import PLUS_HEAD, PLUS_ROWS, ferplus, value
 
-HEAD = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 ROWS = {
     "a.png": "6,0,0,1,3,0,0,0,0,0",  # the single vote for sadness is a slip
     "b.png": "5,5,0,0,0,0,0,0,0,0",  # nobody has more than half
@@ -37,7 +39,7 @@ def folder(tmp_path):
         face[0, 0] = index
         PIL.Image.fromarray(face).save(place)
     rows = [f"Training,{name},{row}" for name, row in ROWS.items()]
-    (tmp_path / "ferplus.csv").write_text("\n".join([HEAD, *rows]))
+    (tmp_path / "ferplus.csv").write_text("\n".join([PLUS_HEAD, *rows]))
     return tmp_path / "faces"
 
 
@@ -168,7 +170,7 @@ def test_a_name_that_several_pictures_have_is_counted(folder, tmp_path):
 
 def test_votes_that_are_no_numbers_are_an_error(folder, tmp_path):
     for row in ("x,0,0,0,0,0,0,0,0,0", "-1,0,0,0,0,0,0,0,0,0", "1,2"):
-        (tmp_path / "ferplus.csv").write_text(f"{HEAD}\nTraining,a.png,{row}")
+        (tmp_path / "ferplus.csv").write_text(f"{PLUS_HEAD}\nTraining,a.png,{row}")
         with pytest.raises(DataError, match="ferplus.csv, row 2: "):
             datasets.open(folder, votes="majority")
 
@@ -233,3 +235,77 @@ def test_ferplus_as_published():
     assert shares.targets.sum(axis=1) == pytest.approx(np.ones(31_673), abs=1e-5)
     own = datasets.open(data)
     assert (len(own), own.classes[-1], own.votes) == (32_280, "neutral", None)
+
+
+def test_ferplus_majority(tmp_path: Path) -> None:
+    faces = datasets.open(ferplus(tmp_path), labels={"contempt": None})
+    assert [(label, value(image)) for image, label, _ in faces] == [("neutral", 0), ("fear", 6)]
+    assert faces.splits.tolist() == ["train", "test"]
+    counted = {kind: of["count"] for kind, of in faces.provenance[-1]["skipped"].items()}
+    assert counted == {
+        "FER+ votes: no agreement": 2,
+        "FER+ votes: not a face": 1,
+        "FER+ votes: unknown": 1,
+        "label 'contempt'": 1,
+    }
+
+
+def test_ferplus_probability(tmp_path: Path) -> None:
+    faces = datasets.open(ferplus(tmp_path), votes="probability", labels={"contempt": "disgust"})
+    assert faces.labels.tolist() == ["neutral", "neutral", "disgust", "fear"]
+    by_value = {value(image): row for image, row in zip(faces.images, faces.targets, strict=True)}
+    named = {
+        number: {name: round(float(p), 4) for name, p in zip(faces.classes, row, strict=True) if p}
+        for number, row in by_value.items()
+    }
+    assert named == {
+        0: {"neutral": 0.6667, "angry": 0.3333},
+        1: {"neutral": 0.5, "happy": 0.5},
+        4: {"sad": 0.2, "disgust": 0.8},
+        6: {"surprise": 0.4, "fear": 0.6},
+    }
+
+
+def test_ferplus_multi_target(tmp_path: Path) -> None:
+    faces = datasets.open(ferplus(tmp_path), votes="multi-target", labels={"contempt": None})
+    named = [
+        [name for name, p in zip(faces.classes, row, strict=True) if p] for row in faces.targets
+    ]
+    assert named == [["angry", "neutral"], ["happy", "neutral"], ["fear", "surprise"]]
+    assert set(np.unique(faces.targets)) == {0.0, 1.0}
+
+
+def test_ferplus_contempt_is_an_error_unless_the_caller_says(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'contempt' \(1, first .*fer2013new.csv, row 6\)"):
+        datasets.open(ferplus(tmp_path))
+
+
+def test_ferplus_files_that_do_not_belong_together(tmp_path: Path) -> None:
+    path = ferplus(tmp_path)
+    path.write_text("\n".join([PLUS_HEAD, *PLUS_ROWS[:-1]]))
+    with pytest.raises(DataError) as error:
+        datasets.open(path)
+    assert str(error.value) == (
+        f"{path} has 6 rows of votes and {tmp_path / 'fer2013.csv'} 7 of pixels. FER+ goes by row: "
+        "both must be whole."
+    )
+    path.write_text("\n".join([PLUS_HEAD, *PLUS_ROWS[1:], PLUS_ROWS[0]]))
+    with pytest.raises(DataError, match="Row 4 is validation in .*new.csv and train in .*2013.csv"):
+        datasets.open(path)
+    (tmp_path / "fer2013.csv").unlink()
+    with pytest.raises(
+        DataError, match=r"no pictures. Put fer2013.csv or icml_face_data.csv besid"
+    ):
+        datasets.open(path)
+
+
+def test_ferplus_in_a_zip_with_its_csv(tmp_path: Path) -> None:
+    ferplus(tmp_path)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        for name in ("fer2013.csv", "fer2013new.csv"):
+            file.write(tmp_path / name, f"fer/{name}")
+    assert len(datasets.open(tmp_path / "x.zip")) == 7  # of FER2013's own labels
+    faces = datasets.open(tmp_path / "x.zip", votes="majority", on_unknown="drop")
+    assert [value(image) for image in faces.images] == [0, 6]
+    faces = datasets.open(tmp_path / "x.zip", table="fer/fer2013new.csv", on_unknown="drop")
+    assert [value(image) for image in faces.images] == [0, 6]

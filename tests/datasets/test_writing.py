@@ -17,7 +17,7 @@ from ferembed import datasets
 from ferembed.datasets import Dataset
 from ferembed.errors import DataError, ImageError
 from ferembed.images import load_image
-from tests.datasets.test_reading import fer_row, png, value, write_fer, write_tree
+from tests.helpers.datasets import fer_row, png, value, write_fer, write_tree
 
 
 @pytest.fixture

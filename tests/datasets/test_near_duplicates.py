@@ -1,0 +1,80 @@
+"""Near-duplicates are found, and different pictures are not."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+
+from ferembed import datasets
+from ferembed.datasets import Dataset, near_duplicates
+from ferembed.datasets.audit import audit
+from ferembed.datasets.cleaning import clean
+from tests.helpers.datasets import smooth
+
+
+def test_near_copies_of_each_other_keep_one(tmp_path: Path) -> None:
+    """Three in a chain, two of them exact: both findings agree on which to keep."""
+    pixels = [smooth(1), smooth(1), np.roll(smooth(1), 1, axis=0)]
+    faces = Dataset.from_images(np.stack(pixels), ["sad"] * 3, ["train"] * 3)
+    assert len(clean(faces, audit(faces))) == 1
+    groups = audit(faces).groups
+    assert len(set(groups)) == 1
+    parts = datasets.split(faces, {"train": 50, "test": 50}, resplit=True, groups=groups)
+    assert len(set(parts.splits)) == 1
+
+
+def test_different_pictures_are_never_near_copies() -> None:
+    many = np.stack([smooth(seed) for seed in range(400)])
+    found = audit(Dataset.from_images(many, ["sad"] * 400))
+    assert found.findings == ()
+    assert "clean leaves 400 of 400 in unsplit" in found.table()
+
+
+def test_near_copies_are_found_within_and_across_blocks_of_comparisons() -> None:
+    """1,024 pictures are compared at once: some copies lie in one block, some in two."""
+    originals = [smooth(seed) for seed in range(1100)]
+    copied = [*range(40), *range(1060, 1100)]
+    copies = [np.roll(originals[n], 1, axis=1) for n in copied]
+    found = audit(Dataset.from_images(np.stack(originals + copies), ["sad"] * 1180))
+    pairs = {tuple(p.index for p in one.pictures) for one in found.findings}
+    right = {(n, 1100 + place) for place, n in enumerate(copied)}
+    assert pairs <= right
+    assert len({pair for pair in pairs if pair[0] < 40}) > 35
+    assert len({pair for pair in pairs if pair[0] >= 1060}) > 35
+
+
+def test_comparing_many_pictures_takes_little_memory() -> None:
+    """A block of pairs is held at a time, not a row of the whole matrix."""
+    signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), (40_000, 63))
+    tracemalloc.start()
+    try:
+        found = next(iter(near_duplicates._similar(signs)), None)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert peak < 100_000_000  # a row of blocks of 1,024 x 40,000 numbers takes 164 MB
+
+
+def pairs(similar, signs):
+    return {
+        pair
+        for ones, others in similar(signs)
+        for pair in zip(ones.tolist(), others.tolist(), strict=True)
+    }
+
+
+def test_buckets_find_nearly_all_pairs_of_similar_hashes_and_no_others():
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1, 1], (3000, 63)).astype(np.float32)
+    for row in range(0, 1000, 2):  # a copy in which 2 to 12 bits differ
+        changed = rng.choice(63, 2 * rng.integers(1, 7), replace=False)
+        signs[row + 1] = signs[row]
+        signs[row + 1, changed] *= -1
+    every = pairs(near_duplicates._similar, signs)
+    found = pairs(near_duplicates._similar_in_buckets, signs)
+    assert found <= every
+    assert len(every) >= 500
+    assert len(found) / len(every) > 0.95
