@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from ferembed.registry import Registry, unknown_name_message
 from ferembed.storage.folders import cache_folder
 from ferembed.storage.weights import DownloadableWeights, Weights, read_weights, sha256_of
 
+DRAWN_WEIGHTS = re.compile(r"random(?::(\d{0,18}))?")  # "random" or "random:SEED"
 _MOST_CLASSES = 1000
 NETWORK = "network.xml"  # the file of a network in OpenVINO's format; its weights are beside it
 
@@ -85,8 +87,8 @@ class LoadRequest:
     @property
     def seed(self) -> int | None:
         """The seed of random weights; None if the weights are not random."""
-        kind, _, seed = (self.weights or "").partition(":")
-        return int(seed or 0) if kind == "random" and (seed or "0").isdigit() else None
+        drawn = DRAWN_WEIGHTS.fullmatch(self.weights or "")
+        return int(drawn[1] or 0) if drawn else None
 
     @property
     def dim(self) -> int:

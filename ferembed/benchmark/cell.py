@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 
-from ferembed.backbones import BACKBONES, DEFAULT_BACKBONE
+from ferembed.backbones import BACKBONES, DEFAULT_BACKBONE, LoadRequest
 from ferembed.backbones.preprocess import EQUALIZERS, Preprocess
 from ferembed.errors import DataError, UnknownName
 from ferembed.heads import HEADS
@@ -88,7 +88,9 @@ class Cell:
             return HEADS[self.head].make()
         module, _, name = self.head.rpartition(".")
         try:
-            made = getattr(import_module(module), name)()
+            found = getattr(import_module(module), name)
+            # A function, which may do anything, is not called.
+            made = found() if isinstance(found, type) and issubclass(found, BaseEstimator) else None
         except (ImportError, AttributeError, TypeError):
             made = None
         if made is None or not is_classifier(made):
@@ -97,6 +99,10 @@ class Cell:
 
     def check(self) -> None:
         """Raise an error for settings that are unknown or do not fit each other."""
+        for name in ("backbone", "layer", "weights", "preprocess", "classes", "head"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (value is None and name in ("layer", "weights")):
+                raise DataError(f"{name} is {value!r}; it is a text.")
         spec = BACKBONES[self.backbone]
         spec.dim(self.layer)
         if self.preprocess not in EQUALIZERS:
@@ -108,7 +114,8 @@ class Cell:
         elif self.weights == TRAIN_FIRST:
             there = spec.build is not None
         else:
-            there = self.weights.startswith("random") or Path(self.weights).is_file()
+            request = LoadRequest(self.backbone, weights=self.weights)
+            there = request.seed is not None or os.path.isfile(self.weights)
         if not there:
             raise DataError(
                 f"{self.backbone} has no weights {self.weights or 'of its own'}. Give the path of "
@@ -116,8 +123,8 @@ class Cell:
             )
         for name in ("balance", "faces", "seed"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise DataError(f"{name} is {value!r}; it is a whole number from 0.")
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 32:
+                raise DataError(f"{name} is {value!r}; it is a whole number from 0 to 4294967295.")
         if not isinstance(self.mirrored, bool):
             raise DataError(f"mirrored is {self.mirrored!r}; it is true or false.")
         if self.head == OWN_LAST_LAYER:

@@ -12,6 +12,7 @@ Each table of cells is tried in every combination of its lists; a value alone is
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ from ferembed.errors import DataError, FerembedError, UnknownName
 from ferembed.registry import unknown_name_message
 
 _GRIDS = Path(__file__).parent / "grids"
+_LONGEST = 1 << 18  # characters
+_MOST_DOTS = 500  # in a line
+_MOST_CELLS = 10_000  # of a table
 
 
 @dataclass(frozen=True)
@@ -65,20 +69,17 @@ class Grid:
     @classmethod
     def parse(cls, text: str, name: str, changes: Mapping[str, Any] | None = None) -> Grid:
         """The grid of a TOML text; every cell is checked."""
-        if sys.version_info >= (3, 11):
-            import tomllib
-        else:
-            import tomli as tomllib
-        try:
-            given = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise DataError(f"The grid {name} is not valid TOML: {error}.") from None
+        given = _toml(text, name)
         known = ["title", "about", "cells", "reported"]
         for key in given:
             if key not in known:
                 raise UnknownName(unknown_name_message(f"entry of the grid {name}", key, known))
         tables = given.get("cells", [])
-        if not isinstance(tables, list) or not tables:
+        if (
+            not isinstance(tables, list)
+            or not tables
+            or not all(isinstance(t, dict) for t in tables)
+        ):
             raise DataError(f"The grid {name} has no [[cells]]: there is nothing to try.")
         cells = [cell for table in tables for cell in _product({**table, **(changes or {})})]
         for cell in cells:
@@ -99,6 +100,23 @@ class Grid:
         return cls(title, tuple(dict.fromkeys(cells)), about, reported)
 
 
+def _toml(text: str, name: str) -> dict[str, Any]:
+    """The entries of a TOML text, which may be no larger than any grid is."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    if len(text) > _LONGEST:
+        raise DataError(f"The grid {name} has {len(text):,} characters; {_LONGEST:,} are allowed.")
+    dots = max(line.count(".") for line in text.split("\n"))
+    if dots > _MOST_DOTS:  # keys of many parts take memory with their square
+        raise DataError(f"A line of the grid {name} has {dots:,} dots; {_MOST_DOTS} are allowed.")
+    try:
+        return dict(tomllib.loads(text))
+    except (ValueError, RecursionError) as error:  # of numbers and lists that are too long or deep
+        raise DataError(f"The grid {name} is not valid TOML: {error}.") from None
+
+
 def _product(table: Mapping[str, Any]) -> list[Cell]:
     """The cells of one table: every combination of its lists."""
     own = [one.name for one in fields(Cell)[:-1]]
@@ -111,6 +129,11 @@ def _product(table: Mapping[str, Any]) -> list[Cell]:
     if empty := [key for key, of in zip(table, choices, strict=True) if not of]:
         raise DataError(
             f"{empty[0]} of a table of cells is an empty list: there is nothing to try."
+        )
+    if (count := math.prod(map(len, choices))) > _MOST_CELLS:
+        raise DataError(
+            f"A table of cells has {count:,} combinations; {_MOST_CELLS:,} are allowed. "
+            "Shorten its lists."
         )
     cells = []
     for values in product(*choices):

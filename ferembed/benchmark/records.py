@@ -24,7 +24,7 @@ def read_record(file: Path) -> Record:
     """The record in a file; {} if the file is missing or incomplete."""
     try:
         found = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

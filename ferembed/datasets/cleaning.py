@@ -130,7 +130,7 @@ def _read_drops(path: Path, kinds: Collection[str] | None) -> tuple[str, set[int
         return content["fingerprint"], drops
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is not an audit as Audit.to_json writes it: {error!r}.") from None

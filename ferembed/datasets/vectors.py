@@ -273,7 +273,7 @@ def read_manifest(path: str) -> dict[str, Any] | None:
         return dict(manifest)
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path}/{MANIFEST} cannot be understood: {error!r}.") from None

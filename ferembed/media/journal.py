@@ -58,7 +58,7 @@ class Journal:
                 try:
                     entry = json.loads(line)
                     self._known[entry["photo"]] = entry
-                except (ValueError, KeyError, TypeError):
+                except (ValueError, KeyError, TypeError, RecursionError):
                     continue  # the last line of a run that was killed
         self._file: IO[str] | None = None
         self._head = head

@@ -27,6 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ferembed.backbones.spec import DRAWN_WEIGHTS
 from ferembed.errors import ModelError, UnknownName, UntrustedModel
 from ferembed.persistence.head_arrays import OWN_HEADS, check, pack, unpack
 from ferembed.persistence.soundness import MOVED, OURS, SCHEMA, foreign_types, is_sound
@@ -46,7 +47,6 @@ from ferembed.storage.weights import sha256_of
 FORMAT = 4
 MANIFEST, HEAD, ARRAYS, WEIGHTS = "model.json", "head.skops", "head.npz", "weights.npz"
 _OUR_WEIGHTS = re.compile(r"weights(-[1-9]\d{0,2})?\.npz")
-_DRAWN_WEIGHTS = re.compile(r"random(:\d{0,18})?")
 _LONGEST_MANIFEST = 4 << 20  # bytes
 _MOST_JOINED = 32  # backbones whose vectors are joined
 _MOST_LABELS = 1000
@@ -165,7 +165,7 @@ def _take_along(weights: Any, folder: Path) -> Any:
     """The manifest's entry for the weights, after copying their files into the folder."""
 
     def take(one: str | None, name: str) -> str | None:
-        if one is None or _DRAWN_WEIGHTS.fullmatch(one):
+        if one is None or DRAWN_WEIGHTS.fullmatch(one):
             return one
         shutil.copyfile(one, folder / name)
         return name
@@ -437,7 +437,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
         if len(values) > _MOST_JOINED:
             raise ValueError(f"{len(values)} of {key} are joined; {_MOST_JOINED} are allowed")
     for one in _listed(manifest["pipeline"]["weights"]):
-        if one is not None and not any(k.fullmatch(one) for k in (_OUR_WEIGHTS, _DRAWN_WEIGHTS)):
+        if one is not None and not any(k.fullmatch(one) for k in (_OUR_WEIGHTS, DRAWN_WEIGHTS)):
             raise ValueError(f"weights lie outside of the model, at {one!r}")
     for name, fact in manifest["files"].items():
         if not _is_ours(name) or name == MANIFEST:

@@ -1,10 +1,23 @@
+import pytest
+
 from ferembed.benchmark.cell import Cell
+from ferembed.errors import UnknownName
 
 
 def test_any_classifier_of_scikit_learn_is_a_head():
     cell = Cell(head="sklearn.svm.NuSVC", seed=4, parameters=(("nu", 0.2),))
     cell.check()
     assert repr(cell.make_head()) == "NuSVC(nu=0.2, random_state=4)"
+
+
+def test_a_function_of_scikit_learn_is_not_called(tmp_path, monkeypatch):
+    """clear_data_home would delete the data that scikit-learn keeps."""
+    kept = tmp_path / "kept"
+    kept.touch()
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+    with pytest.raises(UnknownName, match="is not a classifier of scikit-learn"):
+        Cell(head="sklearn.datasets.clear_data_home").check()
+    assert kept.exists()
 
 
 def test_cells_of_one_backbone_and_preprocessing_share_vectors():

@@ -107,6 +107,13 @@ head__class_weight = {happy = 2.0, sad = 1.0}
         ),
         ('head = "network"\nhead__C = 1', DataError, "without parameters. Given: head__C"),
         ("balance = -1", DataError, "balance is -1; it is a whole number from 0"),
+        ("seed = 4294967296", DataError, "seed is 4294967296; it is a whole number from 0 to 4294"),
+        ("weights = 1", DataError, "weights is 1; it is a text"),
+        ("layer = [[1]]", DataError, r"layer is \[1\]; it is a text"),
+        ("head = true", DataError, "head is True; it is a text"),
+        ("classes = 1", DataError, "classes is 1; it is a text"),
+        ('weights = "random:²"', DataError, "fer-mobilenet has no weights random:²"),
+        (f'weights = "{"w" * 5000}"', DataError, "fer-mobilenet has no weights www"),
         ('mirrored = "yes"', DataError, "mirrored is 'yes'; it is true or false"),
         ("head = []", DataError, "head of a table of cells is an empty list"),
     ],
@@ -125,7 +132,28 @@ def test_a_grid_that_is_none(tmp_path):
         parse('[[cell]]\nhead = "svm"')
     with pytest.raises(DataError, match=r"\[\[reported\]\] of the grid mine needs by and accuracy"):
         parse('[[cells]]\nhead = "svm"\n[[reported]]\nby = "them"')
+    with pytest.raises(DataError, match=r"has no \[\[cells\]\]"):
+        parse("cells = [{}, 2]")
     with pytest.raises(UnknownName, match="No grid is called 'quik'. Did you mean 'quick'"):
         Grid.named("quik")
     with pytest.raises(DataError, match="gone.toml cannot be read"):
         Grid.named(tmp_path / "gone.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title = " + "[" * 5000, "not valid TOML: maximum recursion depth"),
+        ("title = " + "{a=" * 5000, "not valid TOML: maximum recursion depth"),
+        ("title = " + "9" * 5000, "not valid TOML: .* 5000 digits"),
+        ("a" + ".a" * 20_000 + " = 1", "A line of the grid mine has 20,000 dots; 500 are allowed"),
+        ("a = 1\n" * 50_000, "The grid mine has 300,000 characters; 262,144 are allowed"),
+        (
+            "[[cells]]\n" + "".join(f"head__p{n} = {[*range(10)]}\n" for n in range(6)),
+            "A table of cells has 1,000,000 combinations; 10,000 are allowed. Shorten its lists",
+        ),
+    ],
+)
+def test_a_grid_that_would_take_all_memory_or_time(text, message):
+    with pytest.raises(DataError, match=message):
+        parse(text)

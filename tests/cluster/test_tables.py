@@ -97,6 +97,9 @@ def test_another_recipe_or_a_foreign_folder_is_refused(
         cluster.embed(faces_on_disk, other, client, tmp_path / "out")
     with pytest.raises(DataError, match=r"and no manifest.json. Give a folder that is empty"):
         cluster.embed(faces_on_disk, EMBEDDER, client, faces_on_disk)
+    (tmp_path / "out" / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="manifest.json cannot be understood: RecursionError"):
+        open_vectors(tmp_path / "out")
 
 
 def test_batches_hold_every_row_once_in_any_order(

@@ -76,9 +76,10 @@ def test_an_audit_of_another_set_is_refused(faulty: Path, tmp_path: Path) -> Non
         f"{path} is of a different data set than these 22 pictures, or of the same one opened with "
         "other options. Audit this one."
     )
-    path.write_text("{}")
-    with pytest.raises(DataError, match=r"audit.json is not an audit as Audit.to_json writes it"):
-        clean(faces, path)
+    for text in ("{}", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"audit.json is not an audit as Audit.to_json writes"):
+            clean(faces, path)
     with pytest.raises(DataError, match=r"nowhere.json cannot be read"):
         clean(faces, tmp_path / "nowhere.json")
 

@@ -250,6 +250,7 @@ def test_an_entry_that_was_damaged_is_read_again(pipeline, portrait, tmp_path, f
     fields = json.loads(entry)
     prediction = fields["predictions"][0]
     (prediction["face"] if field in prediction["face"] else prediction)[field] = value
-    journal.write_text(f"{head}\n{json.dumps(fields)}\n", "utf-8")
+    deep = "[" * 100_000  # deeper than Python reads
+    journal.write_text(f"{head}\n{json.dumps(fields)}\n{deep}\n", "utf-8")
     again, reused = read(pipeline, [str(portrait)], output)
     assert (again, reused) == (whole, 0)

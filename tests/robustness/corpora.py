@@ -11,6 +11,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,6 @@ PICTURES = (
 _SEEDS = 60  # whole files of a kind, to begin with
 USAGES = ("Training", "PublicTest", "PrivateTest")
 FER2013 = "fer2013.csv"  # lies beside tables of votes
-GRID = b"""title = "A grid"
-about = "To be broken."
-
-[[cells]]
-head = "knn"
-head__n_neighbors = [1, 5, 10]
-backbone = "mini-vgg"
-"""
 
 
 def _picture(format: str, rng: Rng) -> bytes:
@@ -86,6 +79,13 @@ def _votes(rng: Rng) -> bytes:
         votes = ",".join(map(str, rng.integers(0, 4, 10)))
         rows.append(f"{USAGES[index % 3]},fer{index:07d}.png,{votes}")
     return "\n".join(rows).encode() + b"\n"
+
+
+def _grid(rng: Rng) -> bytes:
+    """A grid that ships, but for the one whose weights do not."""
+    grids = resources.files("ferembed.benchmark") / "grids"
+    names = sorted(grid.name for grid in grids.iterdir() if grid.name != "vggface2.toml")
+    return (grids / names[int(rng.integers(len(names)))]).read_bytes()
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -206,7 +206,7 @@ def mutate_text(content: bytes, rng: Rng) -> bytes:
     odd = (
         b"-1", b"nan", b"1e999", b"99999999999999999999", b'"', b"", b"=cmd", b"\xff\xfe", b"\0",
         b"[[[", b"{", b"inf", b"0x10", b"happy\x1b[2J", b"../../etc/passwd", b"null", b"[]",
-        b'"x"', b"true", b"[null]", b"-0.5", b"1",
+        b'"x"', b"true", b"[null]", b"-0.5", b"1", b"[" * 3000, b"{a=" * 3000, b"9" * 5000,
     )  # fmt: skip
     separators = b',\n =[]"'
     for _ in range(int(rng.integers(1, 4))):
@@ -242,7 +242,8 @@ def mutate_model(folder: Path, out: Path, rng: Rng) -> None:
         name = sorted(arrays)[int(rng.integers(len(arrays)))]
         array = arrays[name]
         if array.dtype.kind == "U":
-            arrays[name] = np.array(str(array)[: int(rng.integers(1, 40))])
+            deep = "[" * 5000 if rng.random() < 0.1 else ""
+            arrays[name] = np.array(deep + str(array)[: int(rng.integers(1, 40))])
         elif rng.random() < 0.3:
             arrays[name] = array.reshape(-1)[: int(rng.integers(0, array.size + 1))]
         else:
@@ -277,7 +278,7 @@ KINDS: dict[str, tuple[Callable[[Rng], bytes], Callable[[bytes, Rng], bytes], st
     "video": (_video, mutate_bytes, ".avi"),
     "weights h5": (_weights, mutate_bytes, ".h5"),
     "weights npz": (_arrays, mutate_zip, ".npz"),
-    "grid": (lambda rng: GRID, mutate_text, ".toml"),
+    "grid": (_grid, mutate_text, ".toml"),
 }
 
 

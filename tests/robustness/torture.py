@@ -404,10 +404,10 @@ def compile_shim(folder: Path) -> Path | None:
     return library if subprocess.run(command, capture_output=True).returncode == 0 else None
 
 
-def fault(name: str, most: int, shim: Path, tally: Tally) -> None:
-    """Each write, rename and fsync of the job fails once: it says so, and going on ends well."""
+def fault(name: str, calls: range, shim: Path, tally: Tally) -> None:
+    """Each of these writes, renames and fsyncs fails once: the job says so, and goes on later."""
     with shared_of(name) as shared:
-        for number in range(1, most + 1):
+        for number in calls:
             error = list(_ERRORS)[number % len(_ERRORS)]
             with tempfile.TemporaryDirectory(prefix="ferembed-fault-", dir=_FAST) as place:
                 site, struck = Site(name, Path(place), shared), Path(place) / "struck"
@@ -430,10 +430,10 @@ def fault(name: str, most: int, shim: Path, tally: Tally) -> None:
                     tally.counts["refused, then whole" if code else "whole"] += 1
 
 
-def power(name: str, most: int, shim: Path, tally: Tally) -> None:
-    """After each rename and fsync the power is lost, and with it all that was not synced."""
+def power(name: str, calls: range, shim: Path, tally: Tally) -> None:
+    """After each of these renames and fsyncs the power is lost, and with it what was not synced."""
     with shared_of(name) as shared:
-        for number in range(1, most + 1):
+        for number in calls:
             with tempfile.TemporaryDirectory(prefix="ferembed-power-", dir=_FAST) as place:
                 site, struck = Site(name, Path(place), shared), Path(place) / "struck"
                 site.run(POWER_AT=str(number), FAULT_IN=str(site.folder), FAULT_STRUCK=str(struck))
@@ -579,11 +579,12 @@ def _kills(run: Run) -> None:
 
 
 def _faults(run: Run) -> None:
+    calls = range(run.options.first_fault, run.options.faults + 1)
     for name in run.options.jobs if run.shim else ():
         if run.over():
             return
-        fault(name, run.options.faults, run.shim, run.tally(f"fault: {name}"))
-        power(name, run.options.faults, run.shim, run.tally(f"power loss: {name}"))
+        fault(name, calls, run.shim, run.tally(f"fault: {name}"))
+        power(name, calls, run.shim, run.tally(f"power loss: {name}"))
         run.save()
 
 
@@ -665,7 +666,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--files", type=int, default=200, help="mutated files of each kind")
     parser.add_argument("--kills", type=int, default=5, help="kill -9 of each job")
-    parser.add_argument("--faults", type=int, default=_MOST_FAULTS, help="calls that fail, at most")
+    parser.add_argument("--faults", type=int, default=_MOST_FAULTS, help="the last call that fails")
+    parser.add_argument("--first-fault", type=int, default=1, help="the first call that fails")
     parser.add_argument("--minutes", type=float, help="repeat with other seeds for so long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the files that led to problems")
