@@ -16,7 +16,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from ferembed import Embedder, Pipeline
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.datasets import Dataset
-from ferembed.errors import ImageError, ImageTooLarge, LabelError, ModelError, UnknownName
+from ferembed.errors import (
+    ImageError,
+    ImageTooLarge,
+    LabelError,
+    ModelError,
+    UnknownName,
+)
 from ferembed.faces import FaceRecipe
 from ferembed.heads import HEADS
 from ferembed.images import load_image
@@ -26,8 +32,12 @@ from ferembed.labels import EIGHT_EXPRESSIONS, EXPRESSIONS
 # cannot pass is here with its reason; what it is after is checked below on images, and by the
 # heads' own suite on vectors.
 _ROWS = "its rows are feature vectors, here a row is an image"
+
+
 _BAD_ROWS = "it wants scikit-learn's wording for a bad matrix; bad images are told one by one"
 _STATELESS = "nothing is looked at in fit: images are checked as they are embedded"
+
+
 _BOTH = {
     **dict.fromkeys(
         [
@@ -60,6 +70,8 @@ _BOTH = {
         _BAD_ROWS,
     ),
 }
+
+
 EXPECTED = {
     "Embedder": {
         **_BOTH,
@@ -471,3 +483,14 @@ def test_a_data_set_brings_its_labels(faces, labels):
     )
     with pytest.raises(LabelError, match="A data set brings its labels"):
         made.fit(data, labels)
+
+
+def test_a_head_that_answers_nonsense_is_a_model_error(faces, labels):
+    made = Pipeline("cnn-a", "softmax", weights="random", store="memory").fit(faces, labels)
+    made.head_.coef_ = np.full_like(made.head_.coef_, np.nan)
+    with pytest.raises(ModelError, match="does not answer as it should: its probabilities are no"):
+        made.predict_proba(faces)
+    made.head_.coef_ = made.head_.coef_[:, :3]
+    for ask in (made.predict, made.predict_proba):
+        with pytest.raises(ModelError, match="Softmax does not answer as it should: ValueError"):
+            ask(faces)

@@ -4,6 +4,7 @@ import pytest
 
 from ferembed.backbones.preprocess import VGGFACE2_BGR_MEANS, Preprocess
 from ferembed.errors import UnknownName
+from ferembed.faces import FaceRecipe
 
 
 def rgb(faces):
@@ -101,3 +102,22 @@ def test_wrong_recipes_say_what_is_allowed():
         Preprocess(mean=(1, 2, 3))
     with pytest.raises(ValueError, match="size is 0"):
         Preprocess(size=0)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"size": 0},
+        {"size": True},
+        {"clahe_tiles": 0},
+        {"clahe_clip": 0},
+        {"scale": float("nan")},
+        {"mean": (1e300,)},
+        {"mean": ("1",)},
+    ],
+)
+def test_every_number_of_a_preprocess_is_checked_when_it_is_made(field):
+    with pytest.raises(ValueError, match=f"{next(iter(field))} is "):
+        Preprocess(**field)
+    with pytest.raises(ValueError, match="equalize is 3"):
+        FaceRecipe(equalize=3)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from ferembed.drawing import font
 from ferembed.faces import Face
 from ferembed.labels import EXPRESSIONS
 from ferembed.media.annotate import annotate
@@ -81,11 +80,3 @@ def test_a_frame_of_a_video_keeps_its_size():
 def test_no_face_leaves_the_photo_as_it_is():
     photo = np.random.default_rng(0).integers(0, 256, (50, 40, 3), dtype=np.uint8)
     assert (annotate(photo, []) == photo).all()
-
-
-def test_the_font_has_the_letters_of_the_spanish_labels():
-    letters = font(40)
-    missing = bytes(letters.getmask("\uffff"))
-    for letter in "áéíóúüñÁÉÍÓÚÑ":
-        assert bytes(letters.getmask(letter)) != missing
-        assert letters.getmask(letter).getbbox()

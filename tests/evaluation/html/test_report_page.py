@@ -1,16 +1,12 @@
-import os
 import re
-import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ferembed.errors import DataError, UnknownName
+from ferembed.errors import UnknownName
 from ferembed.evaluation.evaluation import Evaluation
-from ferembed.evaluation.html import prepare_folder, write_report
+from ferembed.evaluation.html import write_report
 from ferembed.labels import EXPRESSIONS
-from tests.conftest import run_python
 from tests.helpers.pages import Page, made
 
 
@@ -154,71 +150,9 @@ def test_few_faces_one_class_or_many_are_drawn_too(tmp_path, labels, count):
     assert "nan" not in page.source
 
 
-def test_names_are_shown_as_they_are_and_never_taken_for_markup(tmp_path):
-    nasty = '<script>alert("1")</script>|`*.png'
-    evaluation = made(model=nasty, failures=(nasty,), data=(nasty,))
-    evaluation = replace(
-        evaluation, mistakes=(replace(evaluation.mistakes[0], name=nasty, target="<b>"),)
-    )
-    page = Page(write_report(tmp_path, evaluation))
-    assert "script" not in {tag for tag, _ in page.elements}
-    assert nasty in page.text
-    markdown = (tmp_path / "report.md").read_text()
-    assert "<script>" not in markdown.replace("\\<", "")
-    assert "\\|\\`\\*.png" in markdown
-
-
-def test_a_file_name_that_is_no_utf8_does_not_stop_the_page(tmp_path):
-    evaluation = made()
-    odd = os.fsdecode(b"caf\xe9.png")
-    evaluation = replace(evaluation, mistakes=(replace(evaluation.mistakes[0], name=odd),))
-    assert "caf\\udce9.png" in Page(write_report(tmp_path, evaluation)).text
-    assert Evaluation.read(tmp_path).mistakes[0].name == odd
-
-
 def test_what_was_written_can_be_read_and_written_in_the_other_language(tmp_path):
     write_report(tmp_path / "en", made())
     again = write_report(tmp_path / "es", Evaluation.read(tmp_path / "en"), "es")
     assert "Informe de mine" in Page(again).text
     first, second = (tmp_path / name / "report.json" for name in ("en", "es"))
     assert first.read_text() == second.read_text()
-
-
-def test_a_report_is_written_over_the_one_before(tmp_path):
-    write_report(tmp_path, made(model="first"))
-    page = Page(write_report(tmp_path, made(model="second")))
-    assert "Report on second" in page.text
-    assert sorted(os.listdir(tmp_path)) == ["report.html", "report.json", "report.md"]
-
-
-def test_a_folder_that_cannot_be_written_to_is_refused_and_said_why(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="Cannot write to the folder .*file: .*Choose another"):
-        prepare_folder(tmp_path / "file")
-    with pytest.raises(DataError, match="Not a directory"):
-        write_report(tmp_path / "file" / "below", made())
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
-def test_a_folder_without_permission_is_refused(tmp_path):
-    (tmp_path / "closed").mkdir(mode=0o500)
-    with pytest.raises(DataError, match="Permission denied"):
-        prepare_folder(tmp_path / "closed")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX does")
-def test_a_full_disk_leaves_the_report_that_was_there(tmp_path):
-    write_report(tmp_path, made(model="first"))
-    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
-    code = (
-        "import resource, signal, sys\n"
-        "from ferembed.evaluation.html import write_report\n"
-        "from tests.helpers.pages import made\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
-        "try: write_report(sys.argv[1], made(model='second'))\n"
-        "except OSError as error: print(error.strerror)\n"
-    )
-    assert run_python(code, str(tmp_path)).stdout == "File too large\n"
-    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
