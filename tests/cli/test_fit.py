@@ -4,7 +4,6 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ferembed import Pipeline
 from ferembed.heads import HEADS, Head
 from ferembed.heads.softmax import Softmax
 
@@ -73,24 +72,6 @@ def test_a_parameter_that_does_not_fit_is_one_error(run, class_folders, tmp_path
     assert "Traceback" not in err
 
 
-def test_backbones_given_several_times_are_joined(run, class_folders, tmp_path):
-    options = ("--backbone", "cnn-a", "--weights", "random", "--quiet", "--json")
-    counts = json.loads(run("embed", class_folders, *options, "--layer", "dense2")[1])
-    assert (counts["computed"], counts["from_store"]) == (24, 0)
-    both = (*options, "--backbone", "cnn-b", "--layer", "dense2", "--layer", "")
-    output = tmp_path / "joined.npz"
-    counts = json.loads(run("embed", class_folders, *both, "--output", output)[1])
-    assert (counts["computed"], counts["from_store"], counts["failed"]) == (24, 24, 1)  # once
-    assert np.load(output)["vectors"].shape == (24, 128)
-    model = tmp_path / "model"
-    facts = json.loads(run("fit", class_folders, *both, "--head", "softmax", "--output", model)[1])
-    assert facts["computed"] == 0
-    assert "accuracy" in run("evaluate", model, class_folders, "--quiet")[1]
-    code, _, err = run("embed", class_folders, *both, "--layer", "dense1")
-    assert code == 2
-    assert "There are 2 of backbone, 3 of layer. Give one for all, or a list of one for" in err
-
-
 def test_pictures_in_no_split_are_counted(run, faces, tmp_path):
     for number, label in enumerate(["happy", "sad"] * 12):
         folder = tmp_path / "mixed" / label
@@ -105,28 +86,6 @@ def test_pictures_in_no_split_are_counted(run, faces, tmp_path):
     assert err == (
         "ferembed: left out: 10 pictures that are in no split; --split unsplit takes those.\n"
     )
-
-
-def test_settings_are_taken_as_python_writes_them(run, class_folders, tmp_path):
-    options = "--head", "forest", "--backbone", "cnn-a", "--weights", "random"
-    for number, setting in enumerate(["normalize=True", "head__bootstrap=False"]):
-        output = tmp_path / f"mine{number}"
-        code, _, _ = run("fit", class_folders, *options, "--set", setting, "--output", output)
-        assert code == 1  # the letter
-        name, _, value = setting.rpartition("__")[2].partition("=")
-        loaded = Pipeline.load(output)
-        assert str({**loaded.get_params(), **loaded.head_.get_params()}[name]) == value
-
-
-def test_what_is_no_choice_is_refused_whatever_the_store_knows(run, class_folders, tmp_path):
-    run("embed", class_folders, "--backbone", "cnn-a", "--weights", "random")
-    with pytest.raises(SystemExit):
-        run("embed", class_folders, "--engine", "nope")
-    code, _, err = run("data", "describe", class_folders, "--column", "foo=image")
-    assert (code, "No meaning of a column is called 'foo'" in err) == (2, True)
-    options = "--backbone", "cnn-a", "--weights", "random", "--set", "head__gamma=foo"
-    code, _, err = run("fit", class_folders, *options, "--output", tmp_path / "mine")
-    assert (code, "gamma is 'foo'; it is a number, 'scale' or 'auto'." in err) == (2, True)
 
 
 def test_a_bug_in_a_head_keeps_its_traceback(run, class_folders, tmp_path, monkeypatch):

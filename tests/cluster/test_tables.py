@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from ferembed import Embedder, datasets
 from ferembed.datasets.vectors import open_vectors, read_table
-from ferembed.errors import DataError
+from ferembed.errors import DataError, StoreError
 
 pytest.importorskip("distributed")
 
@@ -117,3 +119,82 @@ def test_batches_hold_every_row_once_in_any_order(
     np.testing.assert_array_equal(np.asarray(chosen), every[[3, 5, 29]])
     in_order = np.concatenate([X for X, _ in chosen.batches(2)])
     np.testing.assert_array_equal(in_order, every[[3, 5, 29]])
+
+
+@pytest.mark.slow
+def test_an_output_that_cannot_be_reached_stops_the_run(
+    client: Any, faces_on_disk: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises((StoreError, OSError)):
+        cluster.embed(faces_on_disk, EMBEDDER, client, tmp_path / "file" / "out")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 128 KB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_run_and_keeps_what_is_written(client: Any, small_disk: Path) -> None:
+    rng = np.random.default_rng(0)
+    faces = rng.integers(0, 256, (200, 48, 48), dtype=np.uint8)
+    with pytest.raises(StoreError, match="only what is missing is computed|Make room"):
+        cluster.embed(faces, EMBEDDER, client, small_disk / "out", size=20)
+    kept = sorted((small_disk / "out").glob("part-*.parquet"))
+    assert kept
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    done = cluster.embed(faces, EMBEDDER, client, small_disk / "out", size=20)
+    assert done.found >= len(kept)
+    assert done.rows == 200
+
+
+@pytest.mark.slow
+def test_an_interrupted_client_keeps_what_is_done(
+    client: Any, faces_on_disk: Path, tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int | None) -> None:
+        if done >= 16:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cluster.embed(faces_on_disk, EMBEDDER, client, tmp_path / "out", size=4, progress=interrupt)
+    with pytest.raises(DataError, match="are not complete. Run the command"):
+        datasets.open_vectors(tmp_path / "out")
+    done = cluster.embed(faces_on_disk, EMBEDDER, client, tmp_path / "out", size=4)
+    assert done.found >= 2
+    assert done.rows == 60
+
+
+# Dask leaves a socket to the garbage collector when it starts a scheduler in this process.
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_pictures_and_vectors_may_lie_in_any_file_system(faces_on_disk: Path) -> None:
+    import distributed
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.put(str(faces_on_disk), "/faces", recursive=True)
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+        ) as local,
+        distributed.Client(local) as client,
+    ):
+        done = cluster.embed("memory://faces", EMBEDDER, client, "memory://out", size=16)
+        again = cluster.embed("memory://faces", EMBEDDER, client, "memory://out", size=16)
+    assert (done.rows, len(done.failures)) == (60, 1)
+    assert again.computed == 0
+    vectors = datasets.open_vectors("memory://out")
+    names = {name.removeprefix("memory://") for name in vectors.sources().tolist()}
+    assert names == {
+        f"/faces/{p.relative_to(faces_on_disk)}" for p in faces_on_disk.rglob("0*.png")
+    }

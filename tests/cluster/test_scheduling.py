@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,27 @@ def test_after_the_client_was_killed_only_what_is_missing_is_computed(
     assert {name: after[name] for name in there} == there
     assert done.computed == len(after) - len(there) > 0
     assert open_vectors(out).sources().tolist() == [str(file) for file in files]
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """A picture that ends the worker that reads it."""
+
+    def __str__(self) -> str:
+        return "deadly.png"
+
+    def read_bytes(self) -> bytes:
+        if multiprocessing.parent_process() is None:  # the client, which looks for changes
+            return b"deadly"
+        os._exit(1)
+
+
+def test_a_picture_that_kills_workers_costs_its_partition_alone(
+    faces_on_disk: Path, tmp_path: Path
+) -> None:
+    good = sorted(map(str, faces_on_disk.rglob("0*.png")))[:8]
+    with cluster.connect("local:2") as client:
+        done = cluster.embed([*good, Deadly()], EMBEDDER, client, tmp_path / "out", size=1)
+    assert done.rows >= 7
+    assert "deadly.png" in dict(done.lost)
+    assert done.rows + len(done.lost) == 9

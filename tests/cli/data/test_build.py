@@ -1,9 +1,6 @@
 import json
 import os
 import re
-import shutil
-
-import pytest
 
 from ferembed.images import load_image
 
@@ -33,34 +30,7 @@ def test_a_data_set_is_described_audited_and_built(run, class_folders, tmp_path)
     }
 
 
-def test_other_labels_are_given_a_meaning(run, class_folders, tmp_path):
-    shutil.move(f"{class_folders}/train/angry", f"{class_folders}/train/grumpy")
-    code, _, err = run("data", "describe", class_folders, "--quiet")
-    assert code == 2
-    assert "labels that are none of the 7 expressions" in err
-    describe = ("data", "describe", class_folders, "--quiet", "--json")
-    facts = json.loads(run(*describe, "--label", "grumpy=angry")[1])
-    assert facts["counts"]["train"]["angry"] == 6
-    facts = json.loads(run(*describe, "--label", "grumpy=")[1])
-    assert facts["counts"]["train"]["angry"] == 0
-    for arguments in (("--label", "grumpy"), ("--split", "half")):
-        with pytest.raises(SystemExit):
-            run("data", "build", class_folders, "-o", tmp_path / "x", *arguments)
-
-
 def test_a_data_set_is_not_built_into_itself(run, class_folders):
     code, _, err = run("data", "build", class_folders, "--clean", "-o", f"{class_folders}/clean")
     assert (code, "Choose a folder outside it." in err) == (2, True)
     assert "clean" not in os.listdir(class_folders)
-
-
-def test_audit_lists_doubtful_labels(run, class_folders, tmp_path):
-    audit = ("data", "audit", class_folders, "--labels", "--quiet", "--output", tmp_path / "a.json")
-    network = ("--backbone", "cnn-a", "--weights", "random", "--store", "none")
-    code, out, err = run(*audit, *network, "--skip-bad")
-    assert (code, err) == (0, "")
-    assert "doubtful label" in out
-    assert "doubtful label          not looked for" not in out
-    found = json.loads((tmp_path / "a.json").read_text())
-    kinds = [one["kind"] for one in found["findings"]]
-    assert kinds.count("doubtful label") == found["summary"]["doubtful label"]["findings"]
