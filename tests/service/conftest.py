@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from ferembed.pipeline import Pipeline
+from tests.helpers.service import KEY
 
 pytest.importorskip("fastapi")
 
@@ -130,3 +131,20 @@ def pipeline() -> Pipeline:
 @pytest.fixture(scope="session")
 def jpeg(portrait: Path) -> bytes:
     return portrait.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with keys that takes on one picture at a time, for two seconds at most."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "keys").write_text(f"another-key-of-this-test\n{KEY}\n")
+    flags = ("--api-key-file", str(folder / "keys"), "--queue", "1", "--deadline", "3")
+    origin = ("--allow-origin", "https://example.org", "--allow-host", "faces.example.org")
+    with running(folder / "log", *flags, *origin) as server:
+        yield server
+
+
+@pytest.fixture
+def knowing(small: Server) -> Iterator[httpx.Client]:
+    with small.client(headers={"Authorization": f"Bearer {KEY}"}) as client:
+        yield client

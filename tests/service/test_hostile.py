@@ -18,10 +18,8 @@ import pytest
 
 from ferembed.errors import ImageError
 from ferembed.images import load_image
+from tests.helpers.service import ask, assert_equal, open_stream, png_head
 from tests.service.conftest import Server
-from tests.service.test_api import assert_equal
-from tests.service.test_limits import png_head
-from tests.service.test_stream import ask, open_stream
 
 GROWTH = 150  # megabytes of memory that hostile clients may cost
 

@@ -20,8 +20,8 @@ import pytest
 from ferembed.images import load_image
 from ferembed.labels import display_name
 from tests.helpers import clips
+from tests.helpers.service import open_stream
 from tests.service.conftest import Server, running
-from tests.service.test_stream import open_stream
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -4,51 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import cv2
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from ferembed.faces import FaceRecipe
 from ferembed.faces.frames import FrameSearch
 from ferembed.images import load_image
 from ferembed.media.tracking import People
 from tests.helpers import clips
+from tests.helpers.service import KEY, ask, open_stream, refusal, say_and_hear
 
 
 def frame(*places: int) -> bytes:
     pixels = clips.scene(*places, size=(320, 240))[..., ::-1]
     return cv2.imencode(".jpg", np.ascontiguousarray(pixels))[1].tobytes()
-
-
-@contextmanager
-def open_stream(server, first: str | bytes = "", **options) -> Iterator[ClientConnection]:
-    with connect(f"ws://127.0.0.1:{server.port}/v1/stream") as socket:
-        socket.send(first or json.dumps(options))
-        yield socket
-
-
-def say_and_hear(socket: ClientConnection, content: bytes) -> str:
-    socket.send(content)
-    return socket.recv(timeout=60)
-
-
-def ask(socket: ClientConnection, content: bytes) -> dict:
-    return json.loads(say_and_hear(socket, content))
-
-
-def refusal(server, first: str | bytes = "", **options) -> tuple[int, str]:
-    """The code and the text with which the server ends a stream of such options."""
-    with open_stream(server, first, **options) as socket:
-        told = json.loads(socket.recv(timeout=60))
-        with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=60)
-    assert closed.value.rcvd.code == told["code"]
-    return told["code"], told["error"]
 
 
 def frame_by_frame(pipeline):
@@ -195,3 +169,10 @@ def test_there_are_so_many_streams_and_no_more(server):
     time.sleep(0.5)
     with open_stream(server) as socket:
         assert json.loads(socket.recv(timeout=60))["ready"]
+
+
+def test_a_stream_needs_the_key_too(small):
+    assert refusal(small) == (4401, "The key is wrong or missing.")
+    assert refusal(small, key="wrong")[0] == 4401
+    with open_stream(small, key=KEY) as stream:
+        assert "ready" in stream.recv(timeout=60)

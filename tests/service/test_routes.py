@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import io
-import json
-import re
 
-import cv2
 import httpx
 import numpy as np
 import PIL.Image
@@ -17,25 +14,13 @@ import pytest
 from ferembed.faces import FACE_RECIPES
 from ferembed.images import load_image
 from ferembed.labels import EXPRESSIONS
-from ferembed.pipeline import Pipeline
-from ferembed.service import Settings, create_app
 from tests.helpers import clips
-from tests.service.conftest import running
-
-
-def png(pixels: np.ndarray) -> bytes:
-    return cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))[1].tobytes()
+from tests.helpers.service import assert_equal, png, with_app
 
 
 @pytest.fixture(scope="module")
 def two_people() -> bytes:
     return png(clips.scene(20, 180, size=(320, 160)))
-
-
-def assert_equal(face: dict, prediction) -> None:
-    assert face["box"] == list(prediction.box)
-    assert face["label"] == prediction.label
-    assert face["probabilities"] == pytest.approx(dict(prediction.probabilities), abs=2e-6)
 
 
 def test_a_form_of_pictures_is_answered_as_the_library_answers(client, pipeline, jpeg, two_people):
@@ -72,16 +57,6 @@ def test_a_bad_picture_costs_the_others_nothing(client, jpeg):
     assert third["error"] == (
         "text.jpg is not a picture in a known format (it starts like text: 'hello')."
     )
-
-
-def test_when_all_pictures_are_bad_the_answer_is_422(client):
-    answer = client.post("/v1/analyze", files={"a": ("text.jpg", b"hello")})
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json()
-    assert (problem["status"], problem["title"]) == (422, "Cannot be used")
-    assert problem["detail"].startswith("text.jpg is not a picture in a known format")
-    assert problem["pictures"] == [{"picture": "text.jpg", "error": problem["detail"]}]
 
 
 def test_options_choose_detector_language_and_size(client, jpeg, two_people):
@@ -138,19 +113,6 @@ def test_a_prior_is_taken_as_the_library_takes_it(pipeline, jpeg):
     assert len({face["probabilities"]["sad"] for face in faces}) == 3
 
 
-async def with_app(pipeline, ask):
-    """What a function of a client gives that talks to an app of this pipeline."""
-    app = create_app(pipeline, Settings(model=("mine",)))
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
-    ):
-        while (await client.get("/readyz")).status_code == 503:
-            await asyncio.sleep(0.01)
-        return await ask(client)
-
-
 def test_classify_takes_pictures_for_faces(client, pipeline, jpeg, two_people):
     form = [("a", jpeg), ("b", two_people), ("c", ("bad", b"x"))]
     answer = client.post("/v1/classify", files=form).json()
@@ -197,76 +159,3 @@ def test_models_and_labels_are_listed(client):
     labels = client.get("/v1/labels", params={"lang": "es"}).json()["labels"]
     assert [entry["label"] for entry in labels] == [*EXPRESSIONS]
     assert labels[3] == {"label": "happy", "name": "Alegría"}
-
-
-def test_health_and_metrics_are_there(client, jpeg):
-    assert client.get("/healthz").json() == {"status": "alive"}
-    assert client.get("/readyz").json() == {"status": "ready"}
-
-    def count(name: str) -> float:
-        found = re.search(rf"^{re.escape(name)} (\S+)$", client.get("/metrics").text, re.M)
-        return float(found[1]) if found else 0.0
-
-    name = 'ferembed_requests_total{path="/v1/analyze",status="200"}'
-    before, read = count(name), count('ferembed_pictures_total{outcome="read"}')
-    client.post("/v1/analyze", files=[("a", jpeg), ("b", jpeg)])
-    assert count(name) == before + 1
-    assert count('ferembed_pictures_total{outcome="read"}') == read + 2
-    assert count("ferembed_queue_pictures") == 0
-    assert count("ferembed_batch_faces_count") > 0
-
-
-def test_the_openapi_document_has_every_route_and_examples(client):
-    document = client.get("/openapi.json").json()
-    assert {"/v1/analyze", "/v1/classify", "/v1/embed", "/v1/annotate"} <= set(document["paths"])
-    schemas = document["components"]["schemas"]
-    used = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
-    assert used <= schemas.keys()
-    face = schemas["FaceModel"]["properties"]
-    assert face["label"]["examples"] == ["happy"]
-    body = document["paths"]["/v1/analyze"]["post"]["requestBody"]["content"]
-    assert {"multipart/form-data", "image/jpeg", "application/octet-stream"} <= set(body)
-
-
-def test_what_is_not_there_is_a_problem_too(client):
-    answer = client.get("/v1/nothing")
-    assert answer.status_code == 404
-    assert answer.json()["detail"] == "There is nothing at /v1/nothing. See /openapi.json."
-    answer = client.get("/v1/analyze")
-    assert answer.status_code == 405
-    assert answer.json()["detail"] == "GET is not possible here; allowed: POST."
-
-
-def test_answers_carry_the_headers_of_a_careful_server(client):
-    for path in ("/", "/v1/models", "/v1/nothing"):
-        headers = client.get(path).headers
-        assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'sel")
-        assert headers["x-content-type-options"] == "nosniff"
-        assert headers["cache-control"] == "no-store"
-        assert "access-control-allow-origin" not in headers
-        assert "server" not in headers
-
-
-@pytest.mark.slow
-def test_several_models_are_served_and_chosen(tmp_path, jpeg):
-    with running(tmp_path / "log", "--model", "fast", "--model", "default") as server:
-        with server.client() as client:
-            answers = {
-                name: client.post("/v1/analyze", params={"model": name}, files={"a": jpeg}).json()
-                for name in ("", "fast", "default")
-            }
-        assert answers[""] == answers["fast"] != answers["default"]
-        for name in ("fast", "default"):
-            (prediction,) = Pipeline.load(name, store="none").analyze(jpeg)
-            assert_equal(answers[name]["pictures"][0]["faces"][0], prediction)
-
-
-def test_an_app_can_be_made_of_any_pipeline(pipeline, jpeg):
-    """As those who embed it do."""
-
-    async def ask(client: httpx.AsyncClient) -> dict:
-        return (await client.post("/v1/analyze", files={"a": jpeg})).json()
-
-    answer = asyncio.run(with_app(pipeline, ask))
-    assert answer["model"] == "mine"
-    assert_equal(answer["pictures"][0]["faces"][0], pipeline.analyze(jpeg)[0])
