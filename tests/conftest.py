@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,6 +83,16 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.helpers import clips
 
     return clips.write(tmp_path_factory.mktemp("clip") / "clip.mp4", clips.walk())
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Any]:
+    """A cluster of two processes."""
+    pytest.importorskip("distributed")
+    from ferembed import cluster
+
+    with cluster.connect("local:2") as client:
+        yield client
 
 
 def run_python(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

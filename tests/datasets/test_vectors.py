@@ -1,4 +1,4 @@
-"""Heads on vectors that a cluster wrote."""
+"""Vectors that a cluster wrote, and the heads that are fitted on them."""
 
 from __future__ import annotations
 
