@@ -60,7 +60,7 @@ def test_the_vectors_are_those_that_the_network_makes_today(vectors):
 
 @pytest.mark.data
 @pytest.mark.parametrize("model", shipped())
-def test_what_ships_scores_what_its_results_say(model):
+def test_shipped_models_score_as_published(model):
     measured = json.loads((RESULTS / f"{model}.json").read_text())["report"]
     data = datasets.open(Path(os.environ["FEREMBED_DATA"]) / "fer2013.zip").split("validation")
     pipeline = Pipeline.load(model, store="none", engine="exact")
@@ -73,7 +73,7 @@ def test_what_ships_scores_what_its_results_say(model):
 
 @pytest.mark.data
 @pytest.mark.parametrize("model", shipped())
-def test_in_integers_what_ships_loses_less_than_half_a_point(model, monkeypatch, tmp_path):
+def test_int8_models_lose_less_than_half_a_point(model, monkeypatch, tmp_path):
     monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path))
     measured = json.loads((RESULTS / f"{model}.json").read_text())["report"]
     data = datasets.open(Path(os.environ["FEREMBED_DATA"]) / "fer2013.zip")

@@ -53,7 +53,7 @@ def test_a_warm_store_computes_nothing(store, faces):
     assert (warm.hits, warm.computed) == (24, 0)
 
 
-def test_symmetric_vectors_are_the_mean_of_the_face_and_its_mirror_image(store, faces):
+def test_mirror_averaged_vectors_are_the_mean_of_a_face_and_its_mirror_image(store, faces):
     mirrored = np.ascontiguousarray(faces[:, :, ::-1])
     plain = [embedder(store).transform(both) for both in (faces, mirrored)]
     mirror_average = embedder(store, mirror_average=True)
@@ -97,7 +97,7 @@ def test_vectors_of_several_backbones_are_joined_and_kept_each_by_itself(store, 
     assert (turned.transform(faces) == np.concatenate(parts[::-1], axis=1)).all()
 
 
-def test_what_is_joined_has_its_own_layer_weights_and_preprocessing(store, faces):
+def test_joined_backbones_have_layers_weights_and_preprocessing_of_their_own(store, faces):
     clahe = Preprocess(equalize="clahe")
     joined = Embedder(
         ["cnn-a", "cnn-b"],
@@ -129,7 +129,7 @@ def test_a_bad_image_fails_once_for_all_that_are_joined(store, faces):
     assert joined.transform([]).shape == (0, 128)
 
 
-def test_lists_of_unequal_lengths_are_told(store, faces):
+def test_lists_of_unequal_lengths_are_an_error(store, faces):
     with pytest.raises(ModelError, match="There are 2 of backbone, 3 of layer. Give one for all"):
         embedder(store, ["cnn-a", "cnn-b"], layer=["dense1"] * 3).transform(faces)
     with pytest.raises(ModelError, match="There are 0 of backbone"):
@@ -142,7 +142,7 @@ def test_the_engine_is_no_part_of_the_recipe(store, faces):
 
 
 @pytest.mark.skipif(not _has_bfloat16(), reason="needs a CPU with bfloat16")
-def test_rounded_vectors_are_kept_apart_and_serve_the_same_heads(store, faces, labels):
+def test_rounded_vectors_are_stored_apart_and_serve_the_same_heads(store, faces, labels):
     exact = embedder(store).transform(faces)
     rounded = embedder(store, engine="openvino-bf16").embed(faces)
     assert (rounded.hits, rounded.computed) == (0, 24)
@@ -161,7 +161,7 @@ def cache(monkeypatch, tmp_path):
     _load.cache_clear()
 
 
-def test_a_network_in_integers_is_asked_for_first_and_kept_apart(store, faces, labels, cache):
+def test_an_int8_network_needs_calibration_and_has_vectors_of_its_own(store, faces, labels, cache):
     quick = embedder(store, engine="openvino-int8")
     with pytest.raises(WeightsError, match="quantize FACES --backbone cnn-a --weights random, or"):
         quick.transform(faces)
@@ -181,7 +181,7 @@ def test_a_network_in_integers_is_asked_for_first_and_kept_apart(store, faces, l
 
 
 @pytest.mark.slow
-def test_other_faces_give_a_network_in_integers_other_ranges(store, faces, cache):
+def test_other_calibration_faces_give_another_int8_network(store, faces, cache):
     quick = embedder(store, engine="openvino-int8")
     quick.quantize(faces)
     before = quick.transform(faces)
@@ -200,7 +200,7 @@ def test_other_faces_give_a_network_in_integers_other_ranges(store, faces, cache
 
 
 @pytest.mark.slow
-def test_another_process_may_quantize_meanwhile(store, faces, cache):
+def test_two_processes_may_quantize_at_once(store, faces, cache):
     quick = embedder(store, engine="openvino-int8")
     quick.quantize(faces)
     before = quick.transform(faces)
@@ -217,7 +217,7 @@ def test_another_process_may_quantize_meanwhile(store, faces, cache):
 
 
 @pytest.mark.slow
-def test_a_damaged_network_in_integers_says_what_to_do(store, faces, cache, tmp_path):
+def test_a_damaged_int8_network_is_an_error_with_the_fix(store, faces, cache, tmp_path):
     quick = embedder(store, engine="openvino-int8")
     quick.quantize(faces)
     (numbers,) = (tmp_path / "cache" / "networks").glob("cnn-a-*-int8-*/network.bin")
@@ -228,7 +228,7 @@ def test_a_damaged_network_in_integers_says_what_to_do(store, faces, cache, tmp_
 
 
 @pytest.mark.slow
-def test_what_is_no_network_stays_exact_beside_one_in_integers(store, faces, cache):
+def test_a_backbone_that_is_no_network_stays_exact_beside_an_int8_one(store, faces, cache):
     names, weights = ["cnn-a", "distances"], ["random", None]
     both = Embedder(names, engine="openvino-int8", weights=weights, store=store)
     both.quantize(faces)
@@ -237,7 +237,7 @@ def test_what_is_no_network_stays_exact_beside_one_in_integers(store, faces, cac
 
 
 @pytest.mark.slow
-def test_nothing_is_reported_to_anybody(cache):
+def test_nothing_is_reported_while_it_is_quiet(cache):
     code = (
         "import sys, numpy as np; from ferembed import Embedder;"
         "faces = np.random.default_rng(0).integers(0, 256, (20, 48, 48), dtype=np.uint8);"
@@ -247,7 +247,7 @@ def test_nothing_is_reported_to_anybody(cache):
     assert run_python(code).stdout == "[]\n"
 
 
-def test_faces_that_cannot_tell_ranges_are_refused(store, faces, cache, tmp_path, monkeypatch):
+def test_too_few_calibration_faces_are_refused(store, faces, cache, tmp_path, monkeypatch):
     (tmp_path / "letter.png").write_text("a letter")
     images = [*faces[:19], tmp_path / "letter.png"]
     with pytest.raises(WeightsError, match="needs at least 20 faces, got 19"):
@@ -412,7 +412,7 @@ def test_nothing_gives_no_rows(store):
     assert embedder(store).transform([]).shape == (0, 64)
 
 
-def test_it_is_a_citizen_of_scikit_learn(store, faces, labels):
+def test_it_works_in_a_pipeline_of_scikit_learn(store, faces, labels):
     original = embedder(store, layer="dense2")
     assert clone(original).get_params() == original.get_params()
     model = make_pipeline(original, LogisticRegression(max_iter=1000)).fit(faces, labels)
@@ -540,7 +540,7 @@ def test_a_generator_may_use_one_array_for_all_its_pictures(store, faces):
     assert np.array_equal(embedder.transform(faces), apart)
 
 
-def test_what_measures_faces_cannot_be_mirrored(faces):
+def test_distances_cannot_be_mirror_averaged(faces):
     with pytest.raises(ModelError, match="regions has no picture as input"):
         Embedder("regions", weights="random", mirror_average=True, store="none").transform(
             faces[:1]

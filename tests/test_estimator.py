@@ -10,7 +10,7 @@ from ferembed import Embedder, Pipeline
 from ferembed.heads.softmax import Softmax
 
 
-def test_scikit_learn_takes_them_for_what_they_are():
+def test_scikit_learn_recognizes_the_estimators():
     class Theirs(ClassifierMixin, BaseEstimator):
         pass
 
@@ -32,7 +32,7 @@ def test_they_are_shown_by_what_was_changed_alone_and_inside_of_others():
     assert "Softmax" in Softmax(C=3)._repr_html_()
 
 
-def test_a_wrong_parameter_and_an_unfitted_head_are_told_as_scikit_learn_does():
+def test_wrong_parameters_and_unfitted_heads_raise_scikit_learns_errors():
     with pytest.raises(ValueError, match="Invalid parameter 'D' for estimator Softmax"):
         Softmax().set_params(D=1)
     with pytest.raises(NotFittedError, match="Softmax instance is not fitted yet"):

@@ -57,7 +57,7 @@ def test_an_example_runs(name, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"video.py"}))
-def test_an_example_without_arguments_says_how_it_is_run(name, folder):
+def test_an_example_without_arguments_prints_its_usage(name, folder):
     result = subprocess.run(
         [sys.executable, ROOT / "examples" / name], capture_output=True, text=True, cwd=folder
     )

@@ -166,7 +166,7 @@ def test_an_image_is_a_copy():
         (np.full((2, 2), "x"), "holds <U1 values, not numbers"),
     ],
 )
-def test_what_is_no_picture_is_named_with_the_reason(source, message):
+def test_a_file_that_is_no_picture_is_named_with_the_reason(source, message):
     with pytest.raises(ImageError) as error:
         load_image(source)
     assert message in str(error.value)
@@ -193,7 +193,7 @@ def test_postscript_is_not_run():
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
-def test_what_may_have_no_end_is_not_read(tmp_path):
+def test_pipes_and_devices_are_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "zero.png").symlink_to("/dev/zero")
     for name in ("pipe.png", "zero.png"):
@@ -269,7 +269,9 @@ def test_whole_numbers_up_to_255_are_8_bits_however_wide_they_are_stored(tmp_pat
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
-def test_a_picture_is_turned_as_its_exif_says(orientation, mode, monkeypatch):
+def test_pictures_of_every_mode_are_turned_by_their_exif_orientation(
+    orientation, mode, monkeypatch
+):
     monkeypatch.setattr("ferembed.images._BAND", 40)  # so that it is converted in several bands
     pixels = np.random.default_rng(0).integers(0, 256, (23, 17, 4), np.uint8)
     picture = PIL.Image.fromarray(pixels).convert(mode)
@@ -290,7 +292,7 @@ def icon(content: bytes) -> bytes:
     return struct.pack("<HHH", 0, 1, 1) + entry + content
 
 
-def test_an_icon_whose_picture_is_larger_than_its_list_says_is_refused_undecoded():
+def test_an_icon_larger_than_it_declares_is_refused_undecoded():
     with pytest.raises(ImageTooLarge, match="40000 x 40000 = 1600 million pixels"):
         load_image(icon(huge_png(40_000, 40_000)))
     with pytest.raises(ImageTooLarge, match="30000 x 30000"):

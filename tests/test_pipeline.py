@@ -152,7 +152,7 @@ def test_fit_returns_itself_and_leaves_its_parameters_alone(faces, labels):
 
 
 @pytest.mark.parametrize("head", HEADS.names())
-def test_every_head_learns_the_faces_it_saw(head, faces, labels):
+def test_every_head_fits_its_training_faces(head, faces, labels):
     made = pipeline(head)
     if head == "softmax":
         made.set_params(head__C=1e4)
@@ -165,7 +165,7 @@ def test_every_head_learns_the_faces_it_saw(head, faces, labels):
         assert made.score(faces, labels) >= 0.5
 
 
-def test_rows_answer_to_their_own_image_in_any_order(faces, labels):
+def test_each_row_belongs_to_its_image_in_any_order(faces, labels):
     made = pipeline("softmax").fit(faces, labels)
     order = np.random.default_rng(0).permutation(24)
     expected = made.predict_proba(faces)[order]
@@ -193,7 +193,7 @@ def test_any_classifier_can_be_the_head(faces, labels):
     assert not hasattr(head, "coef_")
 
 
-def test_a_head_without_probabilities_predicts_and_says_how_to_get_them(faces, labels):
+def test_a_head_without_probabilities_predicts_labels_only(faces, labels):
     made = pipeline(LinearSVC(C=0.01)).fit(faces, labels)
     assert made.predict(faces).shape == (24,)
     with pytest.raises(ModelError, match="The head LinearSVC gives no probabilities. Wrap it in"):
@@ -273,7 +273,7 @@ def test_the_vectors_of_a_second_fit_come_from_the_store(faces, labels, tmp_path
     assert (second.computed_, second.from_store_) == (0, 24)
 
 
-def test_wrong_labels_are_told_apart(faces, labels):
+def test_wrong_labels_are_errors(faces, labels):
     with pytest.raises(LabelError, match="24 images and 23 labels. Give one label for each image"):
         pipeline().fit(faces, labels[:-1])
     with pytest.raises(LabelError, match=r"24 images have 1 different labels \['sad'\]"):
@@ -296,7 +296,7 @@ def test_labels_of_odd_kinds_are_refused_before_any_work(odd, tmp_path, faces):
     assert not list(tmp_path.iterdir())
 
 
-def test_too_few_faces_for_the_neighbours_are_told_at_fit(faces, labels):
+def test_too_few_faces_for_the_neighbours_are_an_error_at_fit(faces, labels):
     with pytest.raises(LabelError, match="The head asks 30 neighbours and has 24 faces"):
         Pipeline("cnn-a", "knn", weights="random", store="memory").fit(faces, labels)
 
@@ -314,7 +314,7 @@ def test_a_fit_that_fails_leaves_the_one_before(faces, labels):
     assert made.predict(faces).tolist() == answers
 
 
-def test_a_detector_that_is_none_is_told_at_fit(faces, labels):
+def test_an_unknown_detector_is_an_error_at_fit(faces, labels):
     with pytest.raises(UnknownName, match="Did you mean 'haar'"):
         pipeline(detector="har").fit(faces, labels)
 
@@ -322,7 +322,7 @@ def test_a_detector_that_is_none_is_told_at_fit(faces, labels):
 @pytest.mark.parametrize(
     "change", [{"backbone": "cnn-b"}, {"layer": "dense2"}, {"normalize": True}]
 )
-def test_a_fitted_head_never_answers_on_other_vectors(change, faces, labels, tmp_path):
+def test_a_fitted_head_never_predicts_from_other_vectors(change, faces, labels, tmp_path):
     made = pipeline().fit(faces, labels).set_params(**change)
     for use in (made.predict, made.predict_proba, lambda f: made.evaluate(f, labels), made.analyze):
         with pytest.raises(ModelError, match="fitted on other vectors than are made here"):
@@ -371,7 +371,7 @@ def test_a_search_in_several_processes(faces, labels, tmp_path):
     assert {path.name for path in workers.iterdir()} > {str(os.getpid())}
 
 
-def test_an_unreadable_face_is_an_error_or_left_out_as_asked(faces, labels):
+def test_an_unreadable_face_is_an_error_or_skipped_on_request(faces, labels):
     images = [*faces, b"no face"]
     with pytest.raises(ImageError, match="1 of 25 images cannot be used"):
         pipeline().fit(images, [*labels, "sad"])
@@ -382,7 +382,7 @@ def test_an_unreadable_face_is_an_error_or_left_out_as_asked(faces, labels):
         made.predict(images)
 
 
-def test_an_unfitted_pipeline_says_so(faces):
+def test_an_unfitted_pipeline_is_an_error(faces):
     from sklearn.exceptions import NotFittedError
 
     for use in (pipeline().predict, pipeline().predict_proba, pipeline().analyze):
@@ -485,7 +485,7 @@ def test_a_data_set_brings_its_labels(faces, labels):
         made.fit(data, labels)
 
 
-def test_a_head_that_answers_nonsense_is_a_model_error(faces, labels):
+def test_a_head_with_invalid_predictions_is_a_model_error(faces, labels):
     made = Pipeline("cnn-a", "softmax", weights="random", store="memory").fit(faces, labels)
     made.head_.coef_ = np.full_like(made.head_.coef_, np.nan)
     with pytest.raises(ModelError, match="does not answer as it should: its probabilities are no"):

@@ -21,7 +21,7 @@ def test_a_uniform_prior_by_hand():
     assert changed("uniform")[2] == pytest.approx([1, 0])
 
 
-def test_shares_of_ones_own_need_not_sum_to_one():
+def test_a_custom_prior_need_not_sum_to_one():
     given = changed({"happy": 2, "sad": 8})
     assert given[0] == pytest.approx([0.75 / 3 / (0.75 / 3 + 0.5), 0.5 / (0.75 / 3 + 0.5)])
     assert given == pytest.approx(changed({"sad": 0.8, "happy": 0.2}))
@@ -109,7 +109,7 @@ def test_a_prior_that_does_not_fit_the_labels_is_refused_before_fitting(faces):
         made.fit(faces, UNEVEN)
 
 
-def test_a_head_of_eight_answers_in_seven(eight, faces):
+def test_a_head_of_eight_classes_predicts_seven(eight, faces):
     before = eight.predict_proba(faces)
     eight.set_params(expressions=7)
     assert eight.classes_.tolist() == ["happy", "sad"]
@@ -124,7 +124,7 @@ def test_a_head_of_eight_answers_in_seven(eight, faces):
     assert eight.predict_proba(faces) == pytest.approx(both / both.sum(axis=1, keepdims=True))
 
 
-def test_eight_are_asked_of_a_head_that_knows_them(eight, faces, labels):
+def test_eight_classes_need_a_head_that_knows_them(eight, faces, labels):
     assert eight.set_params(expressions=8).classes_.tolist() == ["contempt", "happy", "sad"]
     made = Pipeline("cnn-a", "softmax", weights="random", store="memory", expressions=8)
     with pytest.raises(ModelError, match="does not know contempt: angry, happy, sad"):
@@ -152,7 +152,7 @@ def test_a_prior_given_when_loading_is_checked_then(eight, tmp_path):
         Pipeline.load(tmp_path / "model", prior="even")
 
 
-def test_a_head_from_elsewhere_brings_its_shares(eight, faces):
+def test_a_head_from_elsewhere_brings_its_prior(eight, faces):
     settings = {"backbone": "cnn-a", "weights": "random", "store": "memory", "prior": "uniform"}
     shares = {"happy": 0.5, "sad": 0.25, "contempt": 0.25}
     made = Pipeline.from_head(eight.head_, training_prior=shares, **settings)

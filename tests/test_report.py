@@ -14,7 +14,7 @@ def report():
     return Report.from_predictions(["angry", "happy", "sad", "sad", "angry"], shares, classes)
 
 
-def test_the_scores_worked_out_by_hand(report):
+def test_the_scores_match_those_by_hand(report):
     assert report.count == 5
     assert report.accuracy == pytest.approx(0.8)
     assert report.labels == ("angry", "happy", "sad")
@@ -25,7 +25,7 @@ def test_the_scores_worked_out_by_hand(report):
     assert report.macro_f1 == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
 
 
-def test_the_calibration_error_worked_out_by_hand(report):
+def test_the_calibration_error_matches_the_one_by_hand(report):
     # Bins of 1/15: 0.9, 0.8, 0.7 alone and right; the two of 0.6 in one bin, half of them right.
     assert report.calibration_error == pytest.approx((0.1 + 0.2 + 0.3 + 2 * 0.1) / 5)
 
@@ -98,7 +98,7 @@ def test_means_over_classes_and_over_faces_are_scikit_learns():
     assert report.weighted.recall == pytest.approx(report.accuracy)
 
 
-def test_the_confusion_as_shares_and_the_answers_counted(report):
+def test_the_confusion_in_counts_and_in_fractions(report):
     assert report.normalised == ((1, 0, 0), (0, 1, 0), (0, 0.5, 0.5))
     assert report.predicted == {"angry": 2, "happy": 2, "sad": 1}
     empty = Report.from_predictions(["a"], np.array([[0.2, 0.8]]), ["a", "b"])
@@ -112,13 +112,13 @@ def test_calibration_has_a_bin_for_each_confidence_that_occurs(report):
     assert np.array(bins) == pytest.approx(np.array(expected))
 
 
-def test_coverage_gives_the_surest_answers_first(report):
+def test_coverage_gives_the_most_confident_predictions_first(report):
     found = [(one.coverage, one.accuracy, one.confidence) for one in report.coverage]
     expected = [(0.2, 1, 0.9), (0.4, 1, 0.8), (0.6, 1, 0.7), (0.8, 7 / 8, 0.6), (1, 0.8, 0.6)]
     assert np.array(found) == pytest.approx(np.array(expected))
 
 
-def test_of_equally_sure_answers_none_comes_first():
+def test_of_equally_confident_predictions_none_comes_first():
     shares = np.tile([1.0, 0.0], (100, 1))
     report = Report.from_predictions(["a"] * 50 + ["b"] * 50, shares, ["a", "b"])
     assert [one.accuracy for one in report.coverage] == [0.5] * 20
@@ -132,7 +132,7 @@ def test_one_face_of_one_class_has_a_report():
     assert report.to_dict()["predicted"] == {"a": 1}
 
 
-def test_of_equally_likely_answers_the_first_of_the_classes_counts():
+def test_of_equal_probabilities_the_first_class_is_predicted():
     shares = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
     report = Report.from_predictions(["fear", "angry"], shares, ["fear", "angry", "sad"])
     assert report.accuracy == 1

@@ -9,7 +9,7 @@ from ferembed.errors import WeightsError
 from tests.helpers.backbones import rgb
 
 
-def test_a_backbone_that_gives_nonsense_is_stopped(faces):
+def test_a_backbone_with_invalid_outputs_is_an_error(faces):
     class Broken(Backbone):
         def forward(self, batch):
             return np.full((len(batch), 2), np.nan, np.float32)

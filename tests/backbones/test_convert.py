@@ -7,7 +7,7 @@ from ferembed.errors import WeightsError
 from tests.helpers.backbones import rgb
 
 
-def test_a_converted_network_is_kept_whole_or_not_at_all(tmp_path, monkeypatch, faces):
+def test_a_converted_network_is_written_whole_or_not_at_all(tmp_path, monkeypatch, faces):
     monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path))
     request = LoadRequest("cnn-a", weights="random:77", engine="openvino")
     (tmp_path / "networks").touch()
@@ -27,7 +27,7 @@ def test_a_converted_network_is_kept_whole_or_not_at_all(tmp_path, monkeypatch, 
 
 
 @pytest.mark.slow
-def test_kernels_that_ship_as_halves_become_integers_too(faces, monkeypatch, tmp_path):
+def test_weights_that_ship_as_float16_are_quantized_too(faces, monkeypatch, tmp_path):
     monkeypatch.setenv("FEREMBED_CACHE", str(tmp_path))
     quantize(LoadRequest("mini-vgg"), rgb(faces))
     (numbers,) = (tmp_path / "networks").glob("mini-vgg-*-int8-*/network.bin")
@@ -35,6 +35,6 @@ def test_kernels_that_ship_as_halves_become_integers_too(faces, monkeypatch, tmp
     assert numbers.stat().st_size < 1.1 * BACKBONES["mini-vgg"].parameters
 
 
-def test_what_is_no_network_has_no_integers(faces):
+def test_only_a_network_can_be_quantized(faces):
     with pytest.raises(WeightsError, match="distances is not a network that can run in INT8"):
         quantize(LoadRequest("distances"), rgb(faces))

@@ -50,7 +50,7 @@ def test_a_model_trained_further_makes_other_vectors_once_it_is_added_again(mode
 
 
 @pytest.mark.slow
-def test_its_classifier_learns_the_classes_of_the_data(model, faces, tmp_path):
+def test_its_last_layer_is_trained_on_the_classes_of_the_data(model, faces, tmp_path):
     register_keras_model("mine", model, "hidden", GRAY)
     data = Dataset.from_images(
         faces, ["sad", "happy", "bored"] * 8, ["train"] * 18 + ["validation"] * 6
@@ -65,7 +65,7 @@ def test_its_classifier_learns_the_classes_of_the_data(model, faces, tmp_path):
     assert (loaded.predict(faces) == pipeline.predict(faces)).all()
 
 
-def test_what_cannot_be_cut_is_refused_with_the_reason(model):
+def test_a_model_that_cannot_be_cut_is_refused_with_the_reason(model):
     with pytest.raises(WeightsError, match="no layer 'dens'; it has .*hidden"):
         register_keras_model("mine", model, "dens", GRAY)
     with pytest.raises(WeightsError, match="not a vector. Cut after a Flatten"):

@@ -123,7 +123,7 @@ def bomb():
 
 
 @pytest.mark.slow
-def test_what_is_no_such_graph_is_refused(model, tmp_path):
+def test_a_foreign_graph_is_refused(model, tmp_path):
     path = tmp_path / "x.pb"
     for content in (b"", b"no graph", b"\x0a\xff"):
         path.write_bytes(content)

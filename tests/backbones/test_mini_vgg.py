@@ -12,7 +12,7 @@ def test_parameter_counts():
     assert mini_vgg.build(4).count_params() == BODY + 256 * 4 + 4
 
 
-def test_what_ships_is_small():
+def test_the_shipped_weights_are_small():
     for name in ("mini-vgg", "fer-mobilenet"):
         spec = BACKBONES[name]
         assert spec.parameters <= 2_500_000

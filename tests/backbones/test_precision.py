@@ -70,7 +70,7 @@ def test_a_record_of_other_weights_or_inputs_does_not_count(record, monkeypatch)
     assert LoadRequest("mini-vgg").chosen_engine == "openvino"
 
 
-def test_the_store_keeps_what_auto_rounds_apart(record, monkeypatch, tmp_path, faces):
+def test_vectors_that_auto_rounded_are_stored_apart(record, monkeypatch, tmp_path, faces):
     record()
     store = tmp_path / "store.sqlite"
     Embedder("mini-vgg", store=store).transform(faces[:2])

@@ -65,7 +65,7 @@ def a_face():
     return Landmarks(points, presence=1.0)
 
 
-def test_the_distances_of_a_drawn_face_are_those_worked_out_by_hand():
+def test_the_distances_of_a_drawn_face_match_those_by_hand():
     expected = {
         "left brow to eye": 0.30,  # from y 64, between 60 and 68, to the lid at 94
         "right brow to eye": 0.36,
@@ -112,7 +112,7 @@ def test_a_mirrored_face_has_mirrored_distances(face):
     assert other == pytest.approx(mirrored(one), abs=0.05)
 
 
-def test_what_is_no_face_has_no_distances():
+def test_points_that_are_no_face_have_no_distances():
     given = a_face()
     assert not measure(Landmarks(given.points, 0.49)).any()
     given.points[list(mesh.RIGHT_EYE)] = given.points[list(mesh.LEFT_EYE)]
@@ -158,7 +158,7 @@ def test_the_distances_of_the_portrait(face):
     assert dict(zip(NAMES, found.tolist(), strict=True)) == pytest.approx(OF_THE_PORTRAIT, abs=5e-3)
 
 
-def test_where_no_landmarks_are_found_the_regions_are_those_of_most_faces(faces):
+def test_without_landmarks_average_regions_are_used(faces):
     (noise,) = rgb(faces[:1])
     (row,) = Regions()([noise])
     assert not row[PIXELS:].any()
@@ -256,7 +256,7 @@ def test_regions_is_trained_like_any_other_backbone(face, faces, tmp_path):
     )
 
 
-def test_what_cannot_be_asked_of_them_is_refused(data_of_two, tmp_path):
+def test_unsupported_settings_are_refused(data_of_two, tmp_path):
     with pytest.raises(WeightsError, match="distances takes neither weights nor preprocess"):
         load_backbone(LoadRequest("distances", weights="random"))
     with pytest.raises(WeightsError, match="distances takes neither weights nor preprocess"):

@@ -10,7 +10,7 @@ from tests.helpers.backbones import every_backbone
 
 
 @every_backbone
-def test_the_spec_tells_the_truth(name):
+def test_the_spec_matches_the_network(name):
     spec = BACKBONES[name]
     model = spec.build()
     assert spec.name == name

@@ -150,7 +150,7 @@ def test_a_fetched_file_serves_without_being_named(published, tmp_path, monkeypa
         embedder.transform(np.load(published / "faces.npy"))
 
 
-def test_what_has_nothing_to_fetch_says_so(capsys):
+def test_a_backbone_without_a_file_to_fetch_is_an_error(capsys):
     for arguments, message in (
         (["cnn-a"], "No trained weights ship for cnn-a"),
         (["cnn-x"], "No backbone is called 'cnn-x'"),

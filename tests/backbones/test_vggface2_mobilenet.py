@@ -24,7 +24,7 @@ def test_the_parameters_are_those_of_mobilenet():
     assert build().count_params() == first + blocks == SPEC.parameters
 
 
-def test_all_of_it_learns_unless_blocks_are_frozen():
+def test_all_blocks_are_trained_unless_they_are_frozen():
     assert len(build().trainable_weights) == len(build().weights) == 2 * (1 + 2 * len(WIDTHS))
     assert build(frozen=len(WIDTHS)).trainable_weights == []
 
@@ -109,7 +109,7 @@ def test_a_file_of_its_form_gives_what_the_published_graph_gives(kind, tmp_path)
     assert np.abs(np.asarray(model(x)) - expected).max() < 1e-3
 
 
-def test_what_is_not_of_its_form_is_refused(tmp_path):
+def test_a_file_of_another_form_is_refused(tmp_path):
     _, path, manifest = a_graph(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content + b"\0\0")

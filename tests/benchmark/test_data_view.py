@@ -24,7 +24,7 @@ class Asked(DummyClassifier):
         return super().predict(X)
 
 
-def test_copies_of_a_face_are_never_in_two_folds(faces, tmp_path):
+def test_duplicates_of_a_face_are_never_in_two_folds(faces, tmp_path):
     """Labels by chance: only who has seen a copy can know them."""
     rng = np.random.default_rng(1)
     labels = rng.choice(["happy", "sad"], len(faces))
@@ -34,7 +34,7 @@ def test_copies_of_a_face_are_never_in_two_folds(faces, tmp_path):
     assert outcome.rows[0]["accuracy_folds"] < 0.85
 
 
-def test_folds_ask_for_the_same_faces_whatever_is_learned_from(data, tmp_path, monkeypatch):
+def test_folds_predict_the_same_faces_whatever_the_training_set(data, tmp_path, monkeypatch):
     monkeypatch.setattr(Asked, "rows", asked := [])
     monkeypatch.setitem(HEADS._things, "asked", Head("asked", "counts rows", Asked))
     text = """

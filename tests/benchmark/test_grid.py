@@ -33,11 +33,11 @@ def test_lists_are_tried_in_every_combination():
     assert varying_settings(grid.cells) == ["backbone", "head", "head__C", "head__n_neighbors"]
 
 
-def test_what_is_tried_twice_is_tried_once():
+def test_equal_cells_are_run_once():
     assert len(parse('[[cells]]\nhead = ["knn", "knn"]\n[[cells]]\nhead = "knn"\n').cells) == 1
 
 
-def test_changes_take_the_place_of_what_the_grid_says():
+def test_changes_override_the_grid():
     changed = Grid.named("knn", backbone="mini-vgg", head__n_neighbors=[7])
     assert {cell.backbone for cell in changed.cells} == {"mini-vgg"}
     assert {dict(cell.parameters)["n_neighbors"] for cell in changed.cells} == {7}
@@ -53,7 +53,7 @@ def test_every_grid_that_ships_can_run(name):
     assert grid.about
 
 
-def test_the_grids_that_were_promised_ship():
+def test_the_documented_grids_ship():
     assert [
         *("architectures", "bagged-svm", "balanced", "forest", "knn"),
         *("preprocessing", "quick", "svm", "vggface2"),
@@ -123,7 +123,7 @@ def test_a_mistake_is_found_before_anything_runs(cells, error, message):
         parse(f"[[cells]]\n{cells}\n")
 
 
-def test_a_grid_that_is_none(tmp_path):
+def test_an_invalid_grid_is_refused(tmp_path):
     with pytest.raises(DataError, match="The grid mine is not valid TOML"):
         parse("[[cells")
     with pytest.raises(DataError, match=r"has no \[\[cells\]\]"):

@@ -25,7 +25,7 @@ def test_damaged_cells_are_fitted_again(data, grid, tmp_path):
     assert (2, 2) in seen
 
 
-def test_a_cell_that_cannot_be_kept_costs_itself_alone(data, grid, tmp_path):
+def test_a_cell_that_cannot_be_written_fails_alone(data, grid, tmp_path):
     benchmark(grid, data, tmp_path, store="memory")
     lost, *kept = (tmp_path / "cells").iterdir()
     lost.unlink()

@@ -88,7 +88,7 @@ def fatal():
 
 
 @pytest.mark.slow
-def test_a_killed_worker_costs_one_cell(data, fatal, tmp_path):
+def test_a_killed_worker_fails_one_cell_only(data, fatal, tmp_path):
     text = HEADS_ALONE + '\n[[cells]]\nbackbone = "mini-vgg"\nhead = "fatal"\n'
     outcome = benchmark(Grid.parse(text, "fatal"), data, tmp_path, store="memory", jobs=2)
     assert outcome.failed == 1
@@ -156,7 +156,7 @@ def test_unreadable_pictures_are_noted_once_in_every_run(data, tmp_path):
         assert outcome.page.read_text("utf-8").count("Skipped in train") == 1
 
 
-def test_what_cannot_run_is_said_at_once(data, grid, tmp_path):
+def test_what_cannot_run_is_an_error_at_once(data, grid, tmp_path):
     training = data.split("train")
     with pytest.raises(DataError, match="has no test split to score: omit --test"):
         benchmark(grid, training, tmp_path, test=True)
@@ -165,7 +165,7 @@ def test_what_cannot_run_is_said_at_once(data, grid, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_grid_goes_on_and_the_script_is_the_command(data, tmp_path):
+def test_an_interrupted_grid_resumes_and_the_script_is_the_command(data, tmp_path):
     datasets.write(data, tmp_path / "faces")
     grid = tmp_path / "small.toml"
     grid.write_text(HEADS_ALONE)

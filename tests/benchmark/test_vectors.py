@@ -17,7 +17,7 @@ def test_rounded_vectors_are_cells_of_their_own(data, grid, tmp_path, monkeypatc
     assert benchmark(grid, data, tmp_path, store="memory").fitted == 3
 
 
-def test_refitting_learns_from_the_validation_split_too(data, tmp_path):
+def test_refitting_includes_the_validation_split(data, tmp_path):
     text = f'[[cells]]\nbackbone = "mini-vgg"\nhead = "{COUNTING}"\nhead__n_neighbors = 1\n'
     for refit, knows in ((False, 32), (True, 42)):
         benchmark(Grid.parse(text, "one"), data, tmp_path, refit=refit, store="memory")
@@ -50,7 +50,7 @@ seed = [0, 1]
     assert benchmark(grid, data, tmp_path, store="memory").fitted == 0
 
 
-def test_a_backbone_without_weights_costs_its_own_cells(data, tmp_path, monkeypatch):
+def test_a_backbone_without_weights_fails_its_own_cells_only(data, tmp_path, monkeypatch):
     monkeypatch.setenv("FEREMBED_WEIGHTS", str(tmp_path))
     text = HEADS_ALONE + '\n[[cells]]\nbackbone = "vggface2-resnet50"\nhead = "knn"\n'
     outcome = benchmark(Grid.parse(text, "absent"), data, tmp_path / "out", store="memory")

@@ -18,7 +18,7 @@ def test_a_grid_is_run_and_the_best_is_saved(run, class_folders, tmp_path):
     assert len(list((tmp_path / "out" / "cells").iterdir())) == 3
 
 
-def test_a_cell_that_fails_is_told_and_sets_the_exit_code(run, class_folders, tmp_path):
+def test_a_failing_cell_is_reported_and_sets_the_exit_code(run, class_folders, tmp_path):
     (tmp_path / "grid.toml").write_text(GRID.replace("3]", "400]"))
     command = ("benchmark", tmp_path / "grid.toml", class_folders, "--output", tmp_path / "out")
     code, _, err = run(*command, "--quiet")

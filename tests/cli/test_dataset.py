@@ -41,7 +41,7 @@ def test_a_head_is_fitted_on_votes(voted, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["labels"] == ["happy", "neutral", "contempt"]
 
 
-def test_what_is_built_has_its_votes(voted, tmp_path, capsys):
+def test_a_built_data_set_has_its_votes(voted, tmp_path, capsys):
     votes = ["--votes", "probability", "--votes-file", str(tmp_path / "said.csv")]
     build = ["data", "build", str(voted), *votes, "--label", "contempt=disgust", "--mirror"]
     assert main([*build, "--output", str(tmp_path / "built"), "--quiet"]) == 0

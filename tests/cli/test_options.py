@@ -37,7 +37,7 @@ def test_settings_are_taken_as_python_writes_them(run, class_folders, tmp_path):
         assert str({**loaded.get_params(), **loaded.head_.get_params()}[name]) == value
 
 
-def test_what_is_no_choice_is_refused_whatever_the_store_knows(run, class_folders, tmp_path):
+def test_unknown_choices_are_refused(run, class_folders, tmp_path):
     run("embed", class_folders, "--backbone", "cnn-a", "--weights", "random")
     with pytest.raises(SystemExit):
         run("embed", class_folders, "--engine", "nope")

@@ -19,7 +19,7 @@ import pytest
 from tests.conftest import run_python
 
 
-def test_predict_prints_the_face_and_its_shares(run, model, portrait):
+def test_predict_prints_the_face_and_its_probabilities(run, model, portrait):
     code, out, err = run("predict", portrait, "--model", model, "--lang", "es")
     assert code == 0
     assert f"{portrait}: face 1 at (" in out
@@ -27,7 +27,7 @@ def test_predict_prints_the_face_and_its_shares(run, model, portrait):
     assert err == ""
 
 
-def test_predict_writes_json_csv_and_drawn_copies(run, model, portrait, tmp_path):
+def test_predict_writes_json_csv_and_annotated_copies(run, model, portrait, tmp_path):
     for name in ("a.json", "a.csv"):
         code, out, _ = run("predict", portrait, "--model", model, "--output", tmp_path / name)
         assert (code, out) == (0, f"{tmp_path / name}: 1 faces in 1 photos\n")
@@ -38,7 +38,7 @@ def test_predict_writes_json_csv_and_drawn_copies(run, model, portrait, tmp_path
     assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["grace_hopper.png"]
 
 
-def test_a_bad_file_is_one_line_and_the_exit_code_says_so(run, model, portrait, tmp_path):
+def test_a_bad_file_is_one_line_and_sets_the_exit_code(run, model, portrait, tmp_path):
     (tmp_path / "letter.png").write_text("a letter")
     code, out, err = run("predict", tmp_path / "letter.png", portrait, "--model", model, "--json")
     assert code == 1
@@ -55,7 +55,7 @@ def test_the_picture_is_the_face_on_request(run, model, portrait):
     assert json.loads(out)[0]["faces"][0]["box"] == [0, 0, 512, 600]
 
 
-def test_faces_that_are_smaller_than_asked_for_are_left_out(run, model, portrait):
+def test_faces_below_min_face_are_left_out(run, model, portrait):
     options = ("predict", portrait, "--model", model, "--detector", "haar", "--json")
     for size, found in ((100, 1), (0.2, 1), (400, 0), (0.9, 0)):
         _, out, _ = run(*options, "--min-face", size)
@@ -147,7 +147,7 @@ def test_200_mutated_and_foreign_files_are_each_accounted_for(run, model, portra
             assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-4)
 
 
-def test_a_file_of_somebody_else_beside_the_output_is_spared(run, model, portrait, tmp_path):
+def test_a_foreign_file_beside_the_output_is_not_changed(run, model, portrait, tmp_path):
     (tmp_path / "x.csv.part").write_text("precious")
     arguments = "predict", portrait, "--model", model, "--output"
     code, _, err = run(*arguments, tmp_path / "x.csv")
@@ -156,7 +156,9 @@ def test_a_file_of_somebody_else_beside_the_output_is_spared(run, model, portrai
 
 
 @pytest.mark.parametrize("output", [".", "/", ""])
-def test_an_output_that_is_a_folder_is_told(run, model, portrait, tmp_path, monkeypatch, output):
+def test_an_output_that_is_a_folder_is_an_error(
+    run, model, portrait, tmp_path, monkeypatch, output
+):
     monkeypatch.chdir(tmp_path)
     code, _, err = run("predict", portrait, "--model", model, "--output", output)
     assert (code, "is a folder. Give the name of a file for the results." in err) == (2, True)

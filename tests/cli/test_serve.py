@@ -16,7 +16,7 @@ def test_flags_become_settings_and_what_is_not_given_keeps_its_default(run, monk
     assert (settings.batch_ms, settings.queue, settings.host) == (1.5, 7, "127.0.0.1")
 
 
-def test_a_setting_that_is_wrong_is_one_line(run):
+def test_a_wrong_setting_is_one_line(run):
     code, out, err = run("serve", "--model", "defalt", "--port", 0)
     assert (code, out) == (2, "")
     assert "No model is called 'defalt'. Did you mean 'default'?" in err

@@ -7,7 +7,7 @@ import sys
 from tests.conftest import run_python
 
 
-def test_what_a_terminal_cannot_show_is_written_as_json_does(model, portrait, tmp_path):
+def test_characters_that_a_terminal_lacks_are_escaped_as_in_json(model, portrait, tmp_path):
     odd = tmp_path / "é😀.jpg"
     shutil.copy(portrait, odd)
     program = f"""
@@ -26,14 +26,14 @@ def test_a_closed_standard_output_is_no_traceback(model, portrait):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(model, portrait):
+def test_a_closed_pipe_is_no_error(model, portrait):
     command = f"{sys.executable} -m ferembed.cli models 2>&1 | head -1; echo ${{PIPESTATUS[0]}}"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert result.stderr == ""
     assert result.stdout.splitlines()[-1] == "0"
 
 
-def test_an_error_stream_that_nobody_reads_any_more_stops_nothing(model, portrait, tmp_path):
+def test_a_closed_error_stream_interrupts_nothing(model, portrait, tmp_path):
     command = f"{sys.executable} -m ferembed.cli predict {tmp_path}/no.jpg {portrait}"
     command += f" --model {model} --output {tmp_path}/x.csv"
     shell = f"({command} > {tmp_path}/out; echo $? > {tmp_path}/code) 2>&1 | true"

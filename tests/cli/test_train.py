@@ -3,7 +3,7 @@ import json
 import pytest
 
 
-def test_a_network_is_trained_goes_on_and_predicts(run, class_folders, tmp_path):
+def test_a_network_is_trained_resumed_and_predicts(run, class_folders, tmp_path):
     def settings(epochs):
         return "--set", f"epochs={epochs}", "--set", "dtype=float32", "--set", "stop_after=0"
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 
-def test_watch_stops_when_it_is_told_to(run, model, clip):
+def test_watch_ends_after_frames_or_seconds(run, model, clip):
     watching = ("watch", clip, "--model", model, "--no-window", "--detector", "none", "--json")
     (entry,) = json.loads(run(*watching, "--frames", 3)[1])
     assert len(entry["frames"]) == 3

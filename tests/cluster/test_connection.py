@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 
-def test_no_scheduler_and_no_workers_are_told() -> None:
+def test_a_missing_scheduler_and_missing_workers_are_errors() -> None:
     import distributed
 
     with (
@@ -50,7 +50,7 @@ def test_workers_of_another_version_are_refused(
         cluster.embed(["x.png"], EMBEDDER, client, tmp_path / "out")
 
 
-def test_a_worker_without_the_weights_is_told(client: Any, tmp_path: Path) -> None:
+def test_a_worker_without_the_weights_is_an_error(client: Any, tmp_path: Path) -> None:
     elsewhere = _OnlyHere("mini-vgg", store="none")
     with pytest.raises(ClusterError, match="cannot do this work: .*no file of weights at"):
         cluster.embed(["x.png"], elsewhere, client, tmp_path / "out")

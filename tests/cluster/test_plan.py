@@ -16,7 +16,7 @@ def items(folder: int, count: int = 400) -> list[Item]:
 
 
 @pytest.mark.parametrize("size", [1, 8, 1000])
-def test_a_partition_has_half_to_twice_as_many_pictures_as_asked(size):
+def test_a_partition_has_half_to_twice_the_given_size(size):
     whole = items(0)
     parts = list(partitions(whole, size))
     assert [item for part in parts for item in part.items] == whole

@@ -76,7 +76,7 @@ def test_the_table_counts_them(faulty: Path) -> None:
     ]
 
 
-def test_no_face_is_asked_of_whoever_finds_faces(faulty: Path) -> None:
+def test_pictures_without_a_face_are_found_by_the_detector(faulty: Path) -> None:
     faces = datasets.open(faulty)
     asked: list[tuple[int, ...]] = []
 
@@ -96,7 +96,7 @@ def test_an_audit_of_nothing() -> None:
     assert found.findings == ()
 
 
-def test_audit_tells_how_far_it_is(faulty: Path) -> None:
+def test_an_audit_reports_progress(faulty: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     audit(datasets.open(faulty), progress=lambda done, total: seen.append((done, total)))
     assert seen[0] == (1, 24)

@@ -24,7 +24,7 @@ def photos(tmp_path, portrait):
     return tmp_path
 
 
-def test_each_photo_becomes_its_surest_face(photos, portrait):
+def test_each_photo_becomes_its_most_confident_face(photos, portrait):
     cropped = datasets.crop(datasets.open(photos), RECIPE)
     assert cropped.labels.tolist() == ["happy", "sad"]
     assert cropped.images.name(0) == "happy/a.png (face)"
@@ -39,7 +39,7 @@ def test_each_photo_becomes_its_surest_face(photos, portrait):
     assert "skipped 1: no face found, first sad/c.png" in str(cropped)
 
 
-def test_a_photo_is_read_as_its_crop_was_learned(photos):
+def test_a_photo_is_cropped_at_prediction_as_in_training(photos):
     """The photo in analyze, and its crop in the training set, have one vector."""
     cropped = datasets.crop(datasets.open(photos), RECIPE)
     made = Pipeline("cnn-a", "knn", weights="random", store="memory", detector=RECIPE)
@@ -62,7 +62,7 @@ def test_crops_are_written_and_read_again(photos, tmp_path):
     assert [step["step"] for step in again.provenance] == ["open", "crop", "open"]
 
 
-def test_no_face_at_all_is_told(photos):
+def test_a_set_without_any_face_is_an_error(photos):
     landscapes = datasets.open(photos).select([2, 3])
     with pytest.raises(DataError, match="'mtcnn' finds no face in any of the 2 photos"):
         datasets.crop(landscapes)

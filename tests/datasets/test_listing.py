@@ -60,7 +60,7 @@ def test_one_level_or_two_with_or_without_a_folder_around(
     assert (faces.labels.tolist(), faces.splits.tolist()) == ([label], [split])
 
 
-def test_what_is_no_picture_is_counted(tmp_path: Path) -> None:
+def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
     names = [*TREE, "readme.txt", ".hidden.png", ".git/happy/a.png", "__MACOSX/happy/b.png"]
     faces = datasets.open(write_tree(tmp_path, names))
     assert len(faces) == 3

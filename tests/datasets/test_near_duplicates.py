@@ -14,7 +14,7 @@ from ferembed.datasets.cleaning import clean
 from tests.helpers.datasets import smooth
 
 
-def test_near_copies_of_each_other_keep_one(tmp_path: Path) -> None:
+def test_of_near_duplicates_one_is_kept(tmp_path: Path) -> None:
     """Three in a chain, two of them exact: both findings agree on which to keep."""
     pixels = [smooth(1), smooth(1), np.roll(smooth(1), 1, axis=0)]
     faces = Dataset.from_images(np.stack(pixels), ["sad"] * 3, ["train"] * 3)
@@ -25,14 +25,14 @@ def test_near_copies_of_each_other_keep_one(tmp_path: Path) -> None:
     assert len(set(parts.splits)) == 1
 
 
-def test_different_pictures_are_never_near_copies() -> None:
+def test_different_pictures_are_never_near_duplicates() -> None:
     many = np.stack([smooth(seed) for seed in range(400)])
     found = audit(Dataset.from_images(many, ["sad"] * 400))
     assert found.findings == ()
     assert "clean leaves 400 of 400 in unsplit" in found.table()
 
 
-def test_near_copies_are_found_within_and_across_blocks_of_comparisons() -> None:
+def test_near_duplicates_are_found_within_and_across_blocks() -> None:
     """1,024 pictures are compared at once: some copies lie in one block, some in two."""
     originals = [smooth(seed) for seed in range(1100)]
     copied = [*range(40), *range(1060, 1100)]

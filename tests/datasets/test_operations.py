@@ -60,7 +60,7 @@ seeds = st.integers(0, 5)
 
 @given(items, proportions, seeds)
 @settings(max_examples=150, deadline=None)
-def test_split_loses_nothing_and_never_parts_copies(
+def test_split_loses_nothing_and_keeps_duplicates_together(
     items: list[tuple[int, str]], proportions: dict[str, float], seed: int
 ) -> None:
     parts = datasets.split(dataset(items), proportions, seed)
@@ -97,7 +97,7 @@ def test_split_keeps_proportions_within_one_picture_of_each_class(
     seeds,
 )
 @settings(max_examples=100, deadline=None)
-def test_split_makes_up_for_copies_with_other_pictures(
+def test_split_balances_groups_of_duplicates_with_other_pictures(
     copies: dict[str, list[int]], proportions: dict[str, float], seed: int
 ) -> None:
     """With 12 single pictures per class (3 splits, groups of up to 4) there is always room."""
@@ -124,14 +124,14 @@ def test_large_groups_are_dealt_first_so_that_small_ones_fit() -> None:
         assert Counter(parts.splits.tolist()) == {"train": 5, "test": 5}
 
 
-def test_another_seed_splits_otherwise() -> None:
+def test_another_seed_gives_another_split() -> None:
     faces = dataset([(n, "sad") for n in range(100)])
     one, other = (datasets.split(faces, {"train": 50, "test": 50}, seed) for seed in (0, 1))
     assert one.splits.tolist() != other.splits.tolist()
     assert Counter(one.splits.tolist()) == {"train": 50, "test": 50}
 
 
-def test_copies_are_told_by_pixels_whatever_the_file(tmp_path: Path) -> None:
+def test_duplicates_are_found_by_pixels_whatever_the_file(tmp_path: Path) -> None:
     import PIL.Image
 
     pixels = pictures([5])[0]
@@ -185,7 +185,7 @@ def test_a_set_that_is_split_is_split_again_only_on_purpose() -> None:
         ({}, "The proportions sum to 0; they sum to 1 or to 100"),
     ],
 )
-def test_proportions_that_are_none(proportions: dict[str, float], message: str) -> None:
+def test_invalid_proportions_are_refused(proportions: dict[str, float], message: str) -> None:
     with pytest.raises(DataError) as error:
         datasets.split(dataset([(1, "sad")]), proportions)
     assert message in str(error.value)
@@ -349,7 +349,7 @@ def test_operations_leave_what_they_are_given_as_it_was() -> None:
     assert (faces.labels.tolist(), faces.splits.tolist(), faces.provenance, len(faces)) == before
 
 
-def test_shares_of_chosen_classes_are_of_those_alone() -> None:
+def test_targets_are_normalized_over_the_chosen_classes() -> None:
     votes = np.array([[0.1, 0.6, 0.3], [0.8, 0.1, 0.1], [0.2, 0.2, 0.6]], np.float32)
     faces = dataset([(1, "happy"), (2, "angry"), (3, "sad")])
     shares = replace(faces, classes=("angry", "happy", "sad"), votes=votes[:, [0, 1, 2]])

@@ -31,7 +31,7 @@ def test_labels_map_drop_and_keep(tmp_path: Path) -> None:
     assert faces.provenance[-1]["skipped"] == {"label 'blah'": {"count": 1, "first": "blah/d.png"}}
 
 
-def test_contempt_is_the_eighth_expression_where_eight_are_asked_for(tmp_path: Path) -> None:
+def test_contempt_is_the_eighth_expression_with_expressions_8(tmp_path: Path) -> None:
     write_tree(tmp_path, ["Desprecio/a.png", "happy/b.png"])
     faces = datasets.open(tmp_path, expressions=8)
     assert faces.classes == ("happy", "contempt")
@@ -115,7 +115,7 @@ def test_the_real_sets_open_as_they_are() -> None:
     assert load_image(both.images[-1]).shape == load_image(photos.images[-1]).shape
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_path_without_a_data_set_is_refused(tmp_path: Path) -> None:
     refuses(tmp_path / "nowhere", f"{tmp_path / 'nowhere'} does not exist.")
     (tmp_path / "set/notes").mkdir(parents=True)
     refuses(

@@ -213,7 +213,7 @@ def test_an_empty_csv(tmp_path: Path) -> None:
     refuses(path, f"{path} is empty.")
 
 
-def test_a_csv_of_heads_alone(tmp_path: Path) -> None:
+def test_a_csv_without_rows(tmp_path: Path) -> None:
     path = write_fer(tmp_path / "fer2013.csv", [])
     with pytest.raises(DataError, match=r"fer2013.csv has no labelled pictures\. A data set is"):
         datasets.open(path)
@@ -235,7 +235,7 @@ def test_a_csv_in_the_old_code_page_of_spanish_excel(tmp_path: Path) -> None:
     assert datasets.open(path).labels.tolist() == ["happy"]
 
 
-def test_a_csv_that_is_none(tmp_path: Path) -> None:
+def test_a_binary_file_called_csv_is_refused(tmp_path: Path) -> None:
     write_tree(tmp_path, ["sad/a.png"])
     path = tmp_path / "notes.csv"
     path.write_bytes(b"\xff\xd8" + b"x" * 200_000)

@@ -63,7 +63,7 @@ def test_vectors_of_another_recipe_are_refused(vectors: Any) -> None:
         Pipeline.for_vectors(vectors, "softmax").fit(vectors, ["happy"] * 60)
 
 
-def test_another_preprocessing_is_kept_in_the_manifest(
+def test_a_custom_preprocessing_is_saved_in_the_manifest(
     client: Any, faces_on_disk: Path, tmp_path: Path
 ) -> None:
     from dataclasses import replace

@@ -158,7 +158,7 @@ def test_votes_are_found_beside_a_zip_in_it_or_where_one_says(folder, tmp_path):
         datasets.open(zipped, votes="majority", votes_file=tmp_path / "x.csv")
 
 
-def test_a_name_that_several_pictures_have_is_counted(folder, tmp_path):
+def test_a_name_of_several_pictures_is_counted(folder, tmp_path):
     (folder / "train" / "happy").mkdir()
     PIL.Image.new("L", (8, 8)).save(folder / "train" / "happy" / "a.png")
     with pytest.raises(DataError, match="row 2: 'a.png' is no name of one picture alone"):
@@ -200,7 +200,7 @@ def test_operations_keep_the_class_and_the_votes(folder):
 
 @pytest.mark.parametrize("mode", ["probability", "multi-target"])
 @pytest.mark.parametrize("out", ["written", "written.csv"])
-def test_what_is_written_is_read_back_with_its_votes(folder, tmp_path, mode, out):
+def test_votes_are_written_and_read_back(folder, tmp_path, mode, out):
     faces = datasets.open(folder, votes=mode, labels={"contempt": "disgust"})
     datasets.write(faces, tmp_path / out, size=8)
     again = datasets.open(tmp_path / out, votes=mode)
@@ -210,7 +210,7 @@ def test_what_is_written_is_read_back_with_its_votes(folder, tmp_path, mode, out
     assert datasets.open(tmp_path / out).votes is None
 
 
-def test_labels_of_ones_own_are_written_with_their_votes(folder, tmp_path):
+def test_custom_labels_are_written_with_their_votes(folder, tmp_path):
     faces = datasets.open(folder, votes="probability", labels={"contempt": "bored"})
     datasets.write(faces, tmp_path / "written")
     again = datasets.open(tmp_path / "written", votes="probability", on_unknown="keep")
@@ -275,7 +275,7 @@ def test_ferplus_multi_target(tmp_path: Path) -> None:
     assert set(np.unique(faces.targets)) == {0.0, 1.0}
 
 
-def test_ferplus_contempt_is_an_error_unless_the_caller_says(tmp_path: Path) -> None:
+def test_ferplus_contempt_is_an_error_without_a_choice(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'contempt' \(1, first .*fer2013new.csv, row 6\)"):
         datasets.open(ferplus(tmp_path))
 

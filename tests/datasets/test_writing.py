@@ -60,7 +60,7 @@ def test_files_are_copied_byte_for_byte_under_their_names(tmp_path: Path) -> Non
     assert datasets.open(out).splits.tolist() == ["test", "test"]
 
 
-def test_brackets_of_ones_own_stay_and_those_that_say_what_was_made_go(tmp_path: Path) -> None:
+def test_brackets_in_names_stay_but_those_of_changed_copies_go(tmp_path: Path) -> None:
     names = [f"set (old)/train/happy/{name}.png" for name in ("img (1)", "img")]
     tree = write_tree(tmp_path / "in", names)
     written = datasets.write(datasets.mirror(datasets.open(tree)), tmp_path / "out")
@@ -86,7 +86,7 @@ def test_colour_and_other_sizes_become_gray_48_in_a_csv(tmp_path: Path) -> None:
     assert out.read_text().splitlines()[0] == "emotion,pixels"
 
 
-def test_what_cannot_be_written_is_refused(tmp_path: Path, parts: Dataset) -> None:
+def test_data_sets_that_cannot_be_written_are_refused(tmp_path: Path, parts: Dataset) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match=r"out exists already. Delete it, or choose another name."):
@@ -104,7 +104,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path, parts: Dataset) -> No
 
 
 @pytest.mark.parametrize("out", ["out", "out.csv"])
-def test_an_interrupted_call_goes_on_where_it_stopped(tmp_path: Path, out: str) -> None:
+def test_an_interrupted_call_resumes(tmp_path: Path, out: str) -> None:
     names = [f"train/sad/{number:02}.png" for number in range(40)]
     faces = datasets.open(write_tree(tmp_path / "in", names))
     broken = tmp_path / "in" / names[25]
@@ -213,14 +213,14 @@ def test_a_file_has_its_name_only_when_it_is_whole(
     assert content(datasets.open(datasets.write(parts, tmp_path / "out"))) == content(parts)
 
 
-def test_progress_is_told(tmp_path: Path, parts: Dataset) -> None:
+def test_progress_is_reported(tmp_path: Path, parts: Dataset) -> None:
     seen: list[tuple[int, int | None]] = []
     datasets.write(parts, tmp_path / "out", progress=lambda done, all: seen.append((done, all)))
     assert seen[-1] == (24, 24)
 
 
 @pytest.mark.parametrize("name", ["out", "out.csv"])
-def test_a_stop_before_the_last_step_is_finished_by_the_next_call(
+def test_an_interruption_before_the_last_step_is_completed_by_the_next_call(
     tmp_path: Path, parts: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     import ferembed.datasets.writing as module
@@ -240,7 +240,7 @@ def test_a_stop_before_the_last_step_is_finished_by_the_next_call(
         datasets.write(parts, tmp_path / name)
 
 
-def test_a_stop_before_the_folder_is_moved_is_finished_by_the_next_call(
+def test_an_interruption_before_the_move_is_completed_by_the_next_call(
     tmp_path: Path, parts: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = os.replace

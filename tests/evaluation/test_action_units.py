@@ -18,7 +18,7 @@ SEVEN = np.array(  # rows and columns in the order of EXPRESSIONS
 )
 
 
-def test_overlaps_worked_out_by_hand():
+def test_overlaps_match_those_by_hand():
     assert overlap("surprise", "fear") == overlap("fear", "surprise") == 4 / 7
     assert overlap("angry", "fear") == 3 / 8
     assert overlap("sad", "disgust") == 1 / 6
@@ -29,7 +29,7 @@ def test_overlaps_worked_out_by_hand():
     assert tuple(ACTION_UNITS) == EIGHT_EXPRESSIONS
 
 
-def test_a_pair_is_what_is_shared_and_how_often_each_is_taken_for_the_other():
+def test_a_pair_has_its_shared_units_and_its_confusions():
     view = Confusability.from_confusion(EXPRESSIONS, SEVEN)
     assert len(view.pairs) == 21
     pair = next(pair for pair in view.pairs if pair.labels == ("fear", "surprise"))
@@ -54,7 +54,7 @@ def test_p_counts_the_exchanges_of_names_that_correlate_as_strongly():
     assert view.correlation.p == pytest.approx(2 / 6)  # it, and the one that is perfectly inverse
 
 
-def test_confusions_that_no_shared_unit_explains_are_named_the_commonest_first():
+def test_unexplained_confusions_are_listed_the_most_frequent_first():
     view = Confusability.from_confusion(EXPRESSIONS, SEVEN)
     assert [pair.labels for pair in view.unexplained] == [
         ("sad", "neutral"),
@@ -75,7 +75,7 @@ def test_labels_without_faces_or_units_are_left_out_and_named():
     assert view.with_neutral is None
 
 
-def test_where_nothing_is_confused_there_is_nothing_to_correlate():
+def test_without_confusions_there_is_no_correlation():
     view = Confusability.from_confusion(EXPRESSIONS, np.eye(7, dtype=int))
     assert view.correlation is None
     assert view.unexplained == ()

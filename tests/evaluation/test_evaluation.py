@@ -107,7 +107,7 @@ def test_faces_that_cannot_be_read_are_left_out_and_named(pipeline, faces, label
     assert found.data[-1] == "read: kept 2, of 3"
 
 
-def test_where_no_face_can_be_read_there_is_nothing_to_report_on(pipeline):
+def test_without_a_readable_face_there_is_no_report(pipeline):
     with pytest.raises(LabelError, match="There is no face to report on"):
         evaluate(pipeline, Dataset.from_images([b"x", b""], ["sad", "happy"]))
 
@@ -148,7 +148,7 @@ def test_an_evaluation_is_the_same_after_it_was_written_and_read(evaluation, tmp
         assert read.report() == evaluation.report()
 
 
-def test_the_file_holds_scores_and_answers_as_others_read_them(evaluation):
+def test_the_file_has_scores_and_predictions_for_other_programs(evaluation):
     content = json.loads(evaluation.to_json())
     assert content["scores"]["accuracy"] == evaluation.report().accuracy
     assert content["scores_deduplicated"]["count"] == 6
@@ -186,7 +186,7 @@ def test_a_damaged_evaluation_is_refused_with_the_reason(evaluation, tmp_path, e
         Evaluation.read(tmp_path)
 
 
-def test_a_picture_that_would_be_asked_for_elsewhere_is_refused(evaluation, tmp_path):
+def test_a_picture_at_an_url_is_refused(evaluation, tmp_path):
     mistakes = json.loads(evaluation.to_json())["mistakes"]
     mistakes[0]["picture"] = "https://example.org/face.jpg"
     (tmp_path / "report.json").write_text(changed(evaluation, mistakes=mistakes))
@@ -201,11 +201,11 @@ def test_the_cell_of_a_grid_is_no_evaluation(evaluation, tmp_path):
         Evaluation.read(tmp_path / "cell.json")
 
 
-def test_costs_that_nobody_measured_are_none():
+def test_costs_that_were_not_measured_are_none():
     assert Costs() == Costs(None, None, None, None)
 
 
-def test_ties_are_answered_as_the_pipeline_answers_them(faces, training, tmp_path):
+def test_ties_are_predicted_as_by_the_pipeline(faces, training, tmp_path):
     labels = np.array(["surprise", "neutral", "happy"] * 8)  # in reading order: as they stand
     made = Pipeline("cnn-a", "knn", weights="random", store="memory")
     made.set_params(head__n_neighbors=2, head__weights="uniform").fit(faces[:18], labels[:18])

@@ -64,9 +64,7 @@ class Vanishing:
         return self.path.read_bytes()
 
 
-def test_a_picture_that_vanished_meanwhile_is_missing_and_the_rest_stands(
-    pipeline, faces, tmp_path
-):
+def test_a_vanished_picture_is_missing_beside_its_mistake(pipeline, faces, tmp_path):
     file = tmp_path / "face.png"
     PIL.Image.fromarray(faces[20]).save(file)
     answer = pipeline.predict([file])[0]

@@ -47,7 +47,7 @@ def test_the_default_of_a_pipeline_that_is_saved_is_decided_where_it_is_used(
     assert [one.face.detector for one in loaded.analyze(portrait)] == ["yunet"]
 
 
-def test_a_damaged_file_is_told_and_not_passed_over(weights, portrait):
+def test_a_damaged_file_is_an_error_and_not_skipped(weights, portrait):
     (weights / MODEL.file).write_bytes(b"damaged")
     DETECTORS["yunet"].cache_clear()
     with pytest.raises(WeightsError, match="delete it and run: ferembed models fetch yunet"):

@@ -23,7 +23,7 @@ def test_a_crop_that_is_not_square_is_the_box():
     assert cut((4, 2, 6, 6), square=False, margin=1.0).shape == (8, 4, 3)
 
 
-def test_what_lies_outside_is_repeated_mirrored_or_black():
+def test_pixels_outside_are_repeated_mirrored_or_black():
     photo = np.arange(4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 3) + 1
     over = cut((-2, -2, 2, 2), photo)
     assert (over[0] == photo[0, [0, 0, 0, 1]]).all()

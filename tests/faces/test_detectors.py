@@ -94,7 +94,7 @@ def test_faces_are_plain_numbers_that_can_be_written_down(name, portrait):
 
 @finding_detector
 @pytest.mark.parametrize("scale", [0.25, 0.5, 1, 4])
-def test_the_surest_face_of_a_portrait_is_found_at_any_scale(name, scale, portrait):
+def test_the_face_of_a_portrait_is_found_first_at_any_scale(name, scale, portrait):
     photo = resized(load_image(portrait), round(512 * scale), round(600 * scale))
     assert_is_the_portrait(name, DETECTORS[name]()(photo)[0], scale=scale)
 

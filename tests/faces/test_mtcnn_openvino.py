@@ -65,7 +65,7 @@ def test_the_same_boxes_and_points_as_the_package(fast, package, portrait):
 
 
 @theirs
-def test_the_same_where_there_is_no_face(fast, package):
+def test_the_same_without_a_face(fast, package):
     from sklearn.datasets import load_sample_images
 
     rng = np.random.default_rng(0)
@@ -88,7 +88,7 @@ def test_the_same_on_photos_of_many_people(fast, package):
     assert assert_same(fast, package, crowd) >= 6
 
 
-def test_boxes_that_a_surer_one_covers_are_left_out_whatever_their_number():
+def test_boxes_covered_by_a_more_confident_one_are_left_out():
     rng = np.random.default_rng(1)
     corners = rng.uniform(0, 300, (700, 2))
     rows = np.hstack([corners, corners + rng.uniform(20, 80, (700, 2)), rng.random((700, 1))])

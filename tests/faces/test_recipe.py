@@ -23,7 +23,7 @@ def test_a_scaled_box_stays_inside_the_photo():
         assert face.box == (0, 0, size[1], size[0])
 
 
-def test_the_whole_picture_stands_in_where_it_is_asked_for():
+def test_the_whole_picture_is_the_fallback_on_request():
     landscape = np.full((300, 400, 3), 130, np.uint8)
     assert FaceRecipe("haar")(landscape) == []
     ((face, crop),) = FaceRecipe("haar", fallback_to_whole_image=True)(landscape)
@@ -32,7 +32,7 @@ def test_the_whole_picture_stands_in_where_it_is_asked_for():
 
 
 @pytest.mark.parametrize("width", [None, 500])
-def test_small_faces_are_left_out_by_a_share_of_the_photo_or_by_pixels(width, portrait):
+def test_small_faces_are_left_out_by_a_fraction_of_the_photo_or_by_pixels(width, portrait):
     """A face of 43 pixels beside one of about 220, in a photo of 600 by 1000."""
     import cv2
 
@@ -81,6 +81,6 @@ def test_a_name_stands_for_a_recipe():
         ({"detector": "har"}, "No detector is called 'har'. Did you mean 'haar'"),
     ],
 )
-def test_a_setting_that_is_none_is_told_at_once(settings, message):
+def test_an_invalid_setting_is_an_error_at_once(settings, message):
     with pytest.raises((ValueError, UnknownName), match=message):
         FaceRecipe(**settings)

@@ -10,7 +10,7 @@ PHOTO = np.arange(60 * 80 * 3, dtype=np.uint32).astype(np.uint8).reshape(60, 80,
 
 @pytest.mark.parametrize("border", [0.0, 0.25])
 @pytest.mark.parametrize("longest", [40, 80, 200])
-def test_a_box_of_the_view_is_told_in_the_photo(longest, border):
+def test_a_box_is_given_in_pixels_of_the_photo(longest, border):
     view = ScaledPhoto.from_photo(PHOTO, longest, enlarge=True, border=border)
     scale, edge = longest / 80, round(longest * border)
     assert view.pixels.shape == (round(60 * scale) + 2 * edge, longest + 2 * edge, 3)
@@ -34,7 +34,7 @@ def test_a_photo_that_is_small_enough_is_looked_at_as_it_is():
     assert ScaledPhoto.from_photo(np.zeros((1, 5000, 3), np.uint8), 640).pixels.shape == (1, 640, 3)
 
 
-def test_what_lies_about_the_photo_is_its_edge():
+def test_the_border_repeats_the_edge_of_the_photo():
     view = ScaledPhoto.from_photo(PHOTO, 80, border=0.1)
     assert (view.pixels[8:68, 8:88] == PHOTO).all()
     assert (view.pixels[:8, 8:88] == PHOTO[0]).all()

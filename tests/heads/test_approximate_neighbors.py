@@ -6,7 +6,7 @@ from ferembed.heads import HEADS
 from ferembed.heads.batches import batches_of
 
 
-def test_the_recall_of_approximate_neighbours_is_what_a_full_search_says(rows: Any) -> None:
+def test_the_recall_of_approximate_neighbours_is_measured(rows: Any) -> None:
     X, codes, _, classes = rows
     head = HEADS["approximate-knn"].make().set_params(probes=2)
     head.fit_batches(batches_of(X, codes), classes)

@@ -20,7 +20,7 @@ def plain(data):
     return ours, theirs, unseen
 
 
-def test_a_forest_answers_as_scikit_learns_where_every_value_has_its_bin(plain):
+def test_a_forest_predicts_as_scikit_learn_if_every_value_has_its_bin(plain):
     ours, theirs, unseen = plain
     assert ours.predict_proba(unseen) == pytest.approx(theirs.predict_proba(unseen), abs=1 / 255)
 
@@ -45,6 +45,6 @@ def test_a_temperature_makes_a_forest_more_confident_and_changes_no_label(data):
             Forest(2, temperature=wrong).fit(X, y)
 
 
-def test_a_forest_without_bins_says_so(data):
+def test_an_invalid_number_of_bins_is_an_error(data):
     with pytest.raises(ValueError, match="bins is 300; it is a number from 2 to 256"):
         Forest(bins=300).fit(data[0], data[2])

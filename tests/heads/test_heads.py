@@ -77,7 +77,7 @@ def test_scikit_learns_own_checks_of_the_other_heads(estimator, check):
 
 
 @every_head
-def test_probabilities_have_a_column_per_class_and_agree_with_the_answer(name, data):
+def test_probabilities_have_a_column_per_class_and_agree_with_the_label(name, data):
     X, unseen, y, truth = data
     head = HEADS[name].make().fit(X, y)
     shares = head.predict_proba(unseen)
@@ -89,7 +89,7 @@ def test_probabilities_have_a_column_per_class_and_agree_with_the_answer(name, d
 
 
 @every_head
-def test_a_copy_is_equal_by_clone_and_by_pickle(name, data):
+def test_a_clone_and_a_pickled_head_are_equal(name, data):
     X, unseen, y, _ = data
     head = HEADS[name].make().fit(X, y)
     assert repr(clone(head)) == repr(head)
@@ -114,7 +114,7 @@ def test_a_head_is_searched_by_scikit_learn(data):
 
 
 @every_head
-def test_threads_change_no_answer(name, data):
+def test_threads_do_not_change_predictions(name, data):
     X, unseen, y, _ = data
     many = np.tile(unseen, (3, 1))
     head = HEADS[name].make()

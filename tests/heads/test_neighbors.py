@@ -12,7 +12,7 @@ from tests.helpers.votes import CLASSES
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 @pytest.mark.parametrize("metric", ["minkowski", "manhattan", "cosine", "sqeuclidean"])
 @pytest.mark.parametrize("k", [1, 7, 400])
-def test_neighbours_answer_as_scikit_learns(data, weights, metric, k):
+def test_neighbours_predict_as_scikit_learn(data, weights, metric, k):
     X, unseen, y, _ = data
     y = np.unique(y, return_inverse=True)[1]  # scikit-learn 1.7 fails on words, by "manhattan"
     unseen = np.concatenate([unseen, X[:50]])  # of which some are rows themselves
@@ -55,7 +55,7 @@ def test_more_neighbours_than_rows_are_refused(data):
     "parameters",
     [{"n_neighbors": 0}, {"n_neighbors": 1.5}, {"metric": "foo"}, {"metric": "precomputed"}],
 )
-def test_neighbours_that_could_never_be_asked_are_not_fitted(parameters, data):
+def test_invalid_parameters_of_neighbours_are_refused(parameters, data):
     with pytest.raises(ValueError, match="n_neighbors|metric|Negative"):
         Neighbors(**parameters).fit(data[0], data[2])
 

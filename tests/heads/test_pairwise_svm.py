@@ -39,7 +39,7 @@ print(bool(sys.modules.get("sklearnex")))
 @pytest.mark.slow
 # It is not imported here, where OpenVINO may have loaded an older TBB.
 @pytest.mark.skipif(importlib.util.find_spec("sklearnex") is None, reason="needs the extra intelex")
-def test_scikit_learn_intelex_changes_no_answer_and_models_open_without_it(tmp_path):
+def test_scikit_learn_intelex_gives_the_same_predictions(tmp_path):
     for task in ("fit", "read"):
         for intelex in ("with", "without"):
             done = run_python(SCRIPT.format(arguments=(task, intelex, str(tmp_path))))
@@ -58,7 +58,7 @@ def test_scikit_learn_intelex_changes_no_answer_and_models_open_without_it(tmp_p
         assert shares["with", "without"] == expected, head
 
 
-def test_a_kernel_that_is_too_large_for_the_memory_changes_no_answer(data, monkeypatch):
+def test_a_kernel_larger_than_memory_gives_the_same_predictions(data, monkeypatch):
     X, unseen, y, _ = data
     expected = CalibratedSVC().fit(X, y).predict_proba(unseen)
     monkeypatch.setattr("ferembed.heads.pairwise_svm._HELD", 40_000)

@@ -23,7 +23,7 @@ def test_a_networks_last_layer_is_a_head_that_computes_the_same():
 
 
 @pytest.mark.parametrize("classes", [["angry", "sad"], ["angry", "fear", "happy", "sad"]])
-def test_softmax_answers_as_scikit_learns_logistic_regression(data, classes):
+def test_softmax_predicts_as_scikit_learns_logistic_regression(data, classes):
     X, unseen, y, _ = data
     X, y = X[np.isin(y, classes)], y[np.isin(y, classes)]
     ours, theirs = Softmax(C=0.1).fit(X, y), LogisticRegression(C=0.1, max_iter=1000).fit(X, y)

@@ -28,7 +28,7 @@ def test_class_weights_favour_the_rare(data):
     assert (balanced == "disgust").sum() > (plain == "disgust").sum() + 15
 
 
-def test_classes_of_one_or_two_rows_can_be_learned():
+def test_classes_of_one_or_two_rows_can_be_fitted():
     X = np.array([[0.0], [0.1], [5.0], [5.1], [9.0]])
     y = ["sad", "sad", "happy", "happy", "angry"]
     head = CalibratedSVC(C=100).fit(X, y)
@@ -72,7 +72,7 @@ def test_an_svm_without_a_kernel_names_those_that_are_known(data):
         CalibratedSVC(kernel="rfb").fit(data[0], data[2])
 
 
-def test_a_head_that_was_saved_with_scikit_learns_svc_answers_as_it_did(data):
+def test_a_head_saved_with_scikit_learns_svc_predicts_as_before(data):
     X, unseen, y, _ = data
     head = CalibratedSVC().fit(X, y)
     expected = head.predict_proba(unseen)

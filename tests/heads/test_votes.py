@@ -21,7 +21,7 @@ SMALL = {
 
 
 @pytest.mark.parametrize("name", ["svm", "forest", "bagged-svm", "knn", "softmax"])
-def test_heads_take_votes_and_predict_their_shares(name):
+def test_heads_take_votes_and_predict_their_distribution(name):
     X, votes, _ = drawn()
     asked, _, shares = drawn(100, 1)
     head = fit_on_votes(HEADS[name].make().set_params(**SMALL.get(name, {})), X, votes, CLASSES)

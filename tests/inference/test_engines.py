@@ -21,7 +21,7 @@ def test_a_network_not_yet_converted_runs_on_keras_where_tensorflow_does_not_ser
     assert choose_engine("auto", converted=False) == "openvino"
 
 
-def test_a_cpu_without_bfloat16_is_told_so(monkeypatch):
+def test_a_cpu_without_bfloat16_is_an_error(monkeypatch):
     monkeypatch.setattr("ferembed.inference.engines._has_bfloat16", lambda: False)
     with pytest.raises(MissingExtra, match="This CPU has no bfloat16, .* Use 'openvino'"):
         choose_engine("openvino-bf16")

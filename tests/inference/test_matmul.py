@@ -34,7 +34,7 @@ def made(monkeypatch):
     made_by.cache_clear()
 
 
-def test_a_large_product_is_openvinos_and_the_same(made, monkeypatch):
+def test_a_large_product_runs_on_openvino_and_is_the_same(made, monkeypatch):
     a, b = rows(33, 64, 0), rows(70, 128, 1)[:, ::2]
     b.flags.writeable = False
     assert not b.flags.c_contiguous
@@ -66,7 +66,7 @@ def test_a_forked_process_multiplies_by_numpy(made):
     assert count == len(made) == 1
 
 
-def test_heads_answer_alike_whoever_multiplies(made, monkeypatch):
+def test_heads_predict_the_same_with_openvino_and_numpy(made, monkeypatch):
     X, unseen = rows(300, 16, 0), rows(600, 16, 1)
     labels = np.where(X[:, 0] > 0, "happy", "sad")
     answers = {}
@@ -82,7 +82,7 @@ def test_heads_answer_alike_whoever_multiplies(made, monkeypatch):
         assert answers[name, True] == pytest.approx(answers[name, False], abs=1e-4), name
 
 
-def test_an_openvino_that_does_not_load_is_not_missed(monkeypatch):
+def test_an_openvino_that_does_not_load_is_replaced_by_numpy(monkeypatch):
     def broken():
         raise ImportError("a library is missing")
 

@@ -14,7 +14,7 @@ def prediction(*box):
 
 
 @pytest.mark.parametrize("shade", [0, 128, 255])
-def test_what_is_drawn_stands_out_on_any_background(shade):
+def test_boxes_and_bars_stand_out_on_any_background(shade):
     photo = np.full((400, 600, 3), shade, np.uint8)
     drawn = annotate(photo, [prediction(50, 60, 250, 260)])
     assert drawn.shape == photo.shape
@@ -26,7 +26,7 @@ def test_what_is_drawn_stands_out_on_any_background(shade):
     assert np.median(panel) < 90  # on a dark panel
 
 
-def test_a_longer_bar_for_a_larger_share():
+def test_a_larger_probability_has_a_longer_bar():
     drawn = annotate(np.full((400, 600, 3), 255, np.uint8), [prediction(50, 60, 250, 260)])
     teal = (np.abs(drawn.astype(int) - (0x35, 0xD0, 0xBA)).max(axis=2) < 12)[:, 262:]
     rows = np.flatnonzero(teal.sum(axis=1) > 30)

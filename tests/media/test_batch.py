@@ -38,7 +38,7 @@ def test_a_single_photo_reports_no_progress(pipeline, portrait, capsys):
     assert f"{portrait}: face 1" in capsys.readouterr().out
 
 
-def test_what_an_interrupted_run_read_is_not_read_again(pipeline, portrait, tmp_path):
+def test_photos_read_by_an_interrupted_run_are_not_read_again(pipeline, portrait, tmp_path):
     photos = [str(portrait)] * 3
     outputs = Outputs(table=str(tmp_path / "x.json"), format="json")
 

@@ -86,7 +86,7 @@ def test_without_a_display_a_window_is_refused(blind, clip, monkeypatch):
 
 
 @pytest.mark.skipif(not os.environ.get("DISPLAY"), reason="needs a display")
-def test_where_there_is_a_display_it_is_shown(blind, clip, tmp_path):
+def test_with_a_display_the_window_is_shown(blind, clip, tmp_path):
     assert record(blind, clip, window=True).frames == 20
 
 

@@ -46,7 +46,7 @@ def read(pipeline, photos, output, *settings, stop_after=None):
     return readings, reused
 
 
-def test_a_stopped_run_goes_on_with_equal_answers(pipeline, photos, tmp_path):
+def test_an_interrupted_run_resumes_with_equal_results(pipeline, photos, tmp_path):
     output = tmp_path / "faces.csv"
     whole, reused = read(pipeline, photos, output)
     assert reused == 0
@@ -92,7 +92,7 @@ def test_photos_of_another_folder_are_no_known_ones(pipeline, photos, tmp_path, 
     assert read(pipeline, ["x.jpg"], tmp_path / "faces.csv")[1] == 0
 
 
-def test_drawn_copies_keep_their_names_and_are_drawn_again(pipeline, photos, tmp_path):
+def test_annotated_copies_keep_their_names_and_are_drawn_again(pipeline, photos, tmp_path):
     first = tmp_path / "a" / "b.jpg"
     first.parent.mkdir()
     first.write_text("damaged")
@@ -111,7 +111,7 @@ def test_drawn_copies_keep_their_names_and_are_drawn_again(pipeline, photos, tmp
     assert go() == ["b-1.png", "b.png"]
 
 
-def test_a_drawn_copy_of_another_photo_is_not_taken_for_its_own(pipeline, photos, tmp_path):
+def test_an_annotated_copy_of_another_photo_is_not_reused(pipeline, photos, tmp_path):
     same = [tmp_path / folder / "x.png" for folder in ("a", "b")]
     for path, tone in zip(same, (40, 200), strict=True):
         path.parent.mkdir()
@@ -192,7 +192,7 @@ def test_an_output_may_have_the_longest_name(pipeline, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_after_a_kill_predict_goes_on(tmp_path, portrait):
+def test_after_a_kill_predict_resumes(tmp_path, portrait):
     """The process is killed outright while it reads; the next run ends as an unbroken one does."""
     picture = PIL.Image.open(portrait).resize((256, 300))
     rng = np.random.default_rng(0)

@@ -58,14 +58,16 @@ def test_photos_are_never_drawn_over(folder, pipeline, monkeypatch):
     assert sorted(os.listdir("drawn")) == ["b-1.png", "b-2.png", "b.png"]
 
 
-def test_a_bad_file_is_one_reading_and_the_rest_goes_on(folder, pipeline):
+def test_a_bad_file_is_one_result_with_an_error(folder, pipeline):
     readings = list(read_photos(pipeline, find_photos([str(folder)])))
     assert [len(reading.predictions) for reading in readings] == [0, 1, 0, 0]
     assert [bool(reading.error) for reading in readings] == [False, False, True, False]
     assert "c.png is not a picture in a known format" in readings[2].error
 
 
-def test_drawn_copies_of_photos_of_one_name_do_not_replace_each_other(folder, pipeline, portrait):
+def test_annotated_copies_of_photos_of_one_name_do_not_replace_each_other(
+    folder, pipeline, portrait
+):
     PIL.Image.open(portrait).save(folder / "sub" / "b.jpg")
     out = folder / "drawn"
     photos = [str(folder / "b.jpg"), str(folder / "sub" / "b.jpg")]

@@ -48,7 +48,7 @@ def test_each_of_several_videos_has_its_own_film_and_timeline(blind, clip, tmp_p
     assert sorted(os.listdir(timelines)) == ["clip-1.png", "clip.png"]
 
 
-def test_of_a_camera_that_is_gone_everything_is_kept(blind, clip, tmp_path, monkeypatch):
+def test_everything_read_from_a_lost_camera_is_saved(blind, clip, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", camera(clip, breaks=[9] * 9))
     monkeypatch.setattr(video, "RETRY", 0.2)
     with Table(tmp_path / "faces.csv") as table:
@@ -60,7 +60,7 @@ def test_of_a_camera_that_is_gone_everything_is_kept(blind, clip, tmp_path, monk
     assert (tmp_path / "t.png").exists()
 
 
-def test_an_output_that_cannot_be_written_is_told(blind, clip, tmp_path):
+def test_an_output_that_cannot_be_written_is_an_error(blind, clip, tmp_path):
     (tmp_path / "file").touch()
     below = tmp_path / "file" / "below"
     with Table(below / "faces.csv") as table:
@@ -76,7 +76,7 @@ def test_an_output_that_cannot_be_written_is_told(blind, clip, tmp_path):
 
 
 @pytest.mark.slow
-def test_on_a_full_disk_what_was_written_is_kept(model, clip, tmp_path):
+def test_on_a_full_disk_finished_rows_are_kept(model, clip, tmp_path):
     code = f"""
 import resource, sys
 from ferembed import Pipeline

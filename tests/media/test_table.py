@@ -39,7 +39,7 @@ def test_the_csv_has_a_row_for_each_person_and_frame(pipeline, clip, tmp_path):
             assert row[f"raw_{label}"] == raw
 
 
-def test_json_says_the_same_and_has_every_frame_of_every_video(pipeline, clip, empty, tmp_path):
+def test_json_has_the_same_rows_and_every_frame(pipeline, clip, empty, tmp_path):
     with Table(tmp_path / "faces.json", "json") as table:
         list(record_all(pipeline, [str(clip), str(empty)], table))
     first, second = json.loads((tmp_path / "faces.json").read_text())
@@ -57,7 +57,7 @@ def test_json_says_the_same_and_has_every_frame_of_every_video(pipeline, clip, e
     assert [frame["people"] for frame in second["frames"]] == [[]] * 12
 
 
-def test_text_says_what_changes(blind, clip, capsys):
+def test_text_has_a_line_for_each_change(blind, clip, capsys):
     with open_video(clip) as opened, Table(None, "text", "es") as table:
         for frame in opened.frames():
             label = "happy" if frame.index < 10 else "sad"
@@ -96,9 +96,7 @@ def test_a_table_of_nothing_leaves_what_was_there(blind, tmp_path):
 
 
 @pytest.mark.parametrize("whose", ["somebody's", "ours", "empty"])
-def test_a_file_of_somebody_else_is_spared_and_what_a_kill_left_is_not(
-    clip, pipeline, tmp_path, whose
-):
+def test_a_foreign_file_is_not_replaced_but_a_killed_runs_is(clip, pipeline, tmp_path, whose):
     def recorded(name):
         with Table(tmp_path / name) as table:
             return record(pipeline, clip, table).errors

@@ -31,7 +31,7 @@ def test_a_long_video_takes_no_more_room_than_a_short_one():
     assert colours(picture, 0, 0.51) == (SAD, SAD)
 
 
-def test_a_video_without_a_face_says_so():
+def test_a_video_without_a_face_has_a_text_and_a_picture():
     nobody = timeline({}, {}, {})
     assert nobody.text() == "No face was found."
     assert nobody.text("es") == "No se ha encontrado ninguna cara."

@@ -98,7 +98,7 @@ def test_someone_who_enters_leaves_the_others_as_they_are():
     assert followed(frames) == [(1,), (2, 1), (3, 1, 2)]
 
 
-def test_a_face_elsewhere_is_someone_else():
+def test_a_distant_face_is_a_new_person():
     assert followed([[face(0)], [face(45)]]) == [(1,), (2,)]
     assert followed([[face(0)], [face(45)]], Tracker(overlap=0.1)) == [(1,), (1,)]
     assert followed([[], [face(5)], []]) == [(), (1,), ()]
@@ -152,7 +152,7 @@ def test_each_person_is_smoothed_alone():
     assert sorted(p.probabilities["happy"] for p in here) == pytest.approx([0.2, 0.9])
 
 
-def test_between_searched_frames_people_are_carried_on_as_they_move():
+def test_between_searched_frames_boxes_are_extrapolated():
     people = People()
     for i in range(11):
         (seen,) = people.seen([prediction(0.9, 100 + 5 * i)], i / RATE)
@@ -170,7 +170,7 @@ def test_between_searched_frames_people_are_carried_on_as_they_move():
     assert next_seen.number == 1
 
 
-def test_those_who_are_carried_out_of_the_picture_are_gone():
+def test_people_extrapolated_out_of_the_picture_are_gone():
     people = People()
     for i in range(10):
         people.seen([prediction(0.9, 560 + 8 * i)], i / RATE)
@@ -188,6 +188,6 @@ def test_a_person_is_frozen():
 
 
 @pytest.mark.parametrize("smoothing", [-1, float("nan"), float("inf")])
-def test_a_time_constant_that_is_none_is_told(smoothing):
+def test_an_invalid_time_constant_is_an_error(smoothing):
     with pytest.raises(ValueError, match="smoothing is .*; it is a number of seconds from 0"):
         People(smoothing)

@@ -89,7 +89,7 @@ def test_of_a_camera_the_newest_frame_is_seen(blind, clip, monkeypatch):
     assert (seen[0], seen[-1]) == (0, 19)
 
 
-def test_a_camera_that_is_back_soon_goes_on(blind, clip, monkeypatch):
+def test_a_camera_that_is_back_soon_continues(blind, clip, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", camera(clip, breaks=[5]))
     with open_video(0) as video:
         assert video.notes == ["camera 0 says that it has 0 frames a second; 30 are assumed."]
@@ -102,7 +102,7 @@ def test_a_camera_that_is_back_soon_goes_on(blind, clip, monkeypatch):
     assert times == sorted(times)
 
 
-def test_a_camera_that_is_gone_is_told_after_what_it_gave(blind, clip, monkeypatch):
+def test_a_lost_camera_is_an_error_after_its_last_frame(blind, clip, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", camera(clip, breaks=[7] * 9))
     monkeypatch.setattr(module, "RETRY", 0.3)
     with open_video("/dev/video3") as video:
@@ -140,7 +140,7 @@ def test_a_count_of_frames_that_is_wrong_does_no_harm(avi, tmp_path, count):
 
 
 @pytest.mark.parametrize("rate", [0.0, float("nan"), 1000.0, -1.0])
-def test_a_rate_that_cannot_be_is_replaced_and_told(clip, monkeypatch, rate):
+def test_an_impossible_frame_rate_is_replaced_with_a_warning(clip, monkeypatch, rate):
     class Odd:
         def __init__(self, *source):
             self.clip = CAPTURE(*source)
@@ -161,7 +161,7 @@ def test_a_rate_that_cannot_be_is_replaced_and_told(clip, monkeypatch, rate):
     assert times[-1] - times[1] == pytest.approx(18 / 30)
 
 
-def test_a_video_that_a_phone_held_upright_is_upright(pipeline, tmp_path):
+def test_a_portrait_video_of_a_phone_is_upright(pipeline, tmp_path):
     lying = [np.rot90(frame) for frame in clips.walk(4)]
     path = clips.write(tmp_path / "phone.mp4", [np.ascontiguousarray(frame) for frame in lying])
     content = bytearray(path.read_bytes())
@@ -187,14 +187,14 @@ def test_a_video_that_a_phone_held_upright_is_upright(pipeline, tmp_path):
         (lambda path: os.mkfifo(path), "is no ordinary file."),
     ],
 )
-def test_what_is_no_video_is_told(tmp_path, make, message):
+def test_a_file_that_is_no_video_is_an_error(tmp_path, make, message):
     path = tmp_path / "clip.mp4"
     make(path)
     with pytest.raises(VideoError, match=f"^{re.escape(str(path))} {message}"):
         open_video(path)
 
 
-def test_an_mp4_without_its_index_is_told(clip, tmp_path):
+def test_an_mp4_without_its_index_is_an_error(clip, tmp_path):
     path = clips.cut_off(clip, tmp_path / "cut.mp4", 0.9)
     with pytest.raises(VideoError, match="cut.mp4 is cut off or damaged: an MP4 has an index"):
         open_video(path)

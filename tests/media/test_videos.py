@@ -56,7 +56,7 @@ def test_ctrl_c_keeps_what_was_watched(model, long, tmp_path):
     assert len(clips.frames_of(tmp_path / "film.mp4")) >= count
 
 
-def test_what_a_killed_run_wrote_is_in_the_part(model, long, tmp_path):
+def test_rows_of_a_killed_run_are_in_the_part_file(model, long, tmp_path):
     options = ("--model", model, "--detector", "none", "--output", "faces.csv", "--no-window")
     process = started(tmp_path, "watch", long, *options)
     process.kill()
@@ -90,7 +90,7 @@ def test_predict_reads_videos_too(run, clip, empty, tmp_path):
     assert entry["frames"][0]["people"][0]["box"] == [0, 0, 160, 120]
 
 
-def test_exit_codes_and_what_is_said(run, clip, portrait, tmp_path):
+def test_exit_codes_and_messages(run, clip, portrait, tmp_path):
     (tmp_path / "letter.mp4").write_text("a letter")
     code, _, err = run("predict", clip, tmp_path / "letter.mp4", "--detector", "none")
     assert (code, len(err.splitlines())) == (1, 1)
@@ -119,7 +119,7 @@ def test_exit_codes_and_what_is_said(run, clip, portrait, tmp_path):
         assert len(err.splitlines()) == 1
 
 
-def test_videos_among_photos_are_passed_over_and_told(run, clip, portrait, tmp_path):
+def test_videos_among_photos_are_skipped_with_a_warning(run, clip, portrait, tmp_path):
     os.link(clip, tmp_path / "clip.mp4")
     PIL.Image.open(portrait).save(tmp_path / "photo.jpg")
     code, out, err = run("predict", tmp_path, "--json")
@@ -131,7 +131,7 @@ def test_videos_among_photos_are_passed_over_and_told(run, clip, portrait, tmp_p
     )
 
 
-def test_a_reader_that_has_seen_enough_ends_it(model, clip, tmp_path):
+def test_a_closed_pipe_ends_the_run(model, clip, tmp_path):
     command = [sys.executable, "-m", "ferembed.cli", "predict", str(clip), "--model", model]
     command += ["--json", "--detector", "none", "--annotate", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

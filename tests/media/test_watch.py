@@ -22,7 +22,7 @@ def test_someone_who_walks_is_one_person(pipeline, clip):
     assert people[5].raw != people[5].probabilities
 
 
-def test_two_people_one_of_whom_leaves_and_comes_back(pipeline, tmp_path):
+def test_two_people_keep_their_numbers_when_one_leaves_and_comes_back(pipeline, tmp_path):
     frames = [clips.scene(4 + i, 160 - i, size=(264, 120)) for i in range(6)]
     frames += [clips.scene(10, size=(264, 120))] * 6 + [clips.scene(10, 154, size=(264, 120))] * 6
     path = clips.write(tmp_path / "two.mp4", frames, fps=30)
@@ -32,7 +32,7 @@ def test_two_people_one_of_whom_leaves_and_comes_back(pipeline, tmp_path):
     assert set(numbers[13:]) == {(1, 2)}
 
 
-def test_between_searches_people_are_carried_on(pipeline, clip):
+def test_between_searches_people_are_extrapolated(pipeline, clip):
     frames = list(watch(pipeline, clip, detect_every=4))
     assert [frame.index for frame in frames if frame.searched] == [0, 4, 8, 12, 16]
     for before, frame in pairwise(frames):
@@ -45,7 +45,7 @@ def test_between_searches_people_are_carried_on(pipeline, clip):
         assert frame.people[0].box[0] == pytest.approx(places[frame.index], abs=8)
 
 
-def test_what_cannot_be_is_told_before_anything_is_read(pipeline, clip):
+def test_invalid_settings_are_errors_before_anything_is_read(pipeline, clip):
     for detect_every in (0, 1.5, True):
         with pytest.raises(ValueError, match="detect_every is .*; it is a whole number above 0"):
             watch(pipeline, clip, detect_every=detect_every)
@@ -66,7 +66,7 @@ class SetClock:
         self.now += seconds
 
 
-def test_in_real_time_frames_are_passed_over_by_a_slow_reader(blind, clip):
+def test_in_real_time_a_slow_reader_skips_frames(blind, clip):
     clock, seen = SetClock(), []
     for frame in watch(blind, clip, realtime=True, clock=clock):
         seen.append((frame.index, round(clock.now - 1000, 3)))

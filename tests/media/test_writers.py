@@ -53,7 +53,7 @@ def written(readings, format, language="en"):
     return out.getvalue()
 
 
-def test_the_three_formats_say_the_same(folder, pipeline):
+def test_the_three_formats_have_the_same_facts(folder, pipeline):
     readings = list(read_photos(pipeline, find_photos([str(folder)])))
     face = readings[1].predictions[0]
     plain = json.loads(written(readings, "json"))
@@ -87,7 +87,7 @@ def test_a_file_is_there_when_all_of_it_is(tmp_path, pipeline, portrait):
     assert [path.name for path in target.parent.iterdir()] == ["faces.json"]
 
 
-def test_no_text_of_others_reaches_a_terminal_or_a_spreadsheet_raw(tmp_path):
+def test_names_are_escaped_for_terminals_and_spreadsheets(tmp_path):
     face = Face((0, 0, 9, 9), 0.9)
     shares = {"=cmd": 0.75, "sad\x1b[2J": 0.25}
     seen = PhotoResult("=1+1.png", (Prediction(face, "=cmd", shares),))

@@ -45,7 +45,7 @@ def replace_head(folder, content, name=HEAD):
         for name in HEADS.names()
     ],
 )
-def test_a_loaded_model_answers_as_the_saved_one(head, name, tmp_path, faces, labels):
+def test_a_loaded_model_predicts_as_the_saved_one(head, name, tmp_path, faces, labels):
     options = {
         "normalize": True,
         "mirror_average": True,
@@ -72,7 +72,7 @@ def clone_fits(pipeline, faces, labels):
 
 
 @pytest.mark.parametrize("name", ["model", "model.ferembed"])
-def test_weights_of_ones_own_travel_with_the_model(name, tmp_path, faces, labels):
+def test_custom_weights_are_saved_with_the_model(name, tmp_path, faces, labels):
     from ferembed.backbones.cnn_a_to_g import build
     from ferembed.backbones.weight_files import save_weights
 
@@ -87,9 +87,7 @@ def test_weights_of_ones_own_travel_with_the_model(name, tmp_path, faces, labels
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["model", "model.ferembed"])
-def test_joined_vectors_and_the_weights_of_each_travel_with_the_model(
-    name, tmp_path, faces, labels
-):
+def test_joined_backbones_and_their_weights_are_saved_with_the_model(name, tmp_path, faces, labels):
     from ferembed.backbones.cnn_a_to_g import build
     from ferembed.backbones.weight_files import save_weights
 
@@ -118,7 +116,7 @@ def test_joined_vectors_and_the_weights_of_each_travel_with_the_model(
     assert again.predict_proba(faces) == pytest.approx(expected)
 
 
-def test_a_model_of_format_1_answers_as_it_did(faces):
+def test_a_model_of_format_1_predicts_as_before(faces):
     old = Pipeline.load(ROOT / "tests" / "fixtures" / "format-1.ferembed", store="none")
     assert old.detector == FaceRecipe("mtcnn", margin=0.1)
     assert old.predict(faces[:6]).tolist() == ["happy", "sad", "angry"] * 2
@@ -126,7 +124,7 @@ def test_a_model_of_format_1_answers_as_it_did(faces):
     assert old.predict_proba(faces[:1]) == pytest.approx(np.array(expected), abs=1e-5)
 
 
-def test_a_model_of_format_2_answers_as_it_did(faces, tmp_path):
+def test_a_model_of_format_2_predicts_as_before(faces, tmp_path):
     """It kept a softmax head as all others."""
     old = Pipeline.load(ROOT / "tests" / "fixtures" / "format-2.ferembed", store="none")
     assert old.predict(faces[:6]).tolist() == ["happy", "sad", "angry"] * 2
@@ -136,7 +134,7 @@ def test_a_model_of_format_2_answers_as_it_did(faces, tmp_path):
     assert (new.predict_proba(faces) == old.predict_proba(faces)).all()
 
 
-def test_a_model_of_format_3_answers_as_it_did_and_knows_no_prior(faces, tmp_path):
+def test_a_model_of_format_3_predicts_as_before_and_has_no_prior(faces, tmp_path):
     path = ROOT / "tests" / "fixtures" / "format-3.ferembed"
     old = Pipeline.load(path, store="none")
     assert old.predict(faces[:6]).tolist() == ["sad", "happy", "happy", "sad", "happy", "happy"]
@@ -189,7 +187,7 @@ def test_a_preprocessing_of_its_own_kind_is_loaded_as_one(tmp_path, faces, label
     assert np.array_equal(loaded.predict_proba(faces[:6]), made.predict_proba(faces[:6]))
 
 
-def test_a_person_can_read_what_was_saved(saved):
+def test_a_saved_model_is_readable_json(saved):
     manifest = json.loads((saved / MANIFEST).read_text())
     assert manifest["labels"] == ["angry", "happy", "sad"]
     assert manifest["head"] == "Neighbors"
@@ -265,7 +263,7 @@ def test_a_manifest_that_does_not_match_is_refused(saved, change, message):
     assert message in str(error.value)
 
 
-def test_what_is_no_model_is_refused(tmp_path, saved):
+def test_a_folder_that_is_no_model_is_refused(tmp_path, saved):
     with pytest.raises(ModelError, match="There is no model at .*nowhere/model"):
         Pipeline.load(tmp_path / "nowhere" / "model")
     with pytest.raises(ModelError, match=r"is no saved model: it has no model\.json"):
@@ -332,7 +330,7 @@ class Stranger(type(HEADS["knn"].make())):
     """A head of somebody's own."""
 
 
-def test_a_head_of_ones_own_is_opened_when_named(tmp_path, faces, labels):
+def test_a_custom_head_is_opened_if_it_is_trusted(tmp_path, faces, labels):
     made = Pipeline("cnn-a", Stranger(n_neighbors=1), weights="random", store="memory")
     made.fit(faces, labels).save(tmp_path / "model")
     with pytest.raises(UntrustedModel, match=r"own: .*test_bundle\.Stranger\. It was not opened"):
@@ -407,7 +405,7 @@ def test_a_folder_of_the_same_name_does_not_hide_what_ships(tmp_path, monkeypatc
     assert Pipeline.load("default").classes_.size == 7
 
 
-def test_weights_whose_name_begins_like_random_travel_too(tmp_path, faces, labels):
+def test_weights_whose_name_begins_like_random_are_saved_too(tmp_path, faces, labels):
     from ferembed.backbones.cnn_a_to_g import build
     from ferembed.backbones.weight_files import save_weights
 
@@ -417,7 +415,7 @@ def test_weights_whose_name_begins_like_random_travel_too(tmp_path, faces, label
     assert "weights.npz" in os.listdir(tmp_path / "model")
 
 
-def test_what_ships_can_be_loaded(tmp_path):
+def test_every_shipped_model_can_be_loaded(tmp_path):
     assert "default" in shipped()
     for name in shipped():
         assert Pipeline.load(name, store="memory").classes_.size == 7
@@ -502,7 +500,7 @@ def test_labels_that_would_move_the_cursor_are_refused(models, tmp_path, label, 
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_a_stop_between_the_two_moves_of_saving_loses_no_model(
+def test_an_interruption_between_the_two_renames_of_saving_loses_no_model(
     models, tmp_path, faces, labels, monkeypatch, stopped
 ):
     """An exception there brings the old model back; after a kill it is read where it lies."""

@@ -9,7 +9,7 @@ from ferembed.errors import ModelError, UnknownName
 from tests.helpers.models import fitted
 
 
-def test_an_export_is_read_by_joblib_and_answers_the_same(tmp_path, faces, labels):
+def test_an_export_is_read_by_joblib_and_predicts_the_same(tmp_path, faces, labels):
     made = fitted(faces, labels, "svm")
     made.export(tmp_path / "model.pkl")
     for copy in (
@@ -20,7 +20,7 @@ def test_an_export_is_read_by_joblib_and_answers_the_same(tmp_path, faces, label
     assert os.listdir(tmp_path) == ["model.pkl"]
 
 
-def test_an_export_that_answers_otherwise_is_not_written(tmp_path, faces, labels, monkeypatch):
+def test_an_export_that_predicts_otherwise_is_not_written(tmp_path, faces, labels, monkeypatch):
     made = fitted(faces, labels, "softmax")
 
     def forgetful(self):

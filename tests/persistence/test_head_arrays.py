@@ -113,7 +113,7 @@ print("done")
         for name in HEADS.names()
     ],
 )
-def test_mutated_heads_answer_soundly_or_are_refused(models, tmp_path, head):
+def test_mutated_heads_predict_soundly_or_are_refused(models, tmp_path, head):
     """30 heads with a few values of an array changed, opened in a process of their own."""
     rng = np.random.default_rng(5)
 

@@ -30,7 +30,7 @@ def refused_in_a_line_or_done(site, code):
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_processes_in_one_folder_end_well_or_are_told_to_wait(job):
+def test_processes_in_one_folder_succeed_or_are_refused(job):
     tally = torture.Tally(job, None)
     torture.together(job, 3, tally)
     assert tally.problems == []

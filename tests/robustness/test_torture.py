@@ -43,7 +43,7 @@ def test_files_are_the_same_for_a_seed(kind, tmp_path):
     assert first == again != other
 
 
-def test_the_worker_notices_what_must_not_be(tmp_path, monkeypatch):
+def test_the_worker_notices_forbidden_outcomes(tmp_path, monkeypatch):
     """A check that cannot fail would prove nothing: deaths and files without an end are counted."""
     tally = torture.Tally("store", tmp_path / "kept")
     assert torture.read_all("no such kind", [tmp_path / "missing.png"], tally) == ["refused"]
@@ -61,14 +61,14 @@ def test_the_table_in_security_md_is_that_of_the_published_run():
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_killed_job_goes_on_where_it_was(job, library):
+def test_a_killed_job_resumes(job, library):
     tally = torture.Tally(job, None)
     torture.kill(job, 2, 20, library, tally)
     assert tally.problems == []
     assert tally.counts["went on"] == 2
 
 
-def test_what_is_lost_done_twice_or_left_behind_is_noticed(tmp_path):
+def test_the_harness_notices_lost_doubled_and_leftover_files(tmp_path):
     with torture.shared_of("store") as shared:
         sites = [tmp_path / name for name in ("whole", "lost", "left")]
         whole, lost, left = (torture.Site("store", place, shared) for place in sites)
@@ -83,7 +83,7 @@ def test_what_is_lost_done_twice_or_left_behind_is_noticed(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("job", ["save", "atomic", "data csv"])
-def test_a_call_that_fails_is_told_and_costs_nothing_that_was_there(job, shim):
+def test_a_failing_call_is_reported_and_leaves_outputs_untouched(job, shim):
     tally = torture.Tally(job, None)
     torture.fault(job, range(1, 4), shim, tally)
     assert tally.problems == []

@@ -64,7 +64,7 @@ def test_the_stream_client_follows_people(server: Server, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["client.py", "client.sh", "stream.py"])
-def test_a_client_without_arguments_says_how_it_is_run(name: str):
+def test_a_client_without_arguments_prints_its_usage(name: str):
     done = run("sh" if name.endswith(".sh") else sys.executable, EXAMPLES / name)
     assert done.returncode == 1
     assert f"{name} " in done.stderr

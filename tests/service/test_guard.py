@@ -105,12 +105,12 @@ def test_another_site_may_call_only_if_it_is_named(small, client, knowing):
         ("", 400),
     ],
 )
-def test_the_server_answers_to_its_own_names(small, host, status):
+def test_the_server_serves_its_own_host_names_only(small, host, status):
     with small.client(headers={"Host": host}) as client:
         assert client.get("/healthz").status_code == status
 
 
-def test_answers_carry_the_headers_of_a_careful_server(client):
+def test_responses_have_security_headers(client):
     for path in ("/", "/v1/models", "/v1/nothing"):
         headers = client.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'sel")

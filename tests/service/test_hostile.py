@@ -66,7 +66,7 @@ def damaged(jpeg: bytes, count: int, seed: int) -> list[bytes]:
     return found
 
 
-def test_damaged_pictures_are_told_from_good_ones_as_the_library_tells_them(client, jpeg):
+def test_damaged_pictures_are_refused_as_in_the_library(client, jpeg):
     contents = damaged(jpeg, 320, seed=1)
     for start in range(0, len(contents), 32):
         some = contents[start : start + 32]

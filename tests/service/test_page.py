@@ -222,7 +222,7 @@ def test_photos_can_be_dropped_and_pasted(page, portrait):
         status(page, f"Photos read: {count}. Faces found: {count}.", "#photo-status")
 
 
-def test_a_picture_without_a_face_is_told(page, tmp_path):
+def test_a_picture_without_a_face_is_reported(page, tmp_path):
     PIL.Image.new("RGB", (300, 200), "teal").save(tmp_path / "sea.png")
     page.set_input_files("#files", tmp_path / "sea.png")
     status(page, "Photos read: 1. Faces found: 0.", "#photo-status")
@@ -296,7 +296,7 @@ def test_it_fits_the_window_and_can_be_read(browser, server, width, scheme):
 
 
 @pytest.mark.slow
-def test_a_refused_and_a_missing_camera_are_told(playwright, server):
+def test_a_refused_and_a_missing_camera_are_reported(playwright, server):
     for flags, told in (
         (
             [FAKE_CAMERA, "--deny-permission-prompts"],
@@ -314,7 +314,7 @@ def test_a_refused_and_a_missing_camera_are_told(playwright, server):
 
 
 @pytest.mark.slow
-def test_a_stopped_server_is_told_and_found_again(browser, tmp_path, portrait):
+def test_a_stopped_server_is_reported_and_found_again(browser, tmp_path, portrait):
     with running(tmp_path / "first") as server:
         page = opened(browser, server)
         page.click("#start")
@@ -351,7 +351,7 @@ def test_a_photo_that_cannot_be_sent_does_not_stop_the_others(page, portrait, tm
 
 
 @pytest.mark.slow
-def test_a_proxy_without_its_server_is_asked_again(page, portrait):
+def test_a_proxy_without_its_server_is_tried_again(page, portrait):
     answers = iter([502, 504])
 
     def answer(route):
@@ -368,7 +368,7 @@ def test_a_proxy_without_its_server_is_asked_again(page, portrait):
 
 
 @pytest.mark.slow
-def test_a_key_is_asked_for_and_a_wrong_one_is_told(browser, tmp_path, portrait):
+def test_a_key_is_requested_and_a_wrong_one_is_reported(browser, tmp_path, portrait):
     (tmp_path / "keys").write_text("the-key-of-this-test\n")
     with running(
         tmp_path / "log", "--api-key-file", str(tmp_path / "keys"), "--queue", "1"
@@ -393,7 +393,7 @@ def test_a_key_is_asked_for_and_a_wrong_one_is_told(browser, tmp_path, portrait)
 
 
 @pytest.mark.slow
-def test_a_busy_server_is_told(browser, server):
+def test_a_busy_server_is_reported(browser, server):
     page = opened(browser, server)
     with ExitStack() as stack:
         for _ in range(8):  # as many as it takes on

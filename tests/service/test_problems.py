@@ -11,7 +11,7 @@ def test_when_all_pictures_are_bad_the_answer_is_422(client):
     assert problem["pictures"] == [{"picture": "text.jpg", "error": problem["detail"]}]
 
 
-def test_what_is_not_there_is_a_problem_too(client):
+def test_an_unknown_path_is_a_problem_too(client):
     answer = client.get("/v1/nothing")
     assert answer.status_code == 404
     assert answer.json()["detail"] == "There is nothing at /v1/nothing. See /openapi.json."

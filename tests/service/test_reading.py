@@ -11,7 +11,7 @@ from tests.helpers import clips
 from tests.helpers.service import KEY, assert_equal, png, told
 
 
-def test_answers_of_many_clients_are_never_mixed(server, pipeline):
+def test_responses_of_many_clients_are_never_mixed(server, pipeline):
     rng = np.random.default_rng(3)
     heads = [clips.person(90)[:, :: rng.choice([-1, 1])] for _ in range(16)]
     tints = rng.uniform(0.4, 1.0, (16, 3))

@@ -23,7 +23,7 @@ def two_people() -> bytes:
     return png(clips.scene(20, 180, size=(320, 160)))
 
 
-def test_a_form_of_pictures_is_answered_as_the_library_answers(client, pipeline, jpeg, two_people):
+def test_a_form_of_pictures_gives_the_librarys_predictions(client, pipeline, jpeg, two_people):
     form = [("picture", ("one.jpg", jpeg)), ("picture", ("two.png", two_people))]
     answer = client.post("/v1/analyze", files=form).json()
     assert answer["model"] == "default"
@@ -87,7 +87,7 @@ def test_options_choose_detector_language_and_size(client, jpeg, two_people):
         ({"min_face": "-1"}, "min_face: Input should be greater than or equal to 0."),
     ],
 )
-def test_a_wrong_option_is_told_as_the_library_tells_it(client, jpeg, options, detail):
+def test_a_wrong_option_gets_the_librarys_message(client, jpeg, options, detail):
     answer = client.post("/v1/analyze", params=options, files={"a": jpeg})
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith(detail)

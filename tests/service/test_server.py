@@ -47,7 +47,7 @@ def test_a_stopped_server_finishes_what_is_in_flight(tmp_path, pipeline, jpeg):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_costs_no_wrong_answer(tmp_path, pipeline, jpeg):
+def test_a_killed_worker_causes_no_wrong_prediction(tmp_path, pipeline, jpeg):
     expected = pipeline.analyze(jpeg)[0]
     with running(tmp_path / "log", "--workers", "2") as server:
         end, killed = time.monotonic() + 20, []

@@ -56,7 +56,7 @@ def test_people_are_followed_and_smoothed_as_the_library_does(server, pipeline):
     assert (answers[0]["width"], answers[0]["height"]) == (320, 240)
 
 
-def test_people_are_carried_on_between_frames_that_are_searched(server, pipeline):
+def test_people_are_extrapolated_between_searched_frames(server, pipeline):
     contents = [frame(20 + 6 * i) for i in range(5)]
     with open_stream(server, every=2) as socket:
         socket.recv(timeout=60)
@@ -74,7 +74,7 @@ def test_people_are_carried_on_between_frames_that_are_searched(server, pipeline
             assert np.abs(np.subtract(face["box"], person.box)).max() <= 1
 
 
-def test_the_newest_frame_is_answered_and_the_others_are_counted(server):
+def test_the_newest_frame_is_read_and_skipped_ones_are_counted(server):
     count = 40
     with open_stream(server, smoothing=0) as socket:
         socket.recv(timeout=60)
@@ -100,7 +100,7 @@ def test_each_connection_has_people_of_its_own(server, pipeline):
             assert [face["number"] for face in answer["faces"]] == numbers
 
 
-def test_a_bad_frame_is_told_and_the_next_is_answered(server):
+def test_a_bad_frame_is_reported_and_the_next_one_is_read(server):
     with open_stream(server) as socket:
         socket.recv(timeout=60)
         assert ask(socket, b"nothing")["error"].startswith("frame 1 is not a picture")
@@ -133,7 +133,7 @@ def test_wrong_options_end_the_stream(server, options, error):
     assert told.startswith(error)
 
 
-def test_what_is_no_json_ends_the_stream(server):
+def test_a_message_that_is_no_json_ends_the_stream(server):
     assert refusal(server, "[")[0] == 4400
     assert refusal(server, frame(20))[0] == 4400
 

@@ -98,7 +98,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_fetched_once_and_only_when_asked_for(server, folder):
+def test_a_file_is_fetched_once_and_only_on_request(server, folder):
     weights = published(server)
     with pytest.raises(WeightsError) as error:
         weights.path()
@@ -124,7 +124,7 @@ def test_without_a_named_folder_weights_lie_in_the_cache(server, folder, monkeyp
     assert published(server).path() == path  # looked for there, too
 
 
-def test_what_broke_off_is_resumed(server, folder):
+def test_an_interrupted_download_is_resumed(server, folder):
     server.breaks_after = 1_000_000
     with pytest.raises(WeightsError, match=r"interrupted: got 1\.0 of 3\.0 MB.*to resume"):
         published(server).fetch()
@@ -170,7 +170,7 @@ def test_a_server_without_ranges_sends_all_once_more(server, folder):
     assert published(server).fetch().read_bytes() == CONTENT
 
 
-def test_a_server_that_says_no_length_is_believed_by_the_sha256_alone(server, folder):
+def test_without_a_length_the_sha256_decides(server, folder):
     server.says_length, server.breaks_after = False, 1_000_000
     with pytest.raises(WeightsError, match="sha256 of .* The download was deleted"):
         published(server).fetch()
@@ -211,7 +211,7 @@ def test_a_file_of_another_content_is_deleted(server, folder):
         published(server).fetch()
 
 
-def test_what_a_server_refuses_is_told(server, folder):
+def test_a_refusal_of_the_server_is_an_error(server, folder):
     for status, reason in ((404, "404 Not Found"), (503, "503 Service Unavailable")):
         server.status = status
         with pytest.raises(WeightsError, match=f"cannot be downloaded: {reason}. Without a net"):
@@ -224,7 +224,7 @@ def test_what_a_server_refuses_is_told(server, folder):
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs a file size limit")
-def test_a_full_disk_is_told_and_what_came_is_kept(server, folder):
+def test_a_full_disk_is_an_error_and_the_part_is_kept(server, folder):
     code = (
         "import resource, sys; from ferembed.storage.weights import DownloadableWeights;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000));"
@@ -250,7 +250,7 @@ def test_two_at_once_end_with_one_whole_file(server, folder):
     assert names(folder) == ["numbers.bin"]
 
 
-def test_a_file_whose_sha256_nobody_publishes_is_held_to_that_of_its_first_copy(server, folder):
+def test_an_unpublished_sha256_is_recorded_at_the_first_fetch(server, folder):
     unknown = published(server, sha256="")
     checked = []
     path = unknown.fetch(check=lambda path: checked.append(path.read_bytes()))
@@ -268,7 +268,7 @@ def test_a_file_whose_sha256_nobody_publishes_is_held_to_that_of_its_first_copy(
     assert names(folder) == ["numbers.bin.sha256"]
 
 
-def test_what_the_check_refuses_is_deleted(server, folder):
+def test_a_download_that_fails_the_check_is_deleted(server, folder):
     def refuse(path):
         raise WeightsError("It holds no numbers.")
 

@@ -19,7 +19,7 @@ def store(request, tmp_path):
     return EmbeddingStore.open(tmp_path / "store.sqlite")
 
 
-def test_what_was_computed_is_found_again(store):
+def test_computed_vectors_are_found_again(store):
     numbers = list(range(10))
     fetched, asked = fetch(store, numbers)
     assert asked == numbers
@@ -37,14 +37,14 @@ def test_a_recipe_does_not_see_the_vectors_of_another(store):
     assert fetched.hits == 0
 
 
-def test_what_repeats_is_computed_once(store):
+def test_duplicates_are_computed_once(store):
     fetched, asked = fetch(store, [5, 6, 5, 5])
     assert asked == [0, 1]
     assert fetched.computed == 2
     assert fetched.vectors.tolist() == [vector(n).tolist() for n in (5, 6, 5, 5)]
 
 
-def test_what_cannot_be_computed_is_absent_and_costs_nothing_else(store):
+def test_failed_vectors_are_absent_and_the_others_are_stored(store):
     fetched, _ = fetch(store, [1, 2, 3, 2], leave_out=(1,))
     assert fetched.present.tolist() == [True, False, True, False]
     again, asked = fetch(store, [1, 2, 3])

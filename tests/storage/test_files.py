@@ -20,7 +20,7 @@ def test_a_file_is_there_when_all_of_it_is(tmp_path):
     assert os.listdir(target.parent) == ["a.txt"]
 
 
-def test_what_was_there_stays_when_something_goes_wrong(tmp_path):
+def test_the_old_file_stays_after_an_error(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("before")
 

@@ -14,7 +14,7 @@ from tests.conftest import fill_disk, run_python
 from tests.helpers.stores import RECIPE, Counting, fetch, keys
 
 
-def test_a_schema_that_is_no_text_is_told(tmp_path):
+def test_a_damaged_schema_is_an_error(tmp_path):
     """Found by tests/robustness: Python cannot decode what SQLite says of it."""
     path = tmp_path / "store.sqlite"
     DiskStore(path).fetch(RECIPE, keys(1), Counting([1]))

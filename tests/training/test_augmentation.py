@@ -23,7 +23,7 @@ def test_no_augmentation_changes_nothing(faces):
     assert (UNCHANGED.apply(faces, np.random.default_rng(0)) == faces).all()
 
 
-def test_each_kind_does_what_it_says(faces):
+def test_each_kind_of_augmentation_changes_faces_as_described(faces):
     rng = np.random.default_rng(0)
     mirrored = replace(UNCHANGED, mirror=True).apply(faces, rng)
     same = (mirrored == faces).all(axis=(1, 2))

@@ -42,12 +42,12 @@ def test_training_stops_when_no_epoch_gets_better():
         ("momentum", 7), ("warmup_epochs", "x"), ("augmentation", 5), ("augmentation", {"foo": 1}),
     ],
 )  # fmt: skip
-def test_a_recipe_says_what_its_numbers_may_be(name, value):
+def test_numbers_of_a_recipe_are_checked(name, value):
     with pytest.raises(TrainingError, match=f"{name} is "):
         TrainingRecipe(**{name: value})
 
 
-def test_a_setting_that_is_none_is_refused_with_the_known_ones():
+def test_an_unknown_setting_is_refused_with_the_known_ones():
     with pytest.raises(UnknownName, match="No schedule is called 'cosin'. Did you mean 'cosine'"):
         TrainingRecipe(schedule="cosin")
     with pytest.raises(TrainingError, match="epochs is 0"):

@@ -23,7 +23,7 @@ def data(faces):
     return Dataset.from_images(faces, labels, ["train"] * 18 + ["validation"] * 6)
 
 
-def test_a_trained_backbone_answers_as_its_own_last_layer_does(data, tmp_path, faces):
+def test_a_trained_backbone_predicts_as_its_last_layer(data, tmp_path, faces):
     recipe = replace(QUICK, epochs=2, rate=0.01, keep="best", averaging=0.9)
     pipeline = train_backbone(data, "cnn-a", tmp_path / "run", recipe).pipeline
     assert pipeline.classes_.tolist() == ["angry", "happy", "sad"]

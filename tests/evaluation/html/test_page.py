@@ -18,7 +18,7 @@ def test_a_report_is_written_over_the_one_before(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["report.html", "report.json", "report.md"]
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused_and_said_why(tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_refused_with_the_reason(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="Cannot write to the folder .*file: .*Choose another"):
         prepare_folder(tmp_path / "file")

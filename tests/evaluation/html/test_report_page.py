@@ -47,7 +47,7 @@ def test_a_report_shows_the_scores_with_and_without_duplicates(tmp_path):
         (np.ones(200, np.bool_), "All 200 faces have a duplicate or near-duplicate"),
     ],
 )
-def test_a_report_says_what_is_known_about_duplicates(tmp_path, duplicates, said):
+def test_a_report_shows_whether_duplicates_were_searched(tmp_path, duplicates, said):
     page = Page(write_report(tmp_path, made(duplicates=duplicates)))
     assert said in page.text
     assert "without duplicates" not in page.text
@@ -150,7 +150,7 @@ def test_few_faces_one_class_or_many_are_drawn_too(tmp_path, labels, count):
     assert "nan" not in page.source
 
 
-def test_what_was_written_can_be_read_and_written_in_the_other_language(tmp_path):
+def test_a_report_can_be_read_and_written_in_the_other_language(tmp_path):
     write_report(tmp_path / "en", made())
     again = write_report(tmp_path / "es", Evaluation.read(tmp_path / "en"), "es")
     assert "Informe de mine" in Page(again).text
