@@ -350,7 +350,7 @@ class Embedder(Estimator):
         return done, network.preprocess(faces()), broken
 
     def _forward(self, request: LoadRequest, network: Backbone, batch: Vectors) -> Vectors:
-        """The vectors of a batch, averaged with the mirror image and normalised if asked for."""
+        """The vectors of a batch, averaged with the mirror image and normalised by the settings."""
         if self.mirror_average:
             if batch.ndim < 4:
                 raise ModelError(

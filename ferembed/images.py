@@ -125,7 +125,7 @@ def open_source(source: Source) -> LoadedSource:
             raise ImageError(f"{name} may not be read: permission denied.") from None
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-                raise  # the picture may be sound: nothing can be opened
+                raise  # the picture may be valid: no file can be opened
             raise ImageError(f"{name} cannot be read: {error}.") from error
     if isinstance(source, os.PathLike):
         return open_source(Path(source))
@@ -355,7 +355,7 @@ def _from_pil(picture: PIL.Image.Image, name: str, max_pixels: int) -> Image:
 
 
 def _unturned(image: Image, orientation: object) -> Image:
-    """A view of the image that is to be, as the file has it: EXIF says how it lies there."""
+    """A view of the final image in the orientation of the file, by its EXIF entry."""
     swapped = image.transpose(1, 0, 2)
     views = {
         2: image[:, ::-1],

@@ -487,7 +487,7 @@ def _check_classes(labels: NDArray[Any], images: int) -> None:
 
 
 def _new_head(head: Any) -> Any:
-    """The head of a name, or one like this that has learned nothing."""
+    """The head of this name, or an unfitted copy of this head."""
     from sklearn.base import clone
 
     from ferembed.heads import HEADS

@@ -45,7 +45,7 @@ def training_prior(
 
 
 def parse_prior(text: str) -> Prior:
-    """The prior that a text stands for.
+    """The prior that a text describes.
 
     >>> parse_prior("happy=0.6,sad=0.4")
     {'happy': 0.6, 'sad': 0.4}

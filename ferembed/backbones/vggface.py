@@ -152,9 +152,9 @@ def _check_heaps(path: Path) -> None:
 
 
 def _check_own(array: Any, path: Path, name: str) -> None:
-    """A ValueError for an array that lies in another file, or whose numbers are no floats."""
+    """A ValueError for an array in another file, or one that is not of floats."""
     if array.file.filename != str(path) or array.external or array.is_virtual:
-        raise ValueError(f"{name} lies in another file")
+        raise ValueError(f"{name} is in another file")
     if array.dtype.kind != "f":
         raise ValueError(f"{name} holds {array.dtype} values, not floats")
 

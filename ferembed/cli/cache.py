@@ -55,7 +55,7 @@ def _show(store: DiskStore, options: argparse.Namespace) -> tuple[dict[str, Any]
 
 def _verify(store: DiskStore, options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     sound, damaged = store.verify()
-    text = f"{sound} vectors are sound; {damaged} were damaged and have been removed."
+    text = f"{sound} vectors are valid; {damaged} were damaged and have been removed."
     return {"sound": sound, "damaged": damaged}, text
 
 

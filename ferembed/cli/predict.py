@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         help="a .json or .csv file instead of the terminal; an interrupted run over photos resumes",
     )
-    parser.add_argument("--annotate", metavar="FOLDER", help="write drawn copies there")
+    parser.add_argument("--annotate", metavar="FOLDER", help="write annotated copies there")
     add_tracking(parser)
     add_scheduler(parser)
 

@@ -37,7 +37,7 @@ def add_scheduler(parser: argparse.ArgumentParser, *, partitions: bool = True) -
 
 @contextmanager
 def connected(options: argparse.Namespace) -> Iterator[Any]:
-    """The client; the address of Dask's dashboard is told."""
+    """The client; the address of Dask's dashboard is printed."""
     from ferembed.cluster import connect
 
     with connect(options.scheduler) as client:

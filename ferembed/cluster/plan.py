@@ -62,7 +62,7 @@ def partitions(items: Iterable[Item], size: int) -> Iterator[Partition]:
     """Cut a listing into partitions of about `size` pictures.
 
     The hash of a name decides where to cut, so a picture more or less moves only the next cuts, if
-    any. A partition has at least half and at most twice as many pictures as asked.
+    any. A partition has at least half and at most twice as many pictures as given.
     """
     if size < 1:
         raise DataError(f"A partition of {size} pictures is none; give 1 or more.")
@@ -175,7 +175,7 @@ def _of_data_set(path: str) -> Iterator[Item]:
     try:
         yield from list_items(datasets.open(path, on_unknown="keep"))
     except DataError:
-        packed = datasets.pictures(path)  # whose labels nobody asked for
+        packed = datasets.pictures(path)  # whose labels are not used
         if not packed:
             raise
         for number, source in enumerate(packed):

@@ -90,7 +90,7 @@ def predict(
     progress: Progress | None = None,
     patience: float = PATIENCE,
 ) -> Done:
-    """Write what the faces of all photos show to a folder of Parquet files.
+    """Write the predictions for the faces of all photos to a folder of Parquet files.
 
     Faces are found by the pipeline's detector. A photo without a face, and one that cannot be
     read, has a row, too. Otherwise as `embed`.
@@ -158,8 +158,8 @@ class _Run:
             "crop": crop and crop.facts(),
         }
         if isinstance(model, Pipeline):
-            told = model.head_, model.prior, model.prior_strength, model.expressions
-            facts["head"] = joblib.hash(told)
+            prediction = model.head_, model.prior, model.prior_strength, model.expressions
+            facts["head"] = joblib.hash(prediction)
             facts["classes"] = [str(label) for label in model.classes_]
         self.mark = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         self.manifest: dict[str, Any] = {

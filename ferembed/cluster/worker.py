@@ -114,7 +114,7 @@ def _job(blob: bytes) -> Job:
 
 
 def _check(job: Job) -> None:
-    """Refuse to compute something else than the client means: this worker may have come late."""
+    """Refuse work for other versions or weights than here: this worker may have joined late."""
     from ferembed import __version__
     from ferembed.errors import ClusterError
 

@@ -43,11 +43,11 @@ def cross_validated(
         )
     deal = StratifiedGroupKFold(min(folds, rarest), shuffle=True, random_state=seed)
     probabilities = np.zeros((len(codes), classes))
-    for known, asked in deal.split(vectors, codes, groups):
+    for known, queries in deal.split(vectors, codes, groups):
         mean, spread = vectors[known].mean(axis=0), vectors[known].std(axis=0) + 1e-6
         head = Softmax(C=_C / len(known)).fit((vectors[known] - mean) / spread, codes[known])
-        probabilities[np.ix_(asked, head.classes_)] = head.predict_proba(
-            (vectors[asked] - mean) / spread
+        probabilities[np.ix_(queries, head.classes_)] = head.predict_proba(
+            (vectors[queries] - mean) / spread
         )
     return probabilities
 

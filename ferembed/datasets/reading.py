@@ -152,7 +152,7 @@ def _class_folders(listing: Listing, log: ImportLog) -> RawDataset:
         else:
             log.bad(
                 "pictures in no class folder",
-                f"{listing.path}/{name} lies in no class folder, and no CSV gives its label",
+                f"{listing.path}/{name} is in no class folder, and no CSV gives its label",
             )
             found.leave_out()
     return found
@@ -161,8 +161,8 @@ def _class_folders(listing: Listing, log: ImportLog) -> RawDataset:
 def _fer2013_split(file: str, split: str) -> str:
     """The split by FER2013's own file names, if the folder does not say it."""
     usage, _, number = file.partition("_")
-    told = split_name(usage) if usage in FER2013_USAGES and number[:1].isdigit() else None
-    return split if told is None or (told == "train" and split == "test") else told
+    named = split_name(usage) if usage in FER2013_USAGES and number[:1].isdigit() else None
+    return split if named is None or (named == "train" and split == "test") else named
 
 
 def _read(

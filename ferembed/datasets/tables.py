@@ -29,7 +29,7 @@ COLUMNS = {
 FERPLUS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 FERPLUS_OTHER = ("unknown", "nf")
 _MAX_LINE = 2**22
-_MOST_NAMED = 20  # columns that a message tells
+_MOST_NAMED = 20  # columns that a message lists
 _MAX_ZIPPED_TABLE = 2**31  # its pixels are held in memory: a third of this
 
 

@@ -32,7 +32,7 @@ _MIXED_FILES = 16
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class VectorSet:
-    """Vectors with a label and a split each, which stay on disk until they are asked for.
+    """Vectors with a label and a split each, which stay on disk until they are used.
 
     `classes` are those of the chosen rows. `embedder` are the parameters of the `Embedder` that
     made the vectors, `fingerprint` and `facts` its recipe. `np.asarray` reads all vectors,
@@ -81,7 +81,7 @@ class VectorSet:
         return np.array(ALL_SPLITS, np.str_)[self.split_codes]
 
     def select(self, chosen: ArrayLike) -> VectorSet:
-        """Those rows that a mask of booleans or a list of positions chooses, in their order."""
+        """The rows that a boolean mask or a list of positions selects, in their order."""
         places = np.asarray(chosen)
         if places.dtype == np.bool_:
             if places.shape != (len(self),):
@@ -172,7 +172,7 @@ class VectorSet:
         return vectors if dtype is None else vectors.astype(dtype, copy=False)
 
     def _of_file(self, number: int) -> NDArray[np.int64]:
-        """Which of the chosen rows lie in the file."""
+        """The positions of the chosen rows that are in the file."""
         first, end = np.searchsorted(self.rows, self.starts[number : number + 2])
         return np.arange(first, end)
 
@@ -198,7 +198,7 @@ class VectorSet:
 def _physical_memory() -> float:
     try:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError):  # not told here
+    except (AttributeError, ValueError):  # not known here
         return float("inf")
 
 

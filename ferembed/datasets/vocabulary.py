@@ -49,7 +49,7 @@ def normalize_name(text: str) -> str:
 
 
 def expression(name: str) -> str | None:
-    """Which expression a name in any of six languages means, if any.
+    """The expression that a name in any of six languages means; None if there is none.
 
     >>> expression("Tristeza"), expression("bored")
     ('sad', None)

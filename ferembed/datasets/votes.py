@@ -184,7 +184,7 @@ class _Votes:
         return f"{self.table}, row {self.rows[index]}"
 
     def by_row(self, found: RawDataset, log: ImportLog) -> NDArray[np.int64]:
-        """For each picture of a CSV of pixels which row of votes is on it."""
+        """The row of votes of each picture in a CSV of pixels."""
         assert found.rows is not None
         rows = np.array(found.rows, np.int64)
         bad = log.skipped.get("bad rows", {"count": 0})["count"]
@@ -196,16 +196,16 @@ class _Votes:
                 f"{len(rows) + bad:,} of pixels. FER+ goes by row: both must be whole."
             )
         for index, place in enumerate(places.tolist()):
-            told = ALL_SPLITS[found.splits[index]]
-            if self.splits[place] != told:
+            split = ALL_SPLITS[found.splits[index]]
+            if self.splits[place] != split:
                 raise DataError(
-                    f"Row {rows[index]} is {self.splits[place]} in {self.table} and {told} in "
+                    f"Row {rows[index]} is {self.splits[place]} in {self.table} and {split} in "
                     f"{found.source}: the files do not belong together."
                 )
         return places
 
     def by_name(self, found: RawDataset, log: ImportLog) -> NDArray[np.int64]:
-        """For each picture which row of votes is on it, -1 where none is; both are counted."""
+        """The row of votes of each picture, -1 if it has none; both are counted."""
         assert found.images is not None
         paths: dict[str, int] = {}
         files: dict[str, list[int]] = {}
@@ -241,7 +241,7 @@ def votes_text(
     usages: Iterable[str],
     votes: NDArray[np.float32],
 ) -> str:
-    """Distributions as a table that `open` reads as votes, of which each face has a thousand."""
+    """Distributions as a table of votes that `open` reads; each face has a thousand votes."""
     words = {expression(word): word for word in FERPLUS}
     heads = [*FERPLUS, *(name for name in classes if name not in words), "unknown", "NF"]
     columns = [heads.index(words.get(name, name)) for name in classes]

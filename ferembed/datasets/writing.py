@@ -155,7 +155,7 @@ def _mark(source: Source) -> bytes:
         return b""
     try:
         return open_source(source).digest()
-    except ImageError:  # which is told when it is written
+    except ImageError:  # reported when it is written
         return b""
 
 

@@ -64,7 +64,7 @@ class Archive:
 
 
 def _travelled(path: str) -> Archive:
-    """One for all members that come from elsewhere: each by itself would hold the zip open."""
+    """One archive for all members unpickled here: else each would hold the zip open."""
     with _opening:
         return _known.setdefault(path, Archive(path))
 
@@ -134,7 +134,7 @@ class ZipMember:
             try:
                 file.seek(self.offset)
             except OverflowError:
-                raise OSError("it lies beyond the end of the zip, which is damaged") from None
+                raise OSError("it is beyond the end of the zip, which is damaged") from None
             header = file.read(_LOCAL.size)
             if len(header) < _LOCAL.size or header[:4] != b"PK\3\4":
                 raise OSError("the zip changed after it was listed, or is damaged")

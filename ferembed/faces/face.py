@@ -62,7 +62,7 @@ class Face:
         return max(0, min(a2, x2) - max(a1, x1)) * max(0, min(b2, y2) - max(b1, y1))
 
     def shifted(self, x: int, y: int) -> Face:
-        """The same face in a photo of which this one is the part that begins at (x, y)."""
+        """The same face in a larger photo, where this one begins at (x, y)."""
         x1, y1, x2, y2 = self.box
         points = self.landmarks and tuple((x + px, y + py) for px, py in self.landmarks)
         return replace(self, box=(x + x1, y + y1, x + x2, y + y2), landmarks=points)

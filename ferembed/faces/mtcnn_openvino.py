@@ -100,14 +100,14 @@ def _run_in_batches(
     """The outputs of a network for the boxes; `given` is its batch size and its input's side."""
     at_once, side = given
 
-    def answer(start: int) -> list[Floats]:
+    def run(start: int) -> list[Floats]:
         parts = _parts(pixels, boxes[start : start + at_once], side)
         # A batch of another size would compile the network again.
         batch = np.concatenate([parts, np.zeros((at_once - len(parts), side, side, 3), np.float32)])
-        return [answer[: len(parts)] for answer in network(batch)]
+        return [output[: len(parts)] for output in network(batch)]
 
-    answers = prefetch_map(answer, range(0, len(boxes), at_once))
-    return (np.concatenate(parts).astype(np.float64) for parts in zip(*answers, strict=True))
+    outputs = prefetch_map(run, range(0, len(boxes), at_once))
+    return (np.concatenate(parts).astype(np.float64) for parts in zip(*outputs, strict=True))
 
 
 def _parts(pixels: Floats, boxes: Boxes, side: int) -> Floats:

@@ -101,7 +101,7 @@ class ApproximateNeighbors(MostProbable, ClassifierMixin, BaseEstimator):  # typ
         return index
 
     def _recall(self, queries: Floats) -> float:
-        """The share of the exact neighbours that are found; of a row itself nobody asks."""
+        """The share of the exact neighbours that are found; a row itself does not count."""
         k = min(self.n_neighbors + 1, len(self.codes_))
         found, exact = (
             self._search(queries, k, probes)[1] for probes in (self.probes, len(self.centers_))

@@ -1,4 +1,4 @@
-"""BaggedSVC: support vector machines, each fitted on a share of the rows, that answer together."""
+"""BaggedSVC: support vector machines, each fitted on a part of the rows, and averaged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ferembed.heads.svm import CalibratedSVC
 
 
 class BaggedSVC(MostProbable, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """scikit-learn's bagging of calibrated support vector machines, which any version opens.
+    """Bagging of calibrated support vector machines, as in scikit-learn.
 
     >>> X = np.array([[-2.0], [-1.0], [1.0], [2.0]] * 5)
     >>> y = ["sad", "sad", "happy", "happy"] * 5
@@ -25,7 +25,7 @@ class BaggedSVC(MostProbable, ClassifierMixin, BaseEstimator):  # type: ignore[m
 
     Parameters
     ----------
-    estimator : the machine of which each member is a copy; None for CalibratedSVC()
+    estimator : the classifier that each member copies; None for CalibratedSVC()
     n_estimators : the number of members
     max_samples : the share of the rows, or if it is an int the number of rows, of each member
     n_jobs : how many members are fitted at a time

@@ -159,7 +159,7 @@ class Forest(Classifier):
             raise ValueError(f"temperature is {self.temperature!r}; it is a number from 0.1 to 10.")
 
     def _found(self, rows: Floats) -> tuple[NDArray[np.uint32]]:
-        """The sums of what the leaves say that the rows reach."""
+        """The sums of the class shares in the leaves that the rows reach."""
         roots, child, features, thresholds, leaves = self._walk
         values, at = rows.ravel(), np.tile(roots, len(rows))
         begins = np.repeat(np.arange(len(rows), dtype=np.int32) * rows.shape[1], len(roots))

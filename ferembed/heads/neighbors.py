@@ -26,7 +26,7 @@ _QUERIES = 256  # rows whose distances to all neighbours are in memory at a time
 class Neighbors(MostProbable, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """k nearest neighbours by one matrix product, with the predictions of scikit-learn's.
 
-    The rows are kept as float16 where `compact`, and so are those asked about: half the size.
+    The rows are kept as float16 where `compact`, and so are the queries: half the size.
     With sample weights, equal rows that follow each other are one neighbour, which counts for each
     of their classes with its weight: a face as `fit_on_votes` gives it.
 

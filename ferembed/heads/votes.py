@@ -34,7 +34,7 @@ def fit_on_votes(head: Any, X: NDArray[Any], votes: ArrayLike, classes: Sequence
 def weighted_rows(
     votes: ArrayLike, classes: Sequence[str]
 ) -> tuple[NDArray[np.intp], NDArray[np.str_], NDArray[np.float64]]:
-    """For each class that somebody chose for a face: the face, the class, its share of the votes.
+    """For each class with votes for a face: the face, the class, its share of the votes.
 
     The rows of a face follow each other; a face without votes has none.
 

@@ -16,7 +16,7 @@ def photo() -> Path:
 
 
 def demo(output: str, language: str = "en", format: str = "text") -> int:
-    """Print what the photo shows and write a drawn copy and a JSON file; 0 if a face was read."""
+    """Print the predictions, and write an annotated copy and a JSON file; 0 if a face was read."""
     folder = Path(output)
     pipeline = Pipeline.load("default", store="none")
     readings = list(read_photos(pipeline, [str(photo())], folder, language))

@@ -38,8 +38,8 @@ class Journal:
         import joblib
 
         recipe = FaceRecipe.resolve(pipeline.detector).facts()
-        answers = pipeline.prior, pipeline.prior_strength, pipeline.expressions
-        model = joblib.hash((pipeline.head_, pipeline.recipe_.fingerprint, answers))
+        prediction = pipeline.prior, pipeline.prior_strength, pipeline.expressions
+        model = joblib.hash((pipeline.head_, pipeline.recipe_.fingerprint, prediction))
         roundings = [request.precision_tag for request in pipeline.embedder.requests]
         self._known: dict[str, dict[str, Any]] = {}
         self._stamps: dict[str, list[int]] = {}  # of the photos that are being read
@@ -79,7 +79,7 @@ class Journal:
                 return PhotoResult(
                     str(photo), tuple(_prediction(fields) for fields in entry["predictions"])
                 )
-        # Nothing is known, or somebody has edited it.
+        # It is missing, or was edited.
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             pass
         self._stamps[name] = stamp

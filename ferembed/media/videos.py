@@ -78,7 +78,7 @@ def watch_live(
 
 
 def report(recordings: Iterable[Recording], outputs: Outputs, *, warn: Tell, show: Tell) -> Batch:
-    """Count recordings, and tell of each as soon as it ends.
+    """Count recordings, and report each as soon as it ends.
 
     `warn` is called with what went wrong, and `show` with who was in it, if the output is text on
     standard output.

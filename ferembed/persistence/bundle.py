@@ -438,7 +438,7 @@ def _check_manifest(manifest: dict[str, Any]) -> None:
             raise ValueError(f"{len(values)} of {key} are joined; {_MOST_JOINED} are allowed")
     for one in _listed(manifest["pipeline"]["weights"]):
         if one is not None and not any(k.fullmatch(one) for k in (_OUR_WEIGHTS, DRAWN_WEIGHTS)):
-            raise ValueError(f"weights lie outside of the model, at {one!r}")
+            raise ValueError(f"weights are outside of the model, at {one!r}")
     for name, fact in manifest["files"].items():
         if not _is_ours(name) or name == MANIFEST:
             raise ValueError(f"files names {name!r:.80}, which is no part of a model")

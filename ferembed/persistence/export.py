@@ -53,14 +53,14 @@ def load_pickle(path: Path, allowed: bool) -> Any:
 def _require_equal(original: Any, copy: Any) -> None:
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((64, original.head_.n_features_in_)).astype(np.float32)
-    answers = [
+    predictions = [
         np.asarray(getattr(pipeline.head_, "predict_proba", pipeline.head_.predict)(vectors))
         for pipeline in (original, copy)
     ]
     same = (
-        np.allclose(answers[0], answers[1], rtol=0, atol=1e-9)
-        if answers[0].dtype.kind == "f"
-        else (answers[0] == answers[1]).all()
+        np.allclose(predictions[0], predictions[1], rtol=0, atol=1e-9)
+        if predictions[0].dtype.kind == "f"
+        else (predictions[0] == predictions[1]).all()
     )
     if not same or original.embedder.recipe != copy.embedder.recipe:
         raise ModelError("The export does not predict as the original does; it was not written.")

@@ -81,7 +81,7 @@ def check(head: Any, features: int) -> None:
 
 
 def _class(kind: str) -> Any:
-    if kind == "Softmax":  # which answers without scikit-learn
+    if kind == "Softmax":  # which predicts without scikit-learn
         return Softmax
     if kind == "CalibratedSVC":
         from ferembed.heads.svm import CalibratedSVC
@@ -258,7 +258,7 @@ class _CalibratedSVC:
         classes, machine = len(head.classes_), head.machine_
         if machine is None:
             if classes != 1:
-                raise ValueError("it tells classes apart, and holds no machine that could")
+                raise ValueError("it has several classes and no support vector machine")
             return
         if type(machine) is not PairwiseSVM or type(machine.kernel) is not Kernel or classes < 2:
             raise ValueError("its machine is none of ferembed's")
@@ -397,7 +397,7 @@ class _BaggedSVC:
             check(member, head.n_features_in_)
             kind, codes = member.classes_.dtype.kind, member.classes_
             if kind not in "iu" or codes.min() < 0 or codes.max() >= len(head.classes_):
-                raise ValueError("a member of it answers in other classes")
+                raise ValueError("one of its members has other classes")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def read_arrays(
 
 
 def check_packing(unpacked: int, packed: int, most: int = MOST_BYTES) -> None:
-    """A ValueError for a zip that would become too large, or that nothing real packs to."""
+    """A ValueError for a zip that would become too large, or is packed too tightly for numbers."""
     if unpacked > most:
         raise ValueError(f"it would need {unpacked:,} bytes, and {most:,} are allowed")
     if unpacked > max(_SMALL, _RATIO * packed):
@@ -68,7 +68,7 @@ def _checked_members(archive: zipfile.ZipFile, most: int) -> dict[str, zipfile.Z
 
 
 def check_header(file: IO[bytes], name: str, size: int) -> None:
-    """A ValueError unless the array's own header asks for the bytes that are there."""
+    """A ValueError unless the header of the array matches its size."""
     version = np.lib.format.read_magic(file)
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,

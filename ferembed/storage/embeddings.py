@@ -238,7 +238,7 @@ class DiskStore(EmbeddingStore):
         self.__init__(state["path"])  # type: ignore[misc]
 
     def lookup(self, recipe: EmbeddingSpec, keys: list[bytes]) -> tuple[dict[bytes, bytes], int]:
-        """The sound vectors by key, as stored, and the number of damaged rows."""
+        """The valid vectors by key, as stored, and the number of damaged rows."""
         found: dict[bytes, bytes] = {}
         if not self._file.exists():
             return found, 0
@@ -305,7 +305,7 @@ class DiskStore(EmbeddingStore):
         return self._file.size()
 
     def verify(self) -> tuple[int, int]:
-        """The numbers of sound vectors, and of damaged ones, which are removed."""
+        """The numbers of valid vectors, and of damaged ones, which are removed."""
         if not self._file.exists():
             return 0, 0
         with self._file.reading() as db:

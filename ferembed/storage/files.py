@@ -78,7 +78,7 @@ def replace_durably(source: Path, target: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the disk store what was written; some file systems cannot be told to."""
+    """Have the disk store what was written, if the file system can."""
     if sys.platform == "win32" and path.is_dir():
         return
     descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)

@@ -27,7 +27,7 @@ def make_loss(model: Any, recipe: TrainingRecipe, label_sets: Sequence[int]) -> 
 
 
 def _crossentropy_of_sets(label_sets: Sequence[int], smoothing: float) -> Any:
-    """The loss of logits of which each label set has some columns: a sum of cross-entropies."""
+    """The sum of the cross-entropies of the label sets; each has some columns of the logits."""
     from keras import ops
 
     ends = np.cumsum(label_sets)

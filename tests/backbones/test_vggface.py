@@ -233,7 +233,7 @@ def test_arrays_of_other_files_and_more_than_the_file_holds_are_refused(tmp_path
         group.create_virtual_dataset("fc/kernel:0", layout)
 
     for fill in (link, external, virtual):
-        refused("fc/kernel:0 lies in another file", fill)
+        refused("fc/kernel:0 is in another file", fill)
 
     def often(group):
         group["fc/kernel:0"] = np.ones(1000, np.float32)

@@ -11,7 +11,7 @@ def test_the_cache_is_shown_verified_pruned_and_cleared(run, class_folders, tmp_
     assert "cnn-a at dense1" in run("cache")[1]
     assert run("cache", "verify")[:2] == (
         0,
-        "24 vectors are sound; 0 were damaged and have been removed.\n",
+        "24 vectors are valid; 0 were damaged and have been removed.\n",
     )
     assert "0 vectors removed" in run("cache", "prune", "--days", "1")[1]
     assert "24 vectors removed" in run("cache", "prune", "--recipe", recipe["fingerprint"][:8])[1]

@@ -137,7 +137,7 @@ def test_two_files_with_one_name_in_different_case_are_both_read_and_noted(
 
 def test_a_picture_in_no_class_folder(tmp_path: Path) -> None:
     path = write_tree(tmp_path, ["train/happy/a.png", "train/b.png"])
-    problem = f"{path}/train/b.png lies in no class folder, and no CSV gives its label"
+    problem = f"{path}/train/b.png is in no class folder, and no CSV gives its label"
     refuses(path, f"{problem}.{HINT}")
     skips(path, "pictures in no class folder", problem, left=1)
 

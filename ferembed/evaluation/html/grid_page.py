@@ -149,7 +149,7 @@ def _is_drawn(value: Any, above: float) -> bool:
 
 
 def _pareto_front(places: Sequence[tuple[float, float]]) -> list[int]:
-    """Positions of the points of which none is cheaper and more accurate, the cheapest first."""
+    """Positions of the points that no other beats in both cost and accuracy, the cheapest first."""
     best: list[int] = []
     for i in sorted(range(len(places)), key=lambda i: (places[i][0], -places[i][1])):
         if not best or places[i][1] > places[best[-1]][1]:
