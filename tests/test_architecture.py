@@ -105,6 +105,15 @@ def test_there_is_no_module_for_odds_and_ends():
     assert not modules().keys() & {"utils", "base", "common", "types", "helpers"}
 
 
+def test_each_module_has_a_test_file_of_its_name():
+    places = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("[!_]*.py")]
+    places += [path.relative_to(PACKAGE) for path in PACKAGE.rglob("_[!_]*.py")]
+    assert len(places) > 150
+    tested = {path.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    wanted = {place.with_name(f"test_{place.name.removeprefix('_')}") for place in places}
+    assert wanted - tested == set()
+
+
 def test_everything_public_is_there():
     assert all(hasattr(ferembed, name) for name in ferembed.__all__)
     assert sorted(dir(ferembed)) == sorted([*ferembed.__all__, "__version__"])
