@@ -310,64 +310,71 @@ def noisy(
 def whole(options: argparse.Namespace) -> None:
     """Embed, audit, fit and predict, with the memory and the disk that each takes."""
     path, size = faces_of(options), f"{options.faces:,} faces, {options.workers} workers"
-    embedder = Embedder(BACKBONE, store="none", engine="openvino")
-    out, model = options.work / f"vectors-{options.faces}", options.work / "model"
-
-    def spread(name: str, run: Callable[[Any], cluster.Done], out: Path) -> None:
-        def measure() -> dict[str, Any]:
-            shutil.rmtree(out, ignore_errors=True)
-            with cluster.connect(f"local:{options.workers}") as client:
-                started = time.perf_counter()
-                done = run(client)
-                seconds = time.perf_counter() - started
-                workers = client.run(peak_mb)
-            return {
-                "seconds": round(seconds, 1),
-                "rows": done.rows,
-                "per_second": round(done.rows / seconds, 1),
-                "partitions": done.computed,
-                "peak_mb_client": peak_mb(),
-                "peak_mb_worker": max(workers.values()),
-                "mb_on_disk": round(sum(f.stat().st_size for f in out.iterdir()) / 1e6, 1),
-            }
-
-        measured(options, f"{name} {size}", measure)
-
-    spread("whole: embed", lambda client: cluster.embed(path, embedder, client, out), out)
-
-    def audit() -> dict[str, Any]:
-        with cluster.connect(f"local:{options.workers}") as client:
-            data = datasets.open(path)
-            started = time.perf_counter()
-            found = datasets.audit(data, look=partial(cluster.look, client=client))
-            seconds = time.perf_counter() - started
-            workers = client.run(peak_mb)
-        return {
-            "seconds": round(seconds, 1),
-            "pictures": len(data),
-            "findings": {kind: found.count(kind) for kind in found.looked_for},
-            "peak_mb_client": peak_mb(),
-            "peak_mb_worker": max(workers.values()),
-        }
-
-    measured(options, f"whole: audit {size}", audit)
-
-    def fit() -> dict[str, Any]:
-        vectors = datasets.open_vectors(out)
-        started = time.perf_counter()
-        pipeline = Pipeline.for_vectors(vectors, "fourier-svm", detector="none").fit(vectors)
-        seconds = time.perf_counter() - started
-        pipeline.save(model)
-        return {"seconds": round(seconds, 1), "rows": len(vectors), "peak_mb_client": peak_mb()}
-
-    measured(options, f"whole: fit fourier-svm on {options.faces:,} vectors", fit)
+    vectors = options.work / f"vectors-{options.faces}"
     predictions = options.work / f"predictions-{options.faces}"
+    model = options.work / "model"
+
+    def embed(client: Any) -> cluster.Done:
+        embedder = Embedder(BACKBONE, store="none", engine="openvino")
+        return cluster.embed(path, embedder, client, vectors)
 
     def predict(client: Any) -> cluster.Done:
         pipeline = Pipeline.load(model, store="none")
         return cluster.predict(path, pipeline, client, predictions)
 
-    spread("whole: predict", predict, predictions)
+    for name, measure in (
+        (f"embed {size}", partial(_spread, embed, vectors, options.workers)),
+        (f"audit {size}", partial(_audit, path, options.workers)),
+        (f"fit fourier-svm on {options.faces:,} vectors", partial(_fit, vectors, model)),
+        (f"predict {size}", partial(_spread, predict, predictions, options.workers)),
+    ):
+        measured(options, f"whole: {name}", measure)
+
+
+def _spread(run: Callable[[Any], cluster.Done], out: Path, workers: int) -> dict[str, Any]:
+    """The time, memory and disk of a run that writes to the folder."""
+    shutil.rmtree(out, ignore_errors=True)
+    with cluster.connect(f"local:{workers}") as client:
+        started = time.perf_counter()
+        done = run(client)
+        seconds = time.perf_counter() - started
+        peaks = client.run(peak_mb)
+    return {
+        "seconds": round(seconds, 1),
+        "rows": done.rows,
+        "per_second": round(done.rows / seconds, 1),
+        "partitions": done.computed,
+        "peak_mb_client": peak_mb(),
+        "peak_mb_worker": max(peaks.values()),
+        "mb_on_disk": round(sum(file.stat().st_size for file in out.iterdir()) / 1e6, 1),
+    }
+
+
+def _audit(path: Path, workers: int) -> dict[str, Any]:
+    """The time and memory of an audit, and its findings."""
+    with cluster.connect(f"local:{workers}") as client:
+        data = datasets.open(path)
+        started = time.perf_counter()
+        found = datasets.audit(data, look=partial(cluster.look, client=client))
+        seconds = time.perf_counter() - started
+        peaks = client.run(peak_mb)
+    return {
+        "seconds": round(seconds, 1),
+        "pictures": len(data),
+        "findings": {kind: found.count(kind) for kind in found.looked_for},
+        "peak_mb_client": peak_mb(),
+        "peak_mb_worker": max(peaks.values()),
+    }
+
+
+def _fit(folder: Path, model: Path) -> dict[str, Any]:
+    """The time and memory of fitting a head on the vectors in a folder."""
+    vectors = datasets.open_vectors(folder)
+    started = time.perf_counter()
+    pipeline = Pipeline.for_vectors(vectors, "fourier-svm", detector="none").fit(vectors)
+    seconds = time.perf_counter() - started
+    pipeline.save(model)
+    return {"seconds": round(seconds, 1), "rows": len(vectors), "peak_mb_client": peak_mb()}
 
 
 def peak_mb() -> int:
