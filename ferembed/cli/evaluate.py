@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ferembed._progress import ProgressBar
 from ferembed.cli.dataset import add_dataset, crop_photos, dataset_settings
 from ferembed.cli.options import PREDICTION, add_engine, add_language, add_prior, given
 from ferembed.cli.output import emit, report_failures, warn
+
+if TYPE_CHECKING:
+    from ferembed.datasets import Dataset
 
 HELP = "score a model on labelled faces"
 EXAMPLES = (
@@ -54,16 +58,15 @@ def run(options: argparse.Namespace) -> int:
     settings = given(options, "store", "engine", *PREDICTION)
     pipeline = Pipeline.load(options.model, progress=ProgressBar(quiet=options.quiet), **settings)
     opened = {"expressions": expressions_among(pipeline.classes_), **dataset_settings(options)}
-    data = datasets.split_or_all(
-        datasets.open(options.data, **opened), options.split, "validation", warn
-    )
-    training = options.training and datasets.split_or_all(
-        datasets.open(options.training, **opened), None, "train", warn
-    )
-    if options.crop:
-        recipe = FaceRecipe.resolve(pipeline.detector)
-        data = crop_photos(data, recipe, quiet=options.quiet)
-        training = training and crop_photos(training, recipe, quiet=options.quiet)
+
+    def faces(path: str, split: str | None, usual: str) -> Dataset:
+        data = datasets.split_or_all(datasets.open(path, **opened), split, usual, warn)
+        if not options.crop:
+            return data
+        return crop_photos(data, FaceRecipe.resolve(pipeline.detector), quiet=options.quiet)
+
+    data = faces(options.data, options.split, "validation")
+    training = faces(options.training, None, "train") if options.training else None
     evaluation = evaluate(
         pipeline,
         data,

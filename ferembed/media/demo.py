@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ferembed.drawing import matplotlib_data
-from ferembed.media.photos import read_photos
+from ferembed.media.photos import PhotoResult, read_photos
 from ferembed.media.writers import writing
 from ferembed.pipeline import Pipeline
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The result of the demo, its annotated copy and its JSON file."""
+
+    result: PhotoResult
+    drawn: Path
+    table: Path
 
 
 def photo() -> Path:
@@ -15,15 +25,12 @@ def photo() -> Path:
     return matplotlib_data() / "sample_data" / "grace_hopper.jpg"
 
 
-def demo(output: str, language: str = "en", format: str = "text") -> int:
-    """Print the predictions, and write an annotated copy and a JSON file; 0 if a face was read."""
+def demo(output: str, language: str = "en") -> Demo:
+    """Read the portrait, and write an annotated copy and a JSON file into the folder."""
     folder = Path(output)
     pipeline = Pipeline.load("default", store="none")
-    readings = list(read_photos(pipeline, [str(photo())], folder, language))
-    for kind, target in ((format, None), ("json", str(folder / "grace_hopper.json"))):
-        with writing(target, kind, language) as write:
-            for reading in readings:
-                write(reading)
-    if format == "text":
-        print(f"Written: {folder / 'grace_hopper.png'} and {folder / 'grace_hopper.json'}")
-    return 0 if readings[0].predictions else 1
+    (result,) = read_photos(pipeline, [str(photo())], folder, language)
+    done = Demo(result, folder / "grace_hopper.png", folder / "grace_hopper.json")
+    with writing(str(done.table), "json", language) as write:
+        write(result)
+    return done

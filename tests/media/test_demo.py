@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -7,22 +8,18 @@ from ferembed.images import load_image
 from ferembed.media.demo import demo, photo
 
 
-def test_the_demo_prints_a_prediction_and_writes_the_drawn_photo(tmp_path, capsys):
-    assert demo(str(tmp_path / "out")) == 0
-    text = capsys.readouterr().out
-    assert f"{photo()}: face 1" in text
-    drawn, table = (tmp_path / "out" / f"grace_hopper.{kind}" for kind in ("png", "json"))
-    assert f"Written: {drawn} and {table}" in text
-    ((face,),) = (entry["faces"] for entry in json.loads(table.read_text()))
-    assert face["label"] == "happy"
-    original, annotated = load_image(photo()), load_image(drawn)
-    assert annotated.shape[0] == original.shape[0]
-    assert (annotated[:, : original.shape[1]] != original).any()
+def test_the_demo_reads_the_portrait_and_draws_it(tmp_path):
+    done = demo(str(tmp_path / "out"))
+    assert (done.drawn.name, done.table.name) == ("grace_hopper.png", "grace_hopper.json")
+    assert sorted(os.listdir(tmp_path / "out")) == [done.table.name, done.drawn.name]
+    (prediction,) = done.result.predictions
+    (entry,) = json.loads(done.table.read_text())
+    assert entry["faces"][0]["label"] == prediction.label
+    original, annotated = load_image(photo()), load_image(done.drawn)
+    height, width = original.shape[:2]
+    assert (annotated[:height, :width] != original).any()
 
 
-def test_as_json_nothing_else_is_printed(tmp_path, capsys):
-    demo(str(tmp_path), "es", "json")
-    (entry,) = json.loads(capsys.readouterr().out)
-    assert len(entry["faces"]) == 1
+def test_an_unknown_language_is_an_error(tmp_path):
     with pytest.raises(UnknownName, match="No language is called 'fr'"):
         demo(str(tmp_path), "fr")
