@@ -4,7 +4,7 @@
     python -m benchmarks.make_models fer2013.zip ferplus.csv photos.zip WORK MODEL --heads HEAD ...
 
 A model is a random forest on the vectors of one network or of several, fitted on one of the label
-sets that they were trained on. It learns from the training faces of which a class has the majority.
+sets that they were trained on. It is trained on the training faces where a class has the majority.
 Class priors are divided out of the probabilities, and a prior is multiplied in under which all
 expressions are as frequent as each other, but neutral is rarer. PublicTest and the choosing half of
 the photos select how much rarer, and the strength of the change: those with the highest mean of
@@ -153,7 +153,7 @@ class Sets:
         return np.where(targets.any(axis=1), names[targets.argmax(axis=1)], "")
 
     def training(self, model: Model) -> tuple[np.ndarray, np.ndarray]:
-        """The vectors and labels of the training faces of which a class has the majority."""
+        """The vectors and labels of the training faces where a class has the majority."""
         targets = self.splits["train"][1]
         count = LABEL_SETS[0]
         targets = targets[:, :count] if model.label_set == "ferplus" else targets[:, count:]
@@ -442,7 +442,7 @@ of 9,131 people found on the web by name; [its licence](backbones/fer-mobilenet.
 
 ## Scores
 
-One run, no test-time augmentation. FER+ majority: faces of which one of eight classes has more than
+One run, no test-time augmentation. FER+ majority: faces where one of eight classes has more than
 half of all votes, after single votes are dropped. {duplicates}.
 
 {scores}
