@@ -355,7 +355,7 @@ def _audit(path: Path, workers: int) -> dict[str, Any]:
     with cluster.connect(f"local:{workers}") as client:
         data = datasets.open(path)
         started = time.perf_counter()
-        found = datasets.audit(data, look=partial(cluster.look, client=client))
+        found = datasets.audit(data, gather_facts=partial(cluster.gather_facts, client=client))
         seconds = time.perf_counter() - started
         peaks = client.run(peak_mb)
     return {

@@ -10,7 +10,7 @@ made of its content and of the recipe. Run again, only what is missing or has ch
 
 from ferembed.cluster.connection import connect
 from ferembed.cluster.grid import score_cells
-from ferembed.cluster.looking import look
+from ferembed.cluster.picture_facts import gather_facts
 from ferembed.cluster.tables import Done, embed, predict
 
-__all__ = ["Done", "connect", "embed", "look", "predict", "score_cells"]
+__all__ = ["Done", "connect", "embed", "gather_facts", "predict", "score_cells"]

@@ -1,4 +1,4 @@
-"""look: the pictures of an audit read by the workers of a cluster."""
+"""gather_facts: the pictures of an audit read by the workers of a cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from uuid import uuid4
 from ferembed._progress import Progress
 from ferembed.cluster.connection import PATIENCE, check_workers, worker_address
 from ferembed.cluster.scheduling import run_tasks
-from ferembed.datasets.looks import FindFaces, Looks, join_looks, look_at
+from ferembed.datasets import picture_facts
+from ferembed.datasets.picture_facts import FindFaces, PictureFacts, join_facts
 from ferembed.errors import ClusterError
 from ferembed.images import Source
 
@@ -18,13 +19,13 @@ _SIZE = 1000  # pictures in a task
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Looked:
+class _Gathered:
     worker: str
-    looks: Looks | None = None
+    facts: PictureFacts | None = None
     error: str = ""
 
 
-def look(
+def gather_facts(
     images: Sequence[Source],
     near: bool,
     find_faces: FindFaces | None,
@@ -32,34 +33,34 @@ def look(
     *,
     client: Any,
     patience: float = PATIENCE,
-) -> Looks:
-    """The facts of each picture that `datasets.audit` needs; pass this function as its `look`.
+) -> PictureFacts:
+    """The facts of each picture that `datasets.audit` needs; pass this function to it.
 
     A worker that dies costs the tasks under way, which are done by others.
     """
     check_workers(client, patience=patience)
     mark, starts = uuid4().hex[:8], range(0, len(images), _SIZE)
     tasks = (
-        (f"ferembed-look-{mark}-{start}", (start, list(images[start : start + _SIZE])))
+        (f"ferembed-facts-{mark}-{start}", (start, list(images[start : start + _SIZE])))
         for start in starts
     )
-    parts: dict[int, Looks] = {}
+    parts: dict[int, PictureFacts] = {}
     done = 0
-    for (start, some), result in run_tasks(client, _look, (near, find_faces), tasks, patience):
-        if isinstance(result, Exception) or result.looks is None:
+    for (start, some), result in run_tasks(client, _gather, (near, find_faces), tasks, patience):
+        if isinstance(result, Exception) or result.facts is None:
             raise ClusterError(
                 f"No worker can read the pictures {start:,} to {start + len(some) - 1:,}: "
                 f"{getattr(result, 'error', result)}"
             )
-        parts[start] = result.looks
+        parts[start] = result.facts
         done += len(some)
         if progress:
             progress(done, len(images))
-    return join_looks([parts[start] for start in starts])
+    return join_facts([parts[start] for start in starts])
 
 
-def _look(how: tuple[bool, FindFaces | None], task: tuple[int, list[Source]]) -> _Looked:
+def _gather(how: tuple[bool, FindFaces | None], task: tuple[int, list[Source]]) -> _Gathered:
     try:
-        return _Looked(worker=worker_address(), looks=look_at(task[1], *how))
+        return _Gathered(worker=worker_address(), facts=picture_facts.gather_facts(task[1], *how))
     except Exception as error:  # another worker may have what is missing here
-        return _Looked(worker=worker_address(), error=f"{type(error).__name__}: {error}")
+        return _Gathered(worker=worker_address(), error=f"{type(error).__name__}: {error}")

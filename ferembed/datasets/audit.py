@@ -33,7 +33,7 @@ from ferembed.datasets.findings import (
     dropped,
 )
 from ferembed.datasets.label_errors import cross_validated, doubtful_labels
-from ferembed.datasets.looks import FindFaces, Look, look_at
+from ferembed.datasets.picture_facts import FindFaces, GatherFacts, gather_facts
 from ferembed.datasets.vocabulary import UNSPLIT
 from ferembed.errors import DataError
 from ferembed.faces import DETECTORS
@@ -168,7 +168,7 @@ def audit(
     find_faces: FindFaces | str | None = None,
     vectors: NDArray[np.float32] | None = None,
     progress: Progress | None = None,
-    look: Look = look_at,
+    gather_facts: GatherFacts = gather_facts,
 ) -> Audit:
     """Read every picture once and compare all pairs; the faults that were found.
 
@@ -178,7 +178,7 @@ def audit(
     pictures without a face. The time for
     near-duplicates grows with the square of the number of pictures; `near_duplicates=False` skips
     them. Of more than 50,000 pictures not all pairs are compared: most near-duplicates are found.
-    `look` reads the pictures, here or elsewhere: see `ferembed.cluster.look`.
+    `gather_facts` reads the pictures, here or elsewhere: see `ferembed.cluster.gather_facts`.
 
     `vectors` are those of an `Embedder`, a row per picture, NaN where a picture has none. With them
     labels are checked, too: a head is fitted on folds that keep duplicates together, and the labels
@@ -187,23 +187,23 @@ def audit(
     """
     if isinstance(find_faces, str):
         find_faces = DETECTORS[find_faces]()
-    looks = look(dataset.images, near_duplicates, find_faces, progress)
-    digests = looks.digests
+    facts = gather_facts(dataset.images, near_duplicates, find_faces, progress)
+    digests = facts.digests
     findings = [
         Finding("unreadable", (_picture(dataset, index),), (index,), reason)
-        for index, reason in looks.unreadable.items()
+        for index, reason in facts.unreadable.items()
     ]
     findings += [
         Finding("blank", (_picture(dataset, index),), (index,))
-        for index in np.flatnonzero(looks.blank).tolist()
+        for index in np.flatnonzero(facts.blank).tolist()
     ]
-    findings += _odd_sizes(dataset, looks.sizes)
+    findings += _odd_sizes(dataset, facts.sizes)
     findings += _duplicates(dataset, DUPLICATES[0], digests)
-    groups = looks.groups
+    groups = facts.groups
     if near_duplicates:
         findings += _duplicates(dataset, DUPLICATES[1], groups, unlike=digests)
     findings += [
-        Finding("no face", (_picture(dataset, index),), (index,)) for index in looks.faceless
+        Finding("no face", (_picture(dataset, index),), (index,)) for index in facts.faceless
     ]
     if vectors is not None:
         findings += _doubtful(dataset, vectors, groups)

@@ -1,4 +1,4 @@
-"""look_at: the facts of pictures that an audit works with, from one pass over them."""
+"""gather_facts: the facts of pictures that an audit works with, from one pass over them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLANK_SHARE = 0.9  # of the pixels of a blank picture have the same gray
 
 
 @dataclass(kw_only=True)
-class Looks:
+class PictureFacts:
     """The facts of some pictures, which `add` gathers; there are thumbnails or none."""
 
     unreadable: dict[int, str]
@@ -32,7 +32,7 @@ class Looks:
     faceless: list[int]
 
     @classmethod
-    def empty(cls, count: int, near: bool) -> Looks:
+    def empty(cls, count: int, near: bool) -> PictureFacts:
         """Arrays for `count` pictures that are not filled yet; with thumbnails if `near`."""
         return cls(
             unreadable={},
@@ -74,35 +74,37 @@ class Looks:
 
 
 FindFaces: TypeAlias = Callable[[Image], Sequence[object]]
-Look: TypeAlias = Callable[[Sequence[Source], bool, "FindFaces | None", "Progress | None"], Looks]
+GatherFacts: TypeAlias = Callable[
+    [Sequence[Source], bool, "FindFaces | None", "Progress | None"], PictureFacts
+]
 
 
-def look_at(
+def gather_facts(
     images: Sequence[Source],
     near: bool,
     find_faces: FindFaces | None,
     progress: Progress | None = None,
-) -> Looks:
+) -> PictureFacts:
     """The facts of each picture; thumbnails if `near`, pictures without a face by `find_faces`."""
-    looks = Looks.empty(len(images), near)
+    facts = PictureFacts.empty(len(images), near)
     for index, source in enumerate(images):
         try:
             image = load_image(source)
         except ImageError as error:
-            looks.unreadable[index] = str(error)
+            facts.unreadable[index] = str(error)
         else:
-            looks.add(index, image)
+            facts.add(index, image)
             if find_faces is not None and not len(find_faces(image)):
-                looks.faceless.append(index)
+                facts.faceless.append(index)
         report_progress(progress, index, len(images))
-    return looks
+    return facts
 
 
-def join_looks(parts: Sequence[Looks]) -> Looks:
+def join_facts(parts: Sequence[PictureFacts]) -> PictureFacts:
     """The facts of the pictures of all parts, in their order."""
     starts = np.cumsum([0, *(len(part.blank) for part in parts)]).tolist()
     placed = list(zip(starts, parts, strict=False))
-    return Looks(
+    return PictureFacts(
         unreadable={
             start + index: why for start, part in placed for index, why in part.unreadable.items()
         },

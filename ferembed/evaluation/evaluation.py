@@ -25,7 +25,7 @@ from ferembed._progress import Progress
 from ferembed.backbones import BACKBONES
 from ferembed.datasets import Dataset
 from ferembed.datasets.dataset import provenance_lines
-from ferembed.datasets.looks import Looks, join_looks
+from ferembed.datasets.picture_facts import PictureFacts, join_facts
 from ferembed.embedder import Embedded
 from ferembed.errors import DataError, FerembedError, ImageError, ModelError, UnknownName
 from ferembed.evaluation.action_units import Confusability
@@ -279,7 +279,7 @@ def evaluate(
             bytes=_bytes(pipeline, model),
         ),
         setup=Setup.from_pipeline(pipeline),
-        duplicates=None if training is None else _duplicates(known.looks, seen.looks)[places],
+        duplicates=None if training is None else _duplicates(known.facts, seen.facts)[places],
         mistakes=found,
     )
 
@@ -320,7 +320,7 @@ class _Seen:
     def __init__(
         self, count: int, training: Dataset | None, near: bool, max_pixels: int, timed: int = 0
     ) -> None:
-        self.looks = Looks.empty(0 if training is None else count, near)
+        self.facts = PictureFacts.empty(0 if training is None else count, near)
         self.timed: list[LoadedSource] = []
         self.seconds = 0.0
         self._max_pixels = max_pixels
@@ -330,15 +330,15 @@ class _Seen:
         started = time.perf_counter()
         if position in self._chosen:
             self.timed.append(content)
-        if self.looks.pixels:
+        if self.facts.pixels:
             with suppress(ImageError):
-                self.looks.add(position, content.image(self._max_pixels))
+                self.facts.add(position, content.image(self._max_pixels))
         self.seconds += time.perf_counter() - started
 
 
-def _duplicates(training: Looks, faces: Looks) -> NDArray[np.bool_]:
+def _duplicates(training: PictureFacts, faces: PictureFacts) -> NDArray[np.bool_]:
     """The faces with a duplicate in the training data."""
-    groups = join_looks([training, faces]).groups
+    groups = join_facts([training, faces]).groups
     count = len(training.pixels)
     return np.isin(groups[count:], groups[:count])
 

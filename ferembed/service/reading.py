@@ -49,7 +49,7 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class How:
+class ReadOptions:
     """The settings for reading a picture: the model, and the faces to find.
 
     Without a recipe each picture is a face. `kind` is "predictions" or "vectors".
@@ -81,7 +81,7 @@ class _Job:
     """A picture in progress: its detected faces, and the future of its result."""
 
     upload: Upload | None
-    how: How
+    options: ReadOptions
     future: Future[Result]
     _: KW_ONLY
     found: Result | None = None
@@ -115,14 +115,14 @@ class Reader:
         self._reading = threading.Thread(target=self._read_all, name="ferembed-read", daemon=True)
         self._reading.start()
 
-    def how(
+    def read_options(
         self,
         model: str = "",
         detector: str | None = None,
         prior: str = "",
         min_face: float | None = None,
         **more: Any,
-    ) -> How:
+    ) -> ReadOptions:
         """The settings that a client asks for; "" stands for the first model, as it was saved.
 
         A detector of None takes each picture for a face.
@@ -137,7 +137,7 @@ class Reader:
         finding = None if detector is None else FaceRecipe.resolve(detector or pipeline.detector)
         if finding is not None and min_face is not None:
             finding = replace(finding, min_face=min_face)
-        return How(model, pipeline, finding, **more)
+        return ReadOptions(model, pipeline, finding, **more)
 
     def _make_with_prior(self, model: str, prior: str, strength: float) -> Pipeline:
         pipeline = copy.copy(self.pipelines[model])
@@ -151,17 +151,19 @@ class Reader:
         if self._open and self._open + count > self._settings.queue:
             raise busy(max(1, ceil(self._open * self._seconds)))
 
-    async def read(self, uploads: Iterable[Upload], how: How) -> list[Result]:
+    async def read(self, uploads: Iterable[Upload], options: ReadOptions) -> list[Result]:
         """The result for each picture, in order, with an error if it cannot be read."""
-        futures = [self.submit(upload, how) for upload in uploads]
+        futures = [self.submit(upload, options) for upload in uploads]
         return list(await asyncio.gather(*map(asyncio.wrap_future, futures)))
 
-    def submit(self, upload: Upload, how: How, *, is_queued: bool = True) -> Future[Result]:
+    def submit(
+        self, upload: Upload, options: ReadOptions, *, is_queued: bool = True
+    ) -> Future[Result]:
         """The future result of one picture.
 
         Frames of streams do not count in the queue: each stream has a limit of frames in progress.
         """
-        job = _Job(upload, how, Future())
+        job = _Job(upload, options, Future())
         if is_queued:
             with self._change:
                 self._open += 1
@@ -228,15 +230,15 @@ class Reader:
     def _find_in(self, job: _Job, upload: Upload) -> None:
         image = load_image(upload, self._settings.max_pixels)
         left_out = 0
-        how, (height, width) = job.how, image.shape[:2]
-        if how.recipe is None:
+        options, (height, width) = job.options, image.shape[:2]
+        if options.recipe is None:
             found = [(Face((0, 0, width, height), 1.0), image)]
         else:
-            found = how.recipe(image)
+            found = options.recipe(image)
             left_out = max(0, len(found) - self._settings.max_faces)
             found = found[: self._settings.max_faces]
         job.faces, job.crops = [face for face, _ in found], [crop for _, crop in found]
-        kept = image if how.keep_image else None
+        kept = image if options.keep_image else None
         job.found = Result(upload.name, (width, height), left_out=left_out, image=kept)
 
     def _read_all(self) -> None:
@@ -244,7 +246,7 @@ class Reader:
         while jobs := self._next_jobs():
             groups: dict[tuple[int, str], list[_Job]] = {}
             for job in jobs:
-                groups.setdefault((id(job.how.pipeline), job.how.kind), []).append(job)
+                groups.setdefault((id(job.options.pipeline), job.options.kind), []).append(job)
             for together in groups.values():
                 try:
                     self._read_together(together)
@@ -277,7 +279,7 @@ class Reader:
 
     def _read_together(self, jobs: Sequence[_Job]) -> None:
         """Process the faces of jobs with the same pipeline and kind."""
-        pipeline, kind = jobs[0].how.pipeline, jobs[0].how.kind
+        pipeline, kind = jobs[0].options.pipeline, jobs[0].options.kind
         crops = [crop for job in jobs for crop in job.crops]
         answers: Any = ()
         if crops:

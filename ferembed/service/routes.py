@@ -15,7 +15,7 @@ from ferembed.labels import display_name
 from ferembed.service import answers, openapi
 from ferembed.service.problems import Problem, describe_problems
 from ferembed.service.readiness import Readiness
-from ferembed.service.reading import How, Reader, Result
+from ferembed.service.reading import Reader, ReadOptions, Result
 from ferembed.service.settings import Settings
 from ferembed.service.uploads import uploads_of
 from ferembed.translations import TEXTS
@@ -31,12 +31,14 @@ class Service:
     settings: Settings
     ready: Readiness
 
-    async def read(self, request: Request, how: How, most: int | None = None) -> list[Result]:
+    async def read(
+        self, request: Request, options: ReadOptions, most: int | None = None
+    ) -> list[Result]:
         """Read the pictures of a request; a Problem if none can be read."""
         self.reader.admit(1)  # or the body need not be read
         uploads = await uploads_of(request, most or self.settings.max_pictures)
         self.reader.admit(len(uploads))
-        results = await self.reader.read(uploads, how)
+        results = await self.reader.read(uploads, options)
         if all(result.error for result in results):
             raise _unusable(results)
         return results
@@ -73,14 +75,14 @@ def predicting(
     prior_strength: Annotated[
         float, Query(ge=0, le=1, description="Strength of the change to this prior")
     ] = 1.0,
-) -> How:
+) -> ReadOptions:
     """The options of a request for predictions."""
     service.ready.check()
-    return service.reader.how(model, prior=prior, prior_strength=prior_strength)
+    return service.reader.read_options(model, prior=prior, prior_strength=prior_strength)
 
 
 def finding(
-    how: Annotated[How, Depends(predicting)],
+    options: Annotated[ReadOptions, Depends(predicting)],
     detector: Annotated[str, Query(description="Of /v1/models; by default the model's own")] = "",
     min_face: Annotated[
         float | None,
@@ -91,12 +93,12 @@ def finding(
             "side, from 1 on pixels; by default as the model does",
         ),
     ] = None,
-) -> How:
+) -> ReadOptions:
     """The options of a request, those for detection included."""
-    recipe = FaceRecipe.resolve(detector or how.pipeline.detector)
+    recipe = FaceRecipe.resolve(detector or options.pipeline.detector)
     if min_face is not None:
         recipe = replace(recipe, min_face=min_face)
-    return replace(how, recipe=recipe)
+    return replace(options, recipe=recipe)
 
 
 _REFUSALS = describe_problems(408, 413, 415, 429, 503)
@@ -106,32 +108,32 @@ _PICTURES: dict[str, Any] = {"responses": _REFUSALS, "openapi_extra": openapi.PI
 @api.post("/analyze", response_model=openapi.Analysis, **_PICTURES)
 async def analyze(
     request: Request,
-    how: Annotated[How, Depends(finding)],
+    options: Annotated[ReadOptions, Depends(finding)],
     service: OfService,
     lang: Language,
 ) -> Response:
     """Detect the faces in pictures and predict their expressions."""
-    results = await service.read(request, how)
+    results = await service.read(request, options)
     entries = [answers.entry(result, lang) for result in results]
-    return JSONResponse({"model": how.model, "pictures": entries})
+    return JSONResponse({"model": options.model, "pictures": entries})
 
 
 @api.post("/classify", response_model=openapi.Classification, **_PICTURES)
 async def classify(
     request: Request,
-    how: Annotated[How, Depends(predicting)],
+    options: Annotated[ReadOptions, Depends(predicting)],
     service: OfService,
     lang: Language,
 ) -> Response:
     """Predict the expression of each picture, which is a face already."""
-    results = await service.read(request, how)
+    results = await service.read(request, options)
     entries = [
         {"picture": result.name, "error": result.error}
         if result.error
         else {"picture": result.name, **answers.shown(result.predictions[0], lang)}
         for result in results
     ]
-    return JSONResponse({"model": how.model, "pictures": entries})
+    return JSONResponse({"model": options.model, "pictures": entries})
 
 
 @api.post("/embed", response_model=openapi.Vectors, **_PICTURES)
@@ -142,8 +144,8 @@ async def embed(request: Request, service: OfService, model: ModelName = "") -> 
     the header Ferembed-Shape holds their number and length; every picture must be readable.
     """
     service.ready.check()
-    how = service.reader.how(model, kind="vectors")
-    results = await service.read(request, how)
+    options = service.reader.read_options(model, kind="vectors")
+    results = await service.read(request, options)
     if request.headers.get("accept") != "application/octet-stream":
         entries = [
             {"picture": result.name, "error": result.error}
@@ -151,7 +153,7 @@ async def embed(request: Request, service: OfService, model: ModelName = "") -> 
             else {"picture": result.name, "vector": result.vector.tolist()}
             for result in results
         ]
-        return JSONResponse({"model": how.model, "pictures": entries})
+        return JSONResponse({"model": options.model, "pictures": entries})
     vectors = [result.vector for result in results if result.vector is not None]
     if failed := [result for result in results if result.error]:
         raise _unusable(failed)
@@ -166,12 +168,12 @@ async def embed(request: Request, service: OfService, model: ModelName = "") -> 
 @api.post("/annotate", responses=_REFUSALS, openapi_extra=openapi.DRAWN)
 async def annotate(
     request: Request,
-    how: Annotated[How, Depends(finding)],
+    options: Annotated[ReadOptions, Depends(finding)],
     service: OfService,
     lang: Language,
 ) -> Response:
     """Return one picture as a PNG with the predictions drawn on it."""
-    (result,) = await service.read(request, replace(how, keep_image=True), most=1)
+    (result,) = await service.read(request, replace(options, keep_image=True), most=1)
     return Response(
         await service.reader.run(lambda: answers.drawn(result, lang)), media_type="image/png"
     )
@@ -198,10 +200,10 @@ async def list_models(service: OfService) -> Response:
 @api.get("/labels", response_model=openapi.Labels)
 async def list_labels(service: OfService, lang: Language, model: ModelName = "") -> Response:
     """List the labels of a model and their names."""
-    how = service.reader.how(model)
-    labels = how.pipeline.labels
+    options = service.reader.read_options(model)
+    labels = options.pipeline.labels
     names = [{"label": label, "name": display_name(label, lang)} for label in labels]
-    return JSONResponse({"model": how.model, "labels": names})
+    return JSONResponse({"model": options.model, "labels": names})
 
 
 def _unusable(results: Sequence[Result]) -> Problem:

@@ -136,7 +136,7 @@ class _Stream:
                 await _close(self._socket, WRONG_KEY, "The key is wrong or missing.")
                 return False
             reading = options.model_dump(exclude={"key", "lang", "smoothing", "every"})
-            how = self._reader.how(**reading)
+            read_options = self._reader.read_options(**reading)
             display_name("", options.lang)
         except ValidationError as error:
             found = "; ".join(
@@ -147,12 +147,12 @@ class _Stream:
         except FerembedError as error:
             await _close(self._socket, BAD_OPTIONS, str(error))
             return False
-        if isinstance(how.recipe, FaceRecipe):
-            how = replace(how, recipe=FrameSearch(how.recipe))
-        self._how, self._lang, self._every = how, options.lang, options.every
+        if isinstance(read_options.recipe, FaceRecipe):
+            read_options = replace(read_options, recipe=FrameSearch(read_options.recipe))
+        self._read_options, self._lang, self._every = read_options, options.lang, options.every
         self._people = People(options.smoothing)
-        labels = how.pipeline.labels
-        await self._socket.send_json({"ready": True, "model": how.model, "labels": labels})
+        labels, model = read_options.pipeline.labels, read_options.model
+        await self._socket.send_json({"ready": True, "model": model, "labels": labels})
         return True
 
     async def _answer(self) -> None:
@@ -172,7 +172,7 @@ class _Stream:
                 future = None
                 if is_searched:
                     upload = Upload(f"frame {number}", frame)
-                    future = self._reader.submit(upload, self._how, is_queued=False)
+                    future = self._reader.submit(upload, self._read_options, is_queued=False)
                 begun.put_nowait((number, seconds, future))
 
         beginning = asyncio.create_task(begin())

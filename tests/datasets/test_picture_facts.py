@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ferembed.datasets.looks import join_looks, look_at
+from ferembed.datasets.picture_facts import gather_facts, join_facts
 from tests.helpers.datasets import encoded, smooth
 
 IMAGES = [
@@ -19,8 +19,8 @@ def test_looks_of_parts_are_those_of_the_whole(cut):
     def find(image):
         return [] if image.std() < 1 else ["a face"]
 
-    whole = look_at(IMAGES, True, find)
-    joined = join_looks([look_at(part, True, find) for part in (IMAGES[:cut], IMAGES[cut:])])
+    whole = gather_facts(IMAGES, True, find)
+    joined = join_facts([gather_facts(part, True, find) for part in (IMAGES[:cut], IMAGES[cut:])])
     assert joined.unreadable == whole.unreadable
     assert list(whole.unreadable) == [2]
     assert joined.faceless == whole.faceless == [1]
@@ -30,10 +30,10 @@ def test_looks_of_parts_are_those_of_the_whole(cut):
 
 
 def test_exact_duplicates_share_a_digest_and_near_ones_a_group():
-    looks = look_at(IMAGES, True, None)
-    assert looks.digests.tolist() == [0, 1, 2, 0, 3, 4]
-    first, blank, unreadable, exact, near, other = looks.groups
+    facts = gather_facts(IMAGES, True, None)
+    assert facts.digests.tolist() == [0, 1, 2, 0, 3, 4]
+    first, blank, unreadable, exact, near, other = facts.groups
     assert first == exact == near
     assert len({first, blank, unreadable, other}) == 4
-    alone = look_at(IMAGES, False, None)
+    alone = gather_facts(IMAGES, False, None)
     assert (alone.groups == alone.digests).all()

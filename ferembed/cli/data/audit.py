@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     check_outputs([options.data], options.output, options.sheet)
     with (
-        scheduled(options, "look") as look,
+        scheduled(options, "gather_facts") as elsewhere,
         ProgressBar(quiet=options.quiet) as progress,
     ):
         data = datasets.open(options.data, progress=progress, **dataset_settings(options))
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
             find_faces=options.faces,
             vectors=vectors,
             progress=progress,
-            **look,
+            **elsewhere,
         )
     if options.output:
         found.write(options.output)
