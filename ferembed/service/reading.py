@@ -281,18 +281,18 @@ class Reader:
         """Process the faces of jobs with the same pipeline and kind."""
         pipeline, kind = jobs[0].options.pipeline, jobs[0].options.kind
         crops = [crop for job in jobs for crop in job.crops]
-        answers: Any = ()
+        results: Any = ()
         if crops:
             self._metrics.batch.observe(len(crops))
             if kind == "vectors":
-                answers = pipeline.embedder.transform(crops)
+                results = pipeline.embedder.transform(crops)
             else:
                 faces = [face for job in jobs for face in job.faces]
-                answers = pipeline.read(crops, faces)
+                results = pipeline.read(crops, faces)
         start = 0
         for job in jobs:
             assert job.found is not None
-            own = answers[start : start + len(job.crops)]
+            own = results[start : start + len(job.crops)]
             start += len(job.crops)
             result = job.found
             if len(own) and kind == "vectors":

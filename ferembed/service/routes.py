@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from ferembed.faces import FaceRecipe
 from ferembed.labels import display_name
-from ferembed.service import answers, openapi
+from ferembed.service import openapi, responses
 from ferembed.service.problems import Problem, describe_problems
 from ferembed.service.readiness import Readiness
 from ferembed.service.reading import Reader, ReadOptions, Result
@@ -114,7 +114,7 @@ async def analyze(
 ) -> Response:
     """Detect the faces in pictures and predict their expressions."""
     results = await service.read(request, options)
-    entries = [answers.entry(result, lang) for result in results]
+    entries = [responses.entry(result, lang) for result in results]
     return JSONResponse({"model": options.model, "pictures": entries})
 
 
@@ -130,7 +130,7 @@ async def classify(
     entries = [
         {"picture": result.name, "error": result.error}
         if result.error
-        else {"picture": result.name, **answers.shown(result.predictions[0], lang)}
+        else {"picture": result.name, **responses.shown(result.predictions[0], lang)}
         for result in results
     ]
     return JSONResponse({"model": options.model, "pictures": entries})
@@ -175,7 +175,7 @@ async def annotate(
     """Return one picture as a PNG with the predictions drawn on it."""
     (result,) = await service.read(request, replace(options, keep_image=True), most=1)
     return Response(
-        await service.reader.run(lambda: answers.drawn(result, lang)), media_type="image/png"
+        await service.reader.run(lambda: responses.drawn(result, lang)), media_type="image/png"
     )
 
 
@@ -193,7 +193,7 @@ async def list_models(service: OfService) -> Response:
     ]
     names = ("max_bytes", "max_pixels", "max_pictures", "max_faces")
     limits = {name: getattr(service.settings, name) for name in names}
-    detectors = await service.reader.run(answers.usable_detectors)
+    detectors = await service.reader.run(responses.usable_detectors)
     return JSONResponse({"models": entries, "detectors": detectors, "limits": limits})
 
 
@@ -208,4 +208,4 @@ async def list_labels(service: OfService, lang: Language, model: ModelName = "")
 
 def _unusable(results: Sequence[Result]) -> Problem:
     """A Problem with the error of each of these pictures."""
-    return Problem(422, results[0].error, pictures=[answers.entry(result) for result in results])
+    return Problem(422, results[0].error, pictures=[responses.entry(result) for result in results])

@@ -19,7 +19,7 @@ from ferembed.faces import FaceRecipe
 from ferembed.faces.frames import FrameSearch
 from ferembed.labels import display_name
 from ferembed.media.tracking import People
-from ferembed.service import answers
+from ferembed.service import responses
 from ferembed.service.guard import Keys, key_of
 from ferembed.service.metrics import Metrics
 from ferembed.service.reading import Reader, Result, Upload
@@ -206,7 +206,7 @@ class _Stream:
         else:
             people = self._people.extrapolated(seconds, self._size)
         faces = [
-            {"number": person.number, **answers.face(person, self._lang), "raw": dict(person.raw)}
+            {"number": person.number, **responses.face(person, self._lang), "raw": dict(person.raw)}
             for person in people
         ]
         width, height = self._size
