@@ -321,7 +321,7 @@ def _table(columns: Columns) -> Any:
         "source": pa.string(),
         "digest": pa.binary(32),
         "face": pa.int16(),
-        "box": pa.list_(pa.int32(), 4),
+        "box": pa.list_(pa.int32()),  # pyarrow before 26 reads no missing lists of a fixed size
         "score": pa.float64(),
         "found": pa.bool_(),
         "label": pa.string(),

@@ -189,7 +189,9 @@ class SqliteFile:
         db.execute(f"PRAGMA wal_autocheckpoint = {_LOG // page}")
 
     def _explain(self, error: Exception) -> str:
-        text = str(error) if isinstance(error, sqlite3.Error) else "its schema is damaged"
+        # Where Python cannot decode the message, 3.10 leaves it empty, others raise a UnicodeError.
+        text = str(error) if isinstance(error, sqlite3.Error) else ""
+        text = text or "its schema is damaged"
         if "full" in text or "disk I/O" in text:
             try:
                 free = f"{shutil.disk_usage(self.path.parent).free / 1e6:.0f} MB are free there"
