@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if "FEREMBED_DATA" not in os.environ:
         skip = pytest.mark.skip(reason="set FEREMBED_DATA to the folder of fer2013.zip")
         for item in items:
-            if "data" in item.keywords:
+            if item.get_closest_marker("data"):
                 item.add_marker(skip)
 
 
