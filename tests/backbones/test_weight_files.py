@@ -15,7 +15,7 @@ def test_weights_survive_a_file_and_round_once(tmp_path, faces):
     name = "cnn-a"
     model = build_cnn(name)
     path = tmp_path / "trained.npz"
-    save_weights(model, path)
+    save_weights(model, str(path))
     again = build_cnn(name)
     load_weights(again, path)
     batch = Preprocess()(rgb(faces))
