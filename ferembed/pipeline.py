@@ -515,7 +515,7 @@ def _last_layer(
     """The kernel, the bias and the classes of a network's last layer in a label set."""
     spec = BACKBONES[name]
     if spec.weights is None or spec.classifier is None or not spec.label_sets:
-        raise ModelError(f"{name} brings no last layer that tells expressions apart.")
+        raise ModelError(f"{name} has no last layer for expressions.")
     columns, classes = spec.label_columns(label_set)
     kernel, bias = f"{spec.classifier}/kernel", f"{spec.classifier}/bias"
     found = read_weights(spec.weights.path(), kernel, bias)
@@ -545,7 +545,7 @@ def _checked_probabilities(head: Any, vectors: Vectors) -> NDArray[np.float64]:
 
 def _broken(head: Any, reason: str) -> ModelError:
     return ModelError(
-        f"The head {type(head).__name__} does not answer as it should: {reason}. It is damaged or "
+        f"The head {type(head).__name__} does not predict as it should: {reason}. It is damaged or "
         "was not fitted on such vectors. Fit it again, or copy the model again."
     )
 

@@ -466,9 +466,9 @@ def test_networks_that_ship_predict_a_label_set_and_several_predict_the_mean(
 
 
 def test_a_pipeline_of_networks_needs_their_last_layers_and_a_label_set_that_they_know():
-    with pytest.raises(ModelError, match="cnn-a brings no last layer"):
+    with pytest.raises(ModelError, match="cnn-a has no last layer"):
         Pipeline.from_networks("cnn-a")
-    with pytest.raises(ModelError, match="vggface2-mobilenet brings no last layer"):
+    with pytest.raises(ModelError, match="vggface2-mobilenet has no last layer"):
         Pipeline.from_networks("vggface2-mobilenet")
     with pytest.raises(UnknownName, match="No label set of mini-vgg is called 'affectnet'"):
         Pipeline.from_networks("mini-vgg", label_set="affectnet")
@@ -488,9 +488,9 @@ def test_a_data_set_brings_its_labels(faces, labels):
 def test_a_head_with_invalid_predictions_is_a_model_error(faces, labels):
     made = Pipeline("cnn-a", "softmax", weights="random", store="memory").fit(faces, labels)
     made.head_.coef_ = np.full_like(made.head_.coef_, np.nan)
-    with pytest.raises(ModelError, match="does not answer as it should: its probabilities are no"):
+    with pytest.raises(ModelError, match="does not predict as it should: its probabilities are no"):
         made.predict_proba(faces)
     made.head_.coef_ = made.head_.coef_[:, :3]
     for ask in (made.predict, made.predict_proba):
-        with pytest.raises(ModelError, match="Softmax does not answer as it should: ValueError"):
+        with pytest.raises(ModelError, match="Softmax does not predict as it should: ValueError"):
             ask(faces)

@@ -65,7 +65,7 @@ def partitions(items: Iterable[Item], size: int) -> Iterator[Partition]:
     any. A partition has at least half and at most twice as many pictures as given.
     """
     if size < 1:
-        raise DataError(f"A partition of {size} pictures is none; give 1 or more.")
+        raise DataError(f"The size of a partition is {size}; give 1 or more.")
     low, high = max(1, size // 2), 2 * size
     some: list[Item] = []
     for item in items:

@@ -79,7 +79,7 @@ def write(
             _write(dataset, out, part, size if as_csv else 0, progress)
         except ImageError as error:
             raise type(error)(
-                f"{error} Mend it and call again, which goes on from there, or leave such pictures "
+                f"{error} Fix it and call again to resume, or leave such pictures "
                 f"out: delete {part}, and clean the data set first (on the command line --clean)."
             ) from None
     if not as_csv:  # which moves a file; a folder is moved once nothing in it is open
@@ -165,7 +165,7 @@ def _begin(part: Path, plan: str, out: Path) -> None:
         return
     if any(path.name not in (LOCK, f"{_PLAN}.new") for path in part.iterdir()):
         raise DataError(
-            f"{part} holds another data set, half written. Delete it, or write to a name other "
+            f"{part} holds a part of another data set. Delete it, or write to a name other "
             f"than {out.name}."
         )
     _write_whole(known, plan.encode())

@@ -24,7 +24,7 @@ def embed_files(embedder: Embedder, patterns: Sequence[str], output: str | None 
     The pictures are at paths and globs, in folders, or those of one data set.
     """
     if output and not output.lower().endswith(".npz"):
-        raise DataError(f"{output} would be an .npz. Give it a name that ends so.")
+        raise DataError(f"{output} is not a name for an .npz file: it must end in .npz.")
     images = find_images(patterns)
     if not output:
         return embedder.warm_store(images)

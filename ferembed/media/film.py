@@ -47,7 +47,7 @@ class Film:
 
     def __init__(self, path: Path) -> None:
         if path.suffix.lower() != ".mp4":
-            raise DataError(f"{path} is no name for an annotated video. Let it end in .mp4.")
+            raise DataError(f"{path} is not a name for an annotated video: it must end in .mp4.")
         self._path = path
         self._unfinished = Path(opencv_path(temporary(path)))
         self._writer: Any = None

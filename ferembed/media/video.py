@@ -251,7 +251,7 @@ class Camera(Video):
                 done, pixels = self._capture.read()
         if not done:
             raise VideoError(
-                f"{self.name} gave no frame any more after {index}, nor within {RETRY:g} seconds. "
+                f"{self.name} gave no more frames after {index}, nor within {RETRY:g} seconds. "
                 "Check that it is connected, and that no other program uses it."
             )
         return pixels

@@ -11,7 +11,10 @@ def test_outputs_spare_what_is_read(run, model, portrait, class_folders, tmp_pat
     for command, told in (
         (["predict", photo, "--output", tmp_path / "p.csv"], "would overwrite the input"),
         (["predict", tmp_path, "--output", tmp_path / "p.csv"], "would overwrite the input"),
-        (["embed", photo, "--output", photo], "would be an .npz. Give it a name that ends so."),
+        (
+            ["embed", photo, "--output", photo],
+            "is not a name for an .npz file: it must end in .npz.",
+        ),
         (audit, "Give them different names."),
     ):
         code, _, error = run(*command)
@@ -24,7 +27,7 @@ def test_outputs_of_unknown_endings_are_refused_before_the_work(run, model, port
     code, _, err = run("predict", portrait, "--model", model, "--output", tmp_path / "x.parquet")
     assert (code, "x.parquet ends in .parquet: give .json, .csv or .txt." in err) == (2, True)
     code, _, err = run("embed", portrait, "--output", tmp_path / "x.txt")
-    assert (code, "would be an .npz. Give it a name that ends so." in err) == (2, True)
+    assert (code, "is not a name for an .npz file: it must end in .npz." in err) == (2, True)
     (tmp_path / "x.npz").mkdir()
     code, _, err = run(
         *("embed", portrait, "--output", tmp_path / "x.npz"),

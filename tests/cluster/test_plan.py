@@ -36,5 +36,5 @@ def test_a_new_picture_changes_few_partitions():
 
 
 def test_a_partition_of_no_pictures_is_refused():
-    with pytest.raises(DataError, match="A partition of 0 pictures is none; give 1 or more"):
+    with pytest.raises(DataError, match="The size of a partition is 0; give 1 or more"):
         list(partitions(items(0), 0))

@@ -130,7 +130,7 @@ def test_an_interrupted_call_resumes(tmp_path: Path, out: str) -> None:
 def test_another_data_set_does_not_go_on_from_it(tmp_path: Path, parts: Dataset) -> None:
     (tmp_path / "out.part").mkdir()
     (tmp_path / "out.part" / "plan.txt").write_text("something else")
-    with pytest.raises(DataError, match=r"out.part holds another data set, half written. Delete"):
+    with pytest.raises(DataError, match=r"out.part holds a part of another data set. Delete"):
         datasets.write(parts, tmp_path / "out")
 
 
@@ -145,7 +145,7 @@ def test_arrays_of_equal_names_are_not_taken_for_one_another(tmp_path: Path, out
     with pytest.raises(ImageError, match=r"late.png"):
         datasets.write(given(10), tmp_path / out)
     (tmp_path / "late.png").write_bytes(png(10))
-    with pytest.raises(DataError, match="holds another data set, half written"):
+    with pytest.raises(DataError, match="holds a part of another data set"):
         datasets.write(given(200), tmp_path / out)
     datasets.write(given(10), tmp_path / out)
     back = datasets.open(tmp_path / out)

@@ -54,7 +54,7 @@ def test_everything_read_from_a_lost_camera_is_saved(blind, clip, tmp_path, monk
     with Table(tmp_path / "faces.csv") as table:
         done = record(blind, 0, table, timeline=tmp_path / "t.png")
     (error,) = done.errors
-    assert error.startswith("camera 0 gave no frame any more after 9")
+    assert error.startswith("camera 0 gave no more frames after 9")
     assert done.notes == ("camera 0 says that it has 0 frames a second; 30 are assumed.",)
     assert len(clips.rows(tmp_path / "faces.csv")) == done.frames > 0
     assert (tmp_path / "t.png").exists()

@@ -83,7 +83,7 @@ def test_of_a_camera_the_newest_frame_is_seen(blind, clip, monkeypatch):
     monkeypatch.setattr(module, "RETRY", 0.3)
     frames = watch(blind, 0)
     seen, error = collected((f.index, time.sleep(0.05))[0] for f in frames)
-    assert error.startswith("camera 0 gave no frame any more after 20, nor within 0.3 seconds.")
+    assert error.startswith("camera 0 gave no more frames after 20, nor within 0.3 seconds.")
     assert seen == sorted(set(seen))
     assert len(seen) < 12
     assert (seen[0], seen[-1]) == (0, 19)
@@ -107,7 +107,7 @@ def test_a_lost_camera_is_an_error_after_its_last_frame(blind, clip, monkeypatch
     monkeypatch.setattr(module, "RETRY", 0.3)
     with open_video("/dev/video3") as video:
         seen, error = collected(watch(blind, video))
-    assert error.startswith("camera 3 gave no frame any more after 7")
+    assert error.startswith("camera 3 gave no more frames after 7")
     assert seen[-1].index == 6
 
 

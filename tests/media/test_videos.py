@@ -110,7 +110,7 @@ def test_exit_codes_and_messages(run, clip, portrait, tmp_path):
         (("predict", clip, portrait), "is a video, and"),
         (("predict", portrait, "--timeline", "t.png"), "--timeline draws videos"),
         (("predict", clip, "--annotate", clip.parent), "would be in the folder of the photo"),
-        (("watch", clip, "--annotate", "film.avi", "--no-window"), "Let it end in .mp4"),
+        (("watch", clip, "--annotate", "film.avi", "--no-window"), "it must end in .mp4"),
         (("predict", clip, "--output", tmp_path), "is a folder"),
     ):
         code, out, err = run(*arguments)
