@@ -42,9 +42,10 @@ title = "SVM"
 [[cells]]
 backbone = "{BACKBONE}"
 head = "svm"
-head__C = [0.3, 1, 3, 10]
-head__gamma = [0.001, 0.003, 0.01]
+head__C = [0.1, 0.3, 1, 3, 10, 30]
+head__gamma = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]
 """
+MOST_IN_GRID = 6000  # faces: the SVMs take a few seconds each
 HEADS_IN_BATCHES = ("softmax", "fourier-svm", "approximate-knn")
 
 
@@ -119,15 +120,13 @@ def png(face: NDArray[np.uint8]) -> bytes:
 def scaling(options: argparse.Namespace) -> None:
     """The plain command, 1 worker and 2, in turn; the shorter of two rounds of each."""
     faces = faces_of(options)
-    for name in RUNS:
-        measured(
-            options,
-            f"{name} {options.faces:,} faces",
-            lambda name=name: scale(options, name, faces),  # type: ignore[misc]
-        )
+    counts = dict.fromkeys(RUNS, options.faces) | {"grid": min(options.faces, MOST_IN_GRID)}
+    for name, count in counts.items():
+        what = f"{name} {count:,} faces" + (", 36 cells" if name == "grid" else "")
+        measured(options, what, partial(scale, options, name, faces, count))
 
 
-def scale(options: argparse.Namespace, name: str, faces: Path) -> dict[str, Any]:
+def scale(options: argparse.Namespace, name: str, faces: Path, count: int) -> dict[str, Any]:
     """The plain command and one worker would use all cores; they are held to one."""
     out = options.work / "out"
     shutil.rmtree(out, ignore_errors=True)  # of a run that was killed
@@ -139,9 +138,9 @@ def scale(options: argparse.Namespace, name: str, faces: Path) -> dict[str, Any]
                     client.run(os.sched_setaffinity, 0, {0})  # or it would use both cores
                 RUNS[name](faces, out, client, 64 * workers)  # loads the networks
                 seconds.setdefault(f"workers_{workers}", []).append(
-                    RUNS[name](faces, out, client, options.faces)
+                    RUNS[name](faces, out, client, count)
                 )
-        seconds.setdefault("plain_1_thread", []).append(plain_seconds(name, faces, out))
+        seconds.setdefault("plain_1_thread", []).append(plain_seconds(name, faces, out, count))
     best = {key: round(min(values), 2) for key, values in seconds.items()}
     return {
         "seconds": best,
@@ -150,28 +149,28 @@ def scale(options: argparse.Namespace, name: str, faces: Path) -> dict[str, Any]
     }
 
 
-def plain_seconds(name: str, faces: Path, out: Path) -> float:
+def plain_seconds(name: str, faces: Path, out: Path, count: int) -> float:
     """The seconds of the same work without a cluster, in a process with one thread."""
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        return float(pool.apply(_plain, (name, faces, out)))
+        return float(pool.apply(_plain, (name, faces, out, count)))
 
 
-def _plain(name: str, faces: Path, out: Path) -> float:
+def _plain(name: str, faces: Path, out: Path, count: int) -> float:
     from ferembed._threads import limit_threads
 
     os.sched_setaffinity(0, {0})
     limit_threads(1)
     RUNS[name](faces, out, None, 64)
-    return RUNS[name](faces, out, None, len(datasets.open(faces)))
+    return RUNS[name](faces, out, None, count)
 
 
 def run_embed(faces: Path, out: Path, client: Any, count: int) -> float:
     """The seconds of `count` faces embedded on the cluster, or here without a client."""
     embedder = Embedder(BACKBONE, store="none", engine="openvino")
-    data = datasets.open(faces).select(np.arange(count))
+    data = some_of(faces, count)
     started = time.perf_counter()
     if client is None:
         embedder.embed(data.images)
@@ -182,7 +181,7 @@ def run_embed(faces: Path, out: Path, client: Any, count: int) -> float:
 
 def run_predict(faces: Path, out: Path, client: Any, count: int) -> float:
     pipeline = Pipeline.load("fast", store="none", detector="none")
-    data = datasets.open(faces).select(np.arange(count))
+    data = some_of(faces, count)
     started = time.perf_counter()
     if client is None:
         pipeline.predict_proba(data.images)
@@ -193,7 +192,7 @@ def run_predict(faces: Path, out: Path, client: Any, count: int) -> float:
 
 def run_grid(faces: Path, out: Path, client: Any, count: int) -> float:
     """As above, of a grid of SVMs on the faces, whose vectors are in a store."""
-    data = datasets.open(faces).select(np.arange(count))
+    data = some_of(faces, count)
     store = faces.with_suffix(".sqlite")
     Embedder(BACKBONE, store=store).embed(data.images)
     spread: dict[str, Any] = {"jobs": 1}
@@ -205,9 +204,15 @@ def run_grid(faces: Path, out: Path, client: Any, count: int) -> float:
     return ended(started, out)
 
 
+def some_of(faces: Path, count: int) -> datasets.Dataset:
+    """As many faces, of all classes."""
+    data = datasets.open(faces)
+    return data.select(np.linspace(0, len(data) - 1, count).astype(int))
+
+
 def part_size(count: int) -> int:
-    """Pictures in a partition: the usual number, or so few that every worker gets some."""
-    return min(1000, count // 8)
+    """Pictures in a partition: so few that no worker is left alone with the last one for long."""
+    return max(8, count // 64)
 
 
 def ended(started: float, out: Path) -> float:

@@ -17,6 +17,11 @@ from ferembed.datasets.vectors import missing_extra
 from ferembed.errors import ClusterError, FerembedError
 
 PATIENCE = 60.0  # seconds to wait for a scheduler, and for a first worker
+_LOCAL = {
+    # Or Dask gives up a worker that is just being started again when it looks.
+    "distributed.deploy.lost-worker-timeout": "1 day",
+    "distributed.worker.profile.enabled": False,  # it takes 3 % of a worker's time
+}
 
 
 @contextmanager
@@ -36,8 +41,7 @@ def connect(scheduler: str, patience: float = PATIENCE) -> Iterator[Any]:
         import dask
 
         with (
-            # Or Dask gives up a worker that is just being started again when it looks.
-            dask.config.set({"distributed.deploy.lost-worker-timeout": "1 day"}),
+            dask.config.set(_LOCAL),
             distributed.LocalCluster(
                 n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0"
             ) as cluster,
