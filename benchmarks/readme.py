@@ -3,6 +3,7 @@
 python -m benchmarks.readme             write the tables
 python -m benchmarks.readme --check     only compare; exit code 1 if a file is out of date
 python -m benchmarks.readme --example   run README's first example again, and draw its picture
+python -m benchmarks.readme --plot      draw the plot of growth
 """
 
 from __future__ import annotations
@@ -27,6 +28,13 @@ from ferembed.storage.folders import models_folder
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 MODELS = "fast", "default", "accurate", "fer2013"
+WAITERS = "yunet", "mtcnn", "fer, mtcnn", "fer, haar"
+WAITED = (
+    ("a photo with 1 to 6 faces", "photo", "ms"),
+    ("of it detection", "detect", "ms"),
+    ("a film of one person", "video", "frames a second"),
+)
+SCALED = "plain_1_thread", "workers_1", "workers_2"
 TRAITS = ("contradictory labels", "across splits")
 SCORED = {
     "ferplus": "FER+ majority, PublicTest",
@@ -61,6 +69,22 @@ def compared() -> str:
         f"face detection, on {machine['cores']} cores of {machine['cpu']}.*"
     )
     return f"{markdown_table([*columns, 'latency (ms)'], rows)}\n\n{note}"
+
+
+def waiting() -> str:
+    """Photos and films beside the package `fer`, with its MTCNN and with its Haar detector."""
+    result = results("waiting")
+    measured = result["rows"]
+    rows = []
+    for what, name, unit in WAITED:
+        row = measured[name]
+        (key,) = {"milliseconds", "frames_per_second"} & row["yunet"].keys()
+        cells = [f"{row[who][key]:.0f}" for who in WAITERS]
+        rows.append([f"{what}, {unit}", *cells])
+    columns = ["", "ferembed, yunet", "mtcnn", "`fer`, MTCNN", "Haar"]
+    machine = result["machine"]
+    note = f"*Model `default`, 1280x720; {machine['cores']} cores of {machine['cpu']}.*"
+    return f"{markdown_table(columns, rows)}\n\n{note}"
 
 
 def models() -> str:
@@ -238,17 +262,27 @@ def speed() -> str:
     return f"{markdown_table(columns, rows)}\n\n{note}"
 
 
-def growth() -> str:
-    """The table of growth: time of each part by rows, and the rows that an hour allows."""
-    measured = results("speed")["rows"]
-    parts = {
-        (what if name == "growth-embed" else f"{what} {name.removeprefix('growth-')}"): row[what]
-        for name, row in measured.items()
+def growing() -> dict[str, dict[int, float]]:
+    """The parts whose growth was measured, with their seconds by rows."""
+    return {
+        (what if name == "growth-embed" else f"{what} {name.removeprefix('growth-')}"): {
+            int(size): taken for size, taken in sorted(row[what]["seconds"].items(), key=in_order)
+        }
+        for name, row in results("speed")["rows"].items()
         if name.startswith("growth-")
         for what in ("embed", "embed again", "fit")
         if what in row
     }
-    sizes = sorted({int(size) for part in parts.values() for size in part["seconds"]})
+
+
+def in_order(measured: tuple[str, float]) -> int:
+    return int(measured[0])
+
+
+def growth() -> str:
+    """The table of growth: time of each part by rows, and the rows that an hour allows."""
+    parts = growing()
+    sizes = sorted({size for seconds in parts.values() for size in seconds})
     columns = (
         "seconds to",
         *(f"{size:,}" for size in sizes),
@@ -256,9 +290,8 @@ def growth() -> str:
         "rows in an hour",
     )
     rows = []
-    for name, part in parts.items():
-        seconds = {int(size): taken for size, taken in part["seconds"].items()}
-        (less, sooner), (most, last) = sorted(seconds.items())[-2:]
+    for name, seconds in parts.items():
+        (less, sooner), (most, last) = list(seconds.items())[-2:]
         slope = math.log(last / sooner) / math.log(most / less)
         in_an_hour = most * (3600 / last) ** (1 / slope)
         cells = [name, *("" if size not in seconds else in_short(seconds[size]) for size in sizes)]
@@ -267,8 +300,120 @@ def growth() -> str:
     return markdown_table(columns, rows)
 
 
+def plot() -> None:
+    """The table of growth as a plot, both axes logarithmic."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, seconds in growing().items():
+        axes.plot(list(seconds), list(seconds.values()), marker="o", markersize=3, label=name)
+    axes.set(xscale="log", yscale="log", xlabel="rows", ylabel="seconds")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    figure.savefig(ROOT / "benchmarks" / "growth.png", dpi=130)
+
+
 def in_short(seconds: float) -> str:
     return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
+
+
+def service() -> str:
+    """The tables of the service: requests beside `ferembed predict`, and what else was measured."""
+    result = results("service")
+    rows = [
+        [
+            size if clients == next(iter(part["clients"])) else "",
+            clients,
+            f"{row['requests_per_second']:.1f}",
+            f"{row['share_of_predict']:.0%}",
+            f"{row['p50_ms']:,.0f} ms",
+            f"{row['p99_ms']:,.0f} ms",
+            f"{row['refused']:,}",
+        ]
+        for size, part in result["load"].items()
+        for clients, row in part["clients"].items()
+    ]
+    columns = ["photos", "clients", "requests a second", "of `ferembed predict`", "p50", "p99"]
+    found = [markdown_table([*columns, "refused"], rows)]
+    overload, start = result["overload"], result["start"]
+    few = f"350x350, a queue of {overload['queue']}"
+    facts = [["one client, 350x350", f"p50 {overload['lone']['p50_ms']:.0f} ms"]]
+    for name in ("half load", "4 times overload"):
+        row = overload[name]
+        told = f"p99 {row['p99_ms']:.0f} ms, {row['p99_by_lone_p50']:.1f} times the lone p50"
+        if row["refused"]:
+            told += f"; {row['refused']:,} refused, p99 {row['refusal_p99_ms']:.0f} ms"
+        facts.append([f"{name}, {few}", told])
+    for name, row in result["stream"].items():
+        told = f"{row['frames_per_second']:.1f} frames a second, median {row['median_latency_ms']}"
+        facts.append([f"stream of 640x480, one face, {name}", f"{told} ms"])
+    told = f"ready after {start['seconds_to_ready']:.2f} s, {start['megabytes']} MB"
+    facts.append(["start", told])
+    if row := result.get("endurance"):
+        told = (
+            f"{row['answered']:,} answers, {row['wrong']} wrong, {row['failed']} failed; "
+            f"{row['megabytes_before']} MB after a minute, {row['megabytes_after']} MB at the end"
+        )
+        facts.append([f"32 clients, {row['seconds'] / 60:.0f} minutes", told])
+    found.append(markdown_table(["", "measured"], facts))
+    note = f"*{result['seconds_each']:.0f} s each; clients share the cores. {result['machine']}.*"
+    return "\n\n".join([*found, note])
+
+
+def cluster() -> str:
+    """The tables of the cluster: scaling, scheduling, growth of heads, and a run end to end."""
+    measured = results("cluster")
+
+    def table(columns: list[str], prefix: str, cells: Callable[[dict[str, Any]], list[str]]) -> str:
+        rows = [
+            [name.removeprefix(prefix), *cells(row)]
+            for name, row in measured.items()
+            if name.startswith(prefix)
+        ]
+        return markdown_table(columns, rows)
+
+    scaled = {name: row for name, row in measured.items() if "speedup_of_2_workers" in row}
+    scaling = markdown_table(
+        ["work", "without a cluster", "1 worker", "2 workers", "speed-up", "cost of 1 worker"],
+        [
+            [
+                name,
+                *(f"{row['seconds'][key]:.1f} s" for key in SCALED),
+                f"{row['speedup_of_2_workers']:.2f}",
+                f"{row['overhead_of_1_worker']:+.1%}",
+            ]
+            for name, row in scaled.items()
+        ],
+    )
+    scheduling = table(
+        ["tasks that sleep", "seconds", "without overhead", "tasks a second", "overhead of each"],
+        "scheduling of ",
+        lambda row: [
+            f"{row['seconds']:.0f}",
+            f"{row['ideal_seconds']:.0f}",
+            f"{row['tasks_per_second']:.0f}",
+            f"{row['overhead_ms_per_task']:.1f} ms",
+        ],
+    )
+    fits = table(
+        ["fit in batches", "seconds", "peak memory"],
+        "fit ",
+        lambda row: [f"{row['seconds']:.0f}", f"{row['peak_mb']:,} MB"],
+    )
+    grown = table(["growth", "exponent"], "growth of ", lambda row: [f"{row['exponent']:.2f}"])
+    whole = table(
+        ["end to end", "seconds", "peak of a worker", "peak of the client", "on disk"],
+        "whole: ",
+        lambda row: [
+            f"{row['seconds']:,.0f}",
+            f"{row['peak_mb_worker']:,} MB" if "peak_mb_worker" in row else "",
+            f"{row['peak_mb_client']:,} MB",
+            f"{row['mb_on_disk']:,.0f} MB" if "mb_on_disk" in row else "",
+        ],
+    )
+    tables = scaling, scheduling, fits, grown, whole
+    return "\n\n".join(one for one in tables if one.count("\n") > 1)  # some may not be run yet
 
 
 def audit() -> str:
@@ -313,6 +458,7 @@ def example() -> None:
 
 TABLES: list[tuple[str, str, Callable[[], str]]] = [
     ("results", "README.md", compared),
+    ("waiting", "README.md", waiting),
     ("models", "models/README.md", models),
     ("heads", "models/README.md", heads),
     ("backbones", "models/README.md", backbones),
@@ -321,6 +467,8 @@ TABLES: list[tuple[str, str, Callable[[], str]]] = [
     ("start", "benchmarks/README.md", start),
     ("speed", "benchmarks/README.md", speed),
     ("growth", "benchmarks/README.md", growth),
+    ("service", "benchmarks/README.md", service),
+    ("cluster", "benchmarks/README.md", cluster),
     ("audit", "benchmarks/README.md", audit),
 ]
 
@@ -341,6 +489,9 @@ def with_tables(file: str, text: str) -> str:
 def main() -> int:
     if "--example" in sys.argv:
         example()
+    if "--plot" in sys.argv:
+        plot()
+        return 0
     stale = []
     for file in dict.fromkeys(file for _, file, _ in TABLES):
         text = (ROOT / file).read_text()
