@@ -40,7 +40,7 @@ SIZES = ((350, 350), (1280, 720))
 CLIENTS = (1, 8, 32, 128)
 VARIANTS = 8  # photos that differ
 PARTS = ("start", "load", "overload", "stream")
-SHORT_QUEUE = 3  # pictures: so that none of them waits longer than two others take
+SHORT_QUEUE = 2  # pictures: one for each core, so that none of them waits
 
 
 def pictures(width: int, height: int) -> list[bytes]:

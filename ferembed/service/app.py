@@ -70,7 +70,7 @@ def create_app(
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
         )
-    app.add_middleware(Guard, settings=settings, metrics=metrics, keys=keys)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, keys=keys, admit=reader.admit)
     openapi.complete_document(app, bool(settings.api_key_file))
     return app
 

@@ -80,8 +80,16 @@ class Hosts:
 class Guard:
     """ASGI middleware: checks, limits and counts requests."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics, keys: Keys) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        metrics: Metrics,
+        keys: Keys,
+        admit: Callable[[int], None],
+    ) -> None:
         self._app = app
+        self._admit = admit
         self._settings = settings
         self._metrics = metrics
         self._keys = keys
@@ -142,6 +150,8 @@ class Guard:
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._settings.max_bytes:
             raise too_large(self._settings.max_bytes)
+        if scope["method"] == "POST" and path.startswith("/v1/"):
+            self._admit(1)  # refused here, a request costs others the least
 
     def _hold(self, count: int) -> None:
         if self._held + count > _BODIES * self._settings.max_bytes:

@@ -35,7 +35,6 @@ class Service:
         self, request: Request, options: ReadOptions, most: int | None = None
     ) -> list[Result]:
         """Read the pictures of a request; a Problem if none can be read."""
-        self.reader.admit(1)  # or the body need not be read
         uploads = await uploads_of(request, most or self.settings.max_pictures)
         self.reader.admit(len(uploads))
         results = await self.reader.read(uploads, options)
