@@ -3,12 +3,16 @@
 # make serve  the HTTP API and the page at http://localhost:8000
 # make bench  time it all (DATA=fer2013.zip)       make clean     remove what these made
 # make torture MINUTES=60  broken files, kills and faults: the harness of tests/robustness
+# make test-oldest  the quick tests with the oldest dependencies that setup.cfg allows
+# make audit-deps   known vulnerabilities of what is installed     make sbom  a list of it, CycloneDX
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+TOOLS = $(VENV)/tools/bin
+OLDEST = $(VENV)/oldest/bin/python
 
-.PHONY: demo serve test test-all check bench clean torture
+.PHONY: demo serve test test-all test-oldest check bench clean torture audit-deps sbom
 
 demo: $(VENV)/.demo
 	$(BIN)/ferembed demo
@@ -36,8 +40,18 @@ bench: $(VENV)/.test
 torture: $(VENV)/.test
 	$(BIN)/python -m tests.robustness.torture --minutes $(or $(MINUTES),10) --keep torture --output torture.json
 
+test-oldest: $(VENV)/oldest/.test
+	$(OLDEST) -m pytest -n auto --dist worksteal $(PYTEST_FLAGS)
+
+audit-deps: $(VENV)/.demo $(VENV)/tools/.made
+	$(TOOLS)/pip-audit --strict --skip-editable --path "$$($(BIN)/python -c \
+	  'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
+sbom: $(VENV)/.demo $(VENV)/tools/.made
+	$(TOOLS)/cyclonedx-py environment --output-reproducible --output-file sbom.json $(BIN)/python
+
 clean:
-	rm -rf $(VENV) torture torture.json build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) torture torture.json sbom.json build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/.demo: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || \
@@ -51,4 +65,15 @@ $(VENV)/.demo: setup.cfg pyproject.toml
 
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --editable '.[fast,serve,test,dev]'
+	@touch $@
+
+$(VENV)/tools/.made:
+	$(PYTHON) -m venv $(VENV)/tools
+	$(TOOLS)/python -m pip install --quiet 'cyclonedx-bom>=7' 'pip-audit>=2.10' 'uv>=0.13'
+	@touch $@
+
+$(VENV)/oldest/.test: $(VENV)/tools/.made setup.cfg
+	$(PYTHON) -m venv --clear $(VENV)/oldest
+	$(TOOLS)/uv pip install --quiet --python $(OLDEST) --resolution lowest-direct \
+	  --editable '.[fast,serve,dask,test]'
 	@touch $@

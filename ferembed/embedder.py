@@ -28,6 +28,7 @@ from ferembed.backbones import (
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import ImageError, ModelError, WeightsError
 from ferembed.images import MAX_PIXELS, Image, LoadedSource, Source, open_source, source_name
+from ferembed.storage.arrays import write_arrays
 from ferembed.storage.embeddings import EmbeddingSpec, EmbeddingStore, Fetched, Vectors
 from ferembed.storage.files import atomic_write
 
@@ -78,8 +79,8 @@ class Embedded:
     def save(self, path: str | os.PathLike[str], images: Sequence[Source]) -> None:
         """Write the vectors and the names of their images to an .npz."""
         names = np.array([source_name(images[i]) for i in self.positions])
-        with atomic_write(Path(path)) as unfinished, unfinished.open("wb") as file:
-            np.savez(file, vectors=self.vectors, names=names)
+        with atomic_write(Path(path)) as unfinished:
+            write_arrays(unfinished, {"vectors": self.vectors, "names": names}, packed=False)
 
 
 class Embedder(Estimator):

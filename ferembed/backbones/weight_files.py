@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.errors import WeightsError
+from ferembed.storage.arrays import write_arrays
 from ferembed.storage.files import atomic_write
 from ferembed.storage.weights import read_weights
 
@@ -27,8 +28,8 @@ def save_weights(model: Any, path: str | os.PathLike[str], *, half: bool = True)
             value = value.astype(np.float16)
             variable.assign(value.astype(np.float32))
         arrays[variable.path] = value
-    with atomic_write(Path(path)) as unfinished, unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    with atomic_write(Path(path)) as unfinished:
+        write_arrays(unfinished, arrays)
 
 
 def load_weights(model: Any, path: Path, read: Read = read_weights) -> None:

@@ -59,7 +59,7 @@ class BaggedSVC(MostProbable, ClassifierMixin, BaseEstimator):  # type: ignore[m
             max_samples=rows,
             n_jobs=self.n_jobs,
             random_state=self.random_state,
-        ).fit(X, y, sample_weight)
+        ).fit(X, y, sample_weight=sample_weight)
         self.classes_ = bag.classes_
         self.members_ = list(bag.estimators_)  # whose classes are positions in `classes_`
         return self

@@ -33,7 +33,7 @@ from ferembed.persistence.head_arrays import OWN_HEADS, check, pack, unpack
 from ferembed.persistence.soundness import MOVED, OURS, SCHEMA, foreign_types, is_sound
 from ferembed.priors import checked_training_prior
 from ferembed.registry import unknown_name_message
-from ferembed.storage.arrays import check_packing
+from ferembed.storage.arrays import check_packing, write_arrays
 from ferembed.storage.files import (
     atomic_write,
     is_special_file,
@@ -153,8 +153,7 @@ def _fill(
 
 def _write_head(head: Any, folder: Path) -> None:
     if (arrays := pack(head)) is not None:
-        with (folder / ARRAYS).open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        write_arrays(folder / ARRAYS, arrays)
         return
     import skops.io
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferembed.errors import TrainingError
+from ferembed.storage.arrays import write_arrays
 from ferembed.storage.files import atomic_write
 from ferembed.training.recipe import TrainingRecipe
 
@@ -95,11 +96,14 @@ class Checkpoint:
         accuracies = [row["validation_accuracy"] for row in self.history]
         if self.recipe.keep == "best" and int(np.argmax(accuracies)) == len(accuracies) - 1:
             with self.averaged(), atomic_write(self.best) as unfinished:
-                np.savez(unfinished, *self.model.get_weights())
+                weights = self.model.get_weights()
+                best = {f"w{i}": weight for i, weight in enumerate(weights)}
+                write_arrays(unfinished, best, packed=False)
         with atomic_write(self.log) as unfinished:
             unfinished.write_text(text, "utf-8")
+        arrays["epoch"] = np.array(len(self.history))
         with atomic_write(self.state) as unfinished:
-            np.savez(unfinished, **arrays, epoch=np.array(len(self.history)))
+            write_arrays(unfinished, arrays, packed=False)
 
     def finish(self) -> None:
         """Give the model the weights that the recipe keeps."""
