@@ -144,14 +144,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_a_full_disk_stops_the_run_and_keeps_what_is_written(client: Any, small_disk: Path) -> None:
+    embedder = Embedder("mini-vgg", store="none")  # of which 200 vectors fill the disk
     rng = np.random.default_rng(0)
     faces = rng.integers(0, 256, (200, 48, 48), dtype=np.uint8)
     with pytest.raises(StoreError, match="only what is missing is computed|Make room"):
-        cluster.embed(faces, EMBEDDER, client, small_disk / "out", size=20)
+        cluster.embed(faces, embedder, client, small_disk / "out", size=20)
     kept = sorted((small_disk / "out").glob("part-*.parquet"))
     assert kept
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
-    done = cluster.embed(faces, EMBEDDER, client, small_disk / "out", size=20)
+    done = cluster.embed(faces, embedder, client, small_disk / "out", size=20)
     assert done.found >= len(kept)
     assert done.rows == 200
 
