@@ -117,8 +117,10 @@ def read(path: Path, top: Collection[str] = ()) -> dict[str, NDArray[Any]]:
         _check_heaps(path)
         with h5py.File(path, "r") as file:
             layers = file.get("model_weights", file)
-            for layer in _texts(layers.attrs["layer_names"]):
-                for name in _texts(layers[layer].attrs["weight_names"]) if layer not in top else ():
+            for layer in _texts(layers.attrs, "layer_names"):
+                if layer in top:
+                    continue
+                for name in _texts(layers[layer].attrs, "weight_names"):
                     array = layers[layer][name]
                     _check_own(array, path, name)
                     left -= array.nbytes
@@ -159,7 +161,13 @@ def _check_own(array: Any, path: Path, name: str) -> None:
         raise ValueError(f"{name} holds {array.dtype} values, not floats")
 
 
-def _texts(names: Any) -> list[str]:
+def _texts(attributes: Any, key: str) -> list[str]:
+    """The texts of an attribute. HDF5 can crash on lists that a damaged type makes of them."""
+    import h5py
+
+    if attributes.get_id(key).get_type().get_class() != h5py.h5t.STRING:
+        raise ValueError(f"{key} holds no texts")
+    names = attributes[key]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 

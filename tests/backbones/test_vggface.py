@@ -265,6 +265,18 @@ def test_a_heap_that_hdf5_would_read_for_ever_is_refused(tmp_path):
         read(path)
 
 
+def test_names_of_a_type_with_which_hdf5_crashes_are_refused(tmp_path):
+    """Found by tests/robustness: texts of variable length of a kind that there is not."""
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"fc"]
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x19\x01") + 1] = 0x47
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="layer_names holds no texts"):
+        read(path)
+
+
 @pytest.mark.slow
 def test_a_file_that_is_damaged_or_no_h5_is_refused(published, tmp_path):
     path = tmp_path / "weights.h5"
