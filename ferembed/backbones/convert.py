@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
@@ -68,6 +69,8 @@ def convert(model: Any, layers: list[str], folder: Path) -> None:
             _export(model, layers, str(exported), "tf_saved_model")
         except tf.errors.OpError as error:
             raise OSError from error
+        except UnicodeEncodeError as error:
+            raise OSError(errno.EINVAL, "TensorFlow needs a name in UTF-8") from error
         network = openvino.Core().read_model(exported)
         for i, layer in enumerate(layers):
             network.output(f"output_{i}").tensor.add_names({layer})

@@ -102,7 +102,7 @@ def _finish(dataset: Dataset, out: Path, part: Path, size: int) -> bool:
     known = place / _PLAN
     if not out.exists() or not known.is_file() or (size and (part / "rows.csv").exists()):
         return False
-    if known.read_text("utf-8") != _plan(dataset, size):
+    if known.read_bytes() != _plan(dataset, size).encode():
         return False
     _clean_up(out, part)
     return True
@@ -161,7 +161,7 @@ def _mark(source: Source) -> bytes:
 
 def _begin(part: Path, plan: str, out: Path) -> None:
     known = part / _PLAN
-    if known.exists() and known.read_text() == plan:
+    if known.exists() and known.read_bytes() == plan.encode():
         return
     if any(path.name not in (LOCK, f"{_PLAN}.new") for path in part.iterdir()):
         raise DataError(

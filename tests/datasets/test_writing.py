@@ -129,7 +129,7 @@ def test_an_interrupted_call_resumes(tmp_path: Path, out: str) -> None:
 
 def test_another_data_set_does_not_go_on_from_it(tmp_path: Path, parts: Dataset) -> None:
     (tmp_path / "out.part").mkdir()
-    (tmp_path / "out.part" / "plan.txt").write_text("something else")
+    (tmp_path / "out.part" / "plan.txt").write_bytes(b"something else \xff")
     with pytest.raises(DataError, match=r"out.part holds a part of another data set. Delete"):
         datasets.write(parts, tmp_path / "out")
 
