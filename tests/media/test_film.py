@@ -65,7 +65,7 @@ def test_a_film_has_one_size_whatever_the_frames_have(tmp_path):
 
 
 def test_a_film_has_a_name_that_ends_in_mp4(pipeline, clip, tmp_path):
-    with pytest.raises(DataError, match="film.avi is no name for an annotated video. Let it end"):
+    with pytest.raises(DataError, match="film.avi is not a name .*must end in .mp4"):
         record(pipeline, clip, film=tmp_path / "film.avi")
     with pytest.raises(DataError, match="The film would replace the input .*clip.mp4"):
         record(pipeline, clip, film=clip)
