@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from fastapi import Request
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -41,6 +42,8 @@ async def _of_form(request: Request, most: int) -> list[Upload]:
     parser = _InMemory(request.headers, request.stream(), max_files=most, max_fields=0)
     try:
         form = await parser.parse()
+    except FormParserError as error:  # of the versions of Starlette that let it through
+        raise Problem(400, f"The form cannot be read: {str(error).rstrip('.')}.") from None
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise Problem(
