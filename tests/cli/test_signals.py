@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from functools import partial
 
 import PIL.Image
 import pytest
@@ -89,6 +88,12 @@ def test_a_sigpipe_ends_no_command(inputs, tmp_path, name):
     assert (code, error) == (0, "")
 
 
+def obey_signals():
+    """Those that the tests may have been started to ignore, as in the background or by nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def signalled(inputs, folder, name, number):
     """The exit code and the error stream of a command that gets a signal while it works."""
     for entry in inputs.iterdir():
@@ -105,8 +110,7 @@ def signalled(inputs, folder, name, number):
         text=True,
         timeout=120,
         env={**os.environ, "FEREMBED_CACHE": str(folder / "cache")},
-        # Where the tests run in the background, a shell has told them to ignore Ctrl-C.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=obey_signals,
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stderr
