@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 pytest.importorskip("distributed")
 
 import ferembed
 from ferembed import Embedder
+from ferembed._threads import core_count
 from ferembed.cluster.plan import list_items, partitions
 from ferembed.cluster.worker import Job, compute
 
@@ -30,6 +33,14 @@ def job(folder: Path, **changes: Any) -> bytes:
         "threads": 1,
     }
     return pickle.dumps(Job(**{**facts, **changes}))
+
+
+@pytest.fixture(autouse=True)
+def limits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A worker limits the threads of its process, which is that of other tests here."""
+    monkeypatch.setattr("ferembed._threads._limits", [])
+    with threadpool_limits(core_count()):
+        yield
 
 
 def test_a_worker_that_came_later_and_differs_returns_an_error(
