@@ -165,7 +165,10 @@ def _texts(attributes: Any, key: str) -> list[str]:
     """The texts of an attribute. HDF5 can crash on lists that a damaged type makes of them."""
     import h5py
 
-    if attributes.get_id(key).get_type().get_class() != h5py.h5t.STRING:
+    stored = attributes.get_id(key)
+    if not stored.get_space().get_simple_extent_npoints():  # of a layer without weights
+        return []
+    if stored.get_type().get_class() != h5py.h5t.STRING:
         raise ValueError(f"{key} holds no texts")
     names = attributes[key]
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
