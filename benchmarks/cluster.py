@@ -237,6 +237,7 @@ def scheduling(options: argparse.Namespace) -> None:
                 n_workers=options.workers,
                 threads_per_worker=1,
                 processes=False,
+                memory_limit=0,  # or each would take the memory of all for its own
                 dashboard_address="127.0.0.1:0",
             ) as local,
             distributed.Client(local) as client,
