@@ -121,7 +121,7 @@ def png(face: NDArray[np.uint8]) -> bytes:
 def scaling(options: argparse.Namespace) -> None:
     """The plain command, 1 worker and 2, in turn; the shorter of two rounds of each."""
     faces = faces_of(options)
-    counts = dict.fromkeys(RUNS, options.faces) | {"grid": min(options.faces, MOST_IN_GRID)}
+    counts = dict.fromkeys(PREPARE, options.faces) | {"grid": min(options.faces, MOST_IN_GRID)}
     for name, count in counts.items():
         what = f"{name} {count:,} faces" + (", 36 cells" if name == "grid" else "")
         measured(options, what, partial(scale, options, name, faces, count))
@@ -137,9 +137,9 @@ def scale(options: argparse.Namespace, name: str, faces: Path, count: int) -> di
             with cluster.connect(f"local:{workers}") as client:
                 if workers == 1:
                     client.run(os.sched_setaffinity, 0, {0})  # or it would use both cores
-                RUNS[name](faces, out, client, 64 * workers)  # loads the networks
+                seconds_of(name, faces, out, client, 64 * workers)  # loads the networks
                 seconds.setdefault(f"workers_{workers}", []).append(
-                    RUNS[name](faces, out, client, count)
+                    seconds_of(name, faces, out, client, count)
                 )
         seconds.setdefault("plain_1_thread", []).append(plain_seconds(name, faces, out, count))
     best = {key: round(min(values), 2) for key, values in seconds.items()}
@@ -164,45 +164,50 @@ def _plain(name: str, faces: Path, out: Path, count: int) -> float:
 
     os.sched_setaffinity(0, {0})
     limit_threads(1)
-    RUNS[name](faces, out, None, 64)
-    return RUNS[name](faces, out, None, count)
+    seconds_of(name, faces, out, None, 64)
+    return seconds_of(name, faces, out, None, count)
 
 
-def run_embed(faces: Path, out: Path, client: Any, count: int) -> float:
-    """The seconds of `count` faces embedded on the cluster, or here without a client."""
+def seconds_of(name: str, faces: Path, out: Path, client: Any, count: int) -> float:
+    """The seconds of the work on `count` faces on the cluster, or here without a client."""
+    work = PREPARE[name](faces, out, client, count)
+    started = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - started
+    shutil.rmtree(out, ignore_errors=True)
+    return seconds
+
+
+def embedding(faces: Path, out: Path, client: Any, count: int) -> Callable[[], object]:
     embedder = Embedder(BACKBONE, store="none", engine="openvino")
     data = some_of(faces, count)
-    started = time.perf_counter()
     if client is None:
-        embedder.embed(data.images)
-    else:
-        cluster.embed(data, embedder, client, out, size=part_size(count))
-    return ended(started, out)
+        return partial(embedder.embed, data.images)
+    return partial(cluster.embed, data, embedder, client, out, size=part_size(count))
 
 
-def run_predict(faces: Path, out: Path, client: Any, count: int) -> float:
+def predicting(faces: Path, out: Path, client: Any, count: int) -> Callable[[], object]:
     pipeline = Pipeline.load("fast", store="none", detector="none")
     data = some_of(faces, count)
-    started = time.perf_counter()
     if client is None:
-        pipeline.predict_proba(data.images)
-    else:
-        cluster.predict(data, pipeline, client, out, size=part_size(count))
-    return ended(started, out)
+        return partial(pipeline.predict_proba, data.images)
+    return partial(cluster.predict, data, pipeline, client, out, size=part_size(count))
 
 
-def run_grid(faces: Path, out: Path, client: Any, count: int) -> float:
-    """As above, of a grid of SVMs on the faces, whose vectors are in a store."""
+def grid(faces: Path, out: Path, client: Any, count: int) -> Callable[[], object]:
+    """A grid of SVMs on the faces, whose vectors are in a store."""
     data = some_of(faces, count)
     store = faces.with_suffix(".sqlite")
     Embedder(BACKBONE, store=store).embed(data.images)
     spread: dict[str, Any] = {"jobs": 1}
     if client is not None:
         spread = {"score_cells": partial(cluster.score_cells, client=client)}
-    started = time.perf_counter()
-    outcome = benchmark(Grid.parse(GRID, "svm"), data, out, folds=2, store=store, **spread)
-    assert not outcome.failed, outcome.errors
-    return ended(started, out)
+
+    def work() -> None:
+        outcome = benchmark(Grid.parse(GRID, "svm"), data, out, folds=2, store=store, **spread)
+        assert not outcome.failed, outcome.errors
+
+    return work
 
 
 def some_of(faces: Path, count: int) -> datasets.Dataset:
@@ -216,13 +221,7 @@ def part_size(count: int) -> int:
     return max(8, count // 64)
 
 
-def ended(started: float, out: Path) -> float:
-    seconds = time.perf_counter() - started
-    shutil.rmtree(out, ignore_errors=True)
-    return seconds
-
-
-RUNS = {"embed": run_embed, "predict": run_predict, "grid": run_grid}
+PREPARE = {"embed": embedding, "predict": predicting, "grid": grid}
 
 
 def scheduling(options: argparse.Namespace) -> None:
@@ -338,40 +337,43 @@ def whole(options: argparse.Namespace) -> None:
         measured(options, f"whole: {name}", measure)
 
 
+def _on_cluster(run: Callable[[Any], Any], workers: int) -> tuple[Any, dict[str, Any]]:
+    """The result of a run, its time, and the memory that it took."""
+    with cluster.connect(f"local:{workers}") as client:
+        started = time.perf_counter()
+        found = run(client)
+        seconds = time.perf_counter() - started
+        peaks = client.run(peak_mb)
+    return found, {
+        "seconds": round(seconds, 1),
+        "peak_mb_client": peak_mb(),
+        "peak_mb_worker": max(peaks.values()),
+    }
+
+
 def _spread(run: Callable[[Any], cluster.Done], out: Path, workers: int) -> dict[str, Any]:
     """The time, memory and disk of a run that writes to the folder."""
     shutil.rmtree(out, ignore_errors=True)
-    with cluster.connect(f"local:{workers}") as client:
-        started = time.perf_counter()
-        done = run(client)
-        seconds = time.perf_counter() - started
-        peaks = client.run(peak_mb)
+    done, facts = _on_cluster(run, workers)
     return {
-        "seconds": round(seconds, 1),
+        **facts,
         "rows": done.rows,
-        "per_second": round(done.rows / seconds, 1),
+        "per_second": round(done.rows / facts["seconds"], 1),
         "partitions": done.computed,
-        "peak_mb_client": peak_mb(),
-        "peak_mb_worker": max(peaks.values()),
         "mb_on_disk": round(sum(file.stat().st_size for file in out.iterdir()) / 1e6, 1),
     }
 
 
 def _audit(path: Path, workers: int) -> dict[str, Any]:
     """The time and memory of an audit, and its findings."""
-    with cluster.connect(f"local:{workers}") as client:
-        data = datasets.open(path)
-        started = time.perf_counter()
-        found = datasets.audit(data, gather_facts=partial(cluster.gather_facts, client=client))
-        seconds = time.perf_counter() - started
-        peaks = client.run(peak_mb)
-    return {
-        "seconds": round(seconds, 1),
-        "pictures": len(data),
-        "findings": {kind: found.count(kind) for kind in found.looked_for},
-        "peak_mb_client": peak_mb(),
-        "peak_mb_worker": max(peaks.values()),
-    }
+    data = datasets.open(path)
+
+    def audit(client: Any) -> datasets.Audit:
+        return datasets.audit(data, gather_facts=partial(cluster.gather_facts, client=client))
+
+    found, facts = _on_cluster(audit, workers)
+    counts = {kind: found.count(kind) for kind in found.looked_for}
+    return {**facts, "pictures": len(data), "findings": counts}
 
 
 def _fit(folder: Path, model: Path) -> dict[str, Any]:

@@ -30,9 +30,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 MODELS = "fast", "default", "accurate", "fer2013"
 WAITERS = "yunet", "mtcnn", "fer, mtcnn", "fer, haar"
 WAITED = (
-    ("a photo with 1 to 6 faces", "photo", "ms"),
-    ("of it detection", "detect", "ms"),
-    ("a film of one person", "video", "frames a second"),
+    ("a photo with 1 to 6 faces, ms", "photo", "milliseconds"),
+    ("of it detection, ms", "detect", "milliseconds"),
+    ("a film of one person, frames a second", "video", "frames_per_second"),
 )
 SCALED = "plain_1_thread", "workers_1", "workers_2"
 TRAITS = ("contradictory labels", "across splits")
@@ -74,13 +74,10 @@ def compared() -> str:
 def waiting() -> str:
     """Photos and films beside the package `fer`, with its MTCNN and with its Haar detector."""
     result = results("waiting")
-    measured = result["rows"]
-    rows = []
-    for what, name, unit in WAITED:
-        row = measured[name]
-        (key,) = {"milliseconds", "frames_per_second"} & row["yunet"].keys()
-        cells = [f"{row[who][key]:.0f}" for who in WAITERS]
-        rows.append([f"{what}, {unit}", *cells])
+    rows = [
+        [what, *(f"{result['rows'][name][who][unit]:.0f}" for who in WAITERS)]
+        for what, name, unit in WAITED
+    ]
     columns = ["", "ferembed, yunet", "mtcnn", "`fer`, MTCNN", "Haar"]
     machine = result["machine"]
     note = f"*Model `default`, 1280x720; {machine['cores']} cores of {machine['cpu']}.*"
@@ -265,18 +262,14 @@ def speed() -> str:
 def growing() -> dict[str, dict[int, float]]:
     """The parts whose growth was measured, with their seconds by rows."""
     return {
-        (what if name == "growth-embed" else f"{what} {name.removeprefix('growth-')}"): {
-            int(size): taken for size, taken in sorted(row[what]["seconds"].items(), key=in_order)
-        }
+        (what if name == "growth-embed" else f"{what} {name.removeprefix('growth-')}"): dict(
+            sorted((int(size), taken) for size, taken in row[what]["seconds"].items())
+        )
         for name, row in results("speed")["rows"].items()
         if name.startswith("growth-")
         for what in ("embed", "embed again", "fit")
         if what in row
     }
-
-
-def in_order(measured: tuple[str, float]) -> int:
-    return int(measured[0])
 
 
 def growth() -> str:
@@ -341,21 +334,21 @@ def service() -> str:
     facts = [["one client, 350x350", f"p50 {overload['lone']['p50_ms']:.0f} ms"]]
     for name in ("half load", "4 times overload"):
         row = overload[name]
-        told = f"p99 {row['p99_ms']:.0f} ms, {row['p99_by_lone_p50']:.1f} times the lone p50"
+        value = f"p99 {row['p99_ms']:.0f} ms, {row['p99_by_lone_p50']:.1f} times the lone p50"
         if row["refused"]:
-            told += f"; {row['refused']:,} refused, p99 {row['refusal_p99_ms']:.0f} ms"
-        facts.append([f"{name}, {few}", told])
+            value += f"; {row['refused']:,} refused, p99 {row['refusal_p99_ms']:.0f} ms"
+        facts.append([f"{name}, {few}", value])
     for name, row in result["stream"].items():
-        told = f"{row['frames_per_second']:.1f} frames a second, median {row['median_latency_ms']}"
-        facts.append([f"stream of 640x480, one face, {name}", f"{told} ms"])
-    told = f"ready after {start['seconds_to_ready']:.2f} s, {start['megabytes']} MB"
-    facts.append(["start", told])
+        value = f"{row['frames_per_second']:.1f} frames a second, median {row['median_latency_ms']}"
+        facts.append([f"stream of 640x480, one face, {name}", f"{value} ms"])
+    value = f"ready after {start['seconds_to_ready']:.2f} s, {start['megabytes']} MB"
+    facts.append(["start", value])
     if row := result.get("endurance"):
-        told = (
+        value = (
             f"{row['answered']:,} answers, {row['wrong']} wrong, {row['failed']} failed; "
             f"{row['megabytes_before']} MB after a minute, {row['megabytes_after']} MB at the end"
         )
-        facts.append([f"32 clients, {row['seconds'] / 60:.0f} minutes", told])
+        facts.append([f"32 clients, {row['seconds'] / 60:.0f} minutes", value])
     found.append(markdown_table(["", "measured"], facts))
     note = f"*{result['seconds_each']:.0f} s each; clients share the cores. {result['machine']}.*"
     return "\n\n".join([*found, note])

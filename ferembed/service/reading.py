@@ -61,6 +61,13 @@ class ReadOptions:
     kind: str = "predictions"
     keep_image: bool = False
 
+    def with_faces(self, detector: str, min_face: float | None) -> ReadOptions:
+        """The options with the faces that a detector finds; "" is that of the model."""
+        recipe = FaceRecipe.resolve(detector or self.pipeline.detector)
+        if min_face is not None:
+            recipe = replace(recipe, min_face=min_face)
+        return replace(self, recipe=recipe)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -134,10 +141,8 @@ class Reader:
             )
         strength = more.pop("prior_strength", 1.0)
         pipeline = self._with_prior(model, prior, strength) if prior else self.pipelines[model]
-        finding = None if detector is None else FaceRecipe.resolve(detector or pipeline.detector)
-        if finding is not None and min_face is not None:
-            finding = replace(finding, min_face=min_face)
-        return ReadOptions(model, pipeline, finding, **more)
+        options = ReadOptions(model, pipeline, **more)
+        return options if detector is None else options.with_faces(detector, min_face)
 
     def _make_with_prior(self, model: str, prior: str, strength: float) -> Pipeline:
         pipeline = copy.copy(self.pipelines[model])

@@ -94,10 +94,7 @@ def finding(
     ] = None,
 ) -> ReadOptions:
     """The options of a request, those for detection included."""
-    recipe = FaceRecipe.resolve(detector or options.pipeline.detector)
-    if min_face is not None:
-        recipe = replace(recipe, min_face=min_face)
-    return replace(options, recipe=recipe)
+    return options.with_faces(detector, min_face)
 
 
 _REFUSALS = describe_problems(408, 413, 415, 429, 503)

@@ -42,18 +42,17 @@ async def _of_form(request: Request, most: int) -> list[Upload]:
     parser = _InMemory(request.headers, request.stream(), max_files=most, max_fields=0)
     try:
         form = await parser.parse()
-    except FormParserError as error:  # of the versions of Starlette that let it through
-        raise Problem(400, f"The form cannot be read: {str(error).rstrip('.')}.") from None
-    except MultiPartException as error:
-        if "Too many files" in error.message:
+    except (MultiPartException, FormParserError) as error:  # the second by older Starlettes
+        message = str(error)
+        if "Too many files" in message:
             raise Problem(
                 413, f"There are more than {most} pictures. Send {most} or fewer in a request."
             ) from None
-        if "Too many fields" in error.message:
+        if "Too many fields" in message:
             raise Problem(
                 422, "A form may contain only pictures. Put options into the URL: ?lang=es"
             ) from None
-        raise Problem(400, f"The form cannot be read: {error.message.rstrip('.')}.") from None
+        raise Problem(400, f"The form cannot be read: {message.rstrip('.')}.") from None
     try:
         return [
             Upload(_name(part.filename, number), await part.read())

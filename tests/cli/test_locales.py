@@ -1,4 +1,4 @@
-"""Names of files that are not UTF-8, and locales: each command in a process of its own."""
+"""File names that are not UTF-8, and locales. Each command runs in a new process."""
 
 import csv
 import json

@@ -5,7 +5,7 @@ import pytest
 
 from ferembed.backbones import BACKBONES
 
-# One is too large to be made several times: test_vggface has a test of its own for it.
+# VGG16 with its dense layers is slow to build, so only test_vggface tests it.
 # `distances` is no network: test_regions has its tests.
 NAMES = [n for n in BACKBONES if BACKBONES[n].build and BACKBONES[n].parameters < 100_000_000]
 QUICK = ("cnn-a", "mini-vgg", "fer-mobilenet")  # the others take seconds: they are slow tests

@@ -49,7 +49,7 @@ def assert_equal(face: dict, prediction) -> None:
 
 
 async def with_app(pipeline, ask):
-    """What a function of a client gives that talks to an app of this pipeline."""
+    """Call a function with a client of an app of this pipeline, and return its result."""
     app = create_app(pipeline, Settings(model=("mine",)))
     transport = httpx.ASGITransport(app)
     async with (

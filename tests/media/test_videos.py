@@ -22,7 +22,7 @@ def long(tmp_path_factory):
 
 
 def started(folder, *arguments):
-    """A command in a process of its own, once it has written some rows."""
+    """Start a command in a new process, and return it once some rows are written."""
     process = subprocess.Popen(
         [sys.executable, "-m", "ferembed.cli", *map(str, arguments)],
         cwd=folder,

@@ -163,7 +163,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 
 
 def load_measured(path):
-    """What a process says that loads a model, and by how many MB it grew."""
+    """Load a model in a new process. Return its output and the growth of its memory in MB."""
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, timeout=300
     )
