@@ -26,14 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ferembed.storage.embeddings import DiskStore, EmbeddingStore
+    from ferembed.storage.embeddings import DiskStore
 
     if options.action != "prune" and (options.recipe or options.days is not None):
         raise FerembedError(f"--recipe and --days go with prune, not with {options.action}.")
-    store = EmbeddingStore.open(options.store)
-    if not isinstance(store, DiskStore):
-        raise FerembedError(f"--store is {options.store}; give 'disk' or the path of a file.")
-    facts, text = _ACTIONS[options.action](store, options)
+    facts, text = _ACTIONS[options.action](DiskStore.open(options.store), options)
     emit(facts, text, as_json=options.json)
     return exit_code(failed=facts.get("damaged"))
 

@@ -60,24 +60,15 @@ def _list(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
 
 def _fetch(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     from ferembed._progress import ProgressBar
-    from ferembed.backbones import BACKBONES, fetch_weights
-    from ferembed.faces import yunet
-    from ferembed.storage.weights import Weights
+    from ferembed.fetching import fetch
 
-    name = options.name
-    if not name:
+    if not options.name:
         raise FerembedError(
             "Name what to fetch: ferembed models fetch NAME. For the names: ferembed models"
         )
-    origin = options.source
-    weights: Weights | None
-    if name == yunet.MODEL.name:
-        path, weights = yunet.MODEL.fetch(origin), yunet.MODEL
-    else:
-        with ProgressBar("B", quiet=options.quiet) as progress:
-            path = fetch_weights(name, origin, progress)
-        weights = BACKBONES[name].weights
-    assert weights is not None
+    with ProgressBar("B", quiet=options.quiet) as progress:
+        weights = fetch(options.name, options.source, progress)
+    path = weights.path()
     facts = {
         "file": str(path),
         "bytes": path.stat().st_size,

@@ -227,6 +227,16 @@ class MemoryStore(EmbeddingStore):
 class DiskStore(EmbeddingStore):
     """Stores vectors in an SQLite file."""
 
+    @classmethod
+    def open(cls, place: str | os.PathLike[str]) -> DiskStore:
+        """The store for "disk" or a path."""
+        store = EmbeddingStore.open(place)
+        if not isinstance(store, DiskStore):
+            raise StoreError(
+                f"The store {place!r} is not on disk. Give 'disk' or the path of a file."
+            )
+        return store
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = SqliteFile(path)

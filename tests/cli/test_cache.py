@@ -21,4 +21,4 @@ def test_the_cache_is_shown_verified_pruned_and_cleared(run, class_folders, tmp_
 def test_only_a_store_on_disk_can_be_managed(run):
     code, _, error = run("cache", "verify", "--store", "memory")
     assert code == 2
-    assert "--store is memory; give 'disk' or the path of a file." in error
+    assert "The store 'memory' is not on disk. Give 'disk' or the path of a file." in error
