@@ -28,7 +28,7 @@ from ferembed.errors import LabelError, ModelError, UnknownName
 from ferembed.faces import Face, FaceRecipe
 from ferembed.heads.softmax import Softmax
 from ferembed.heads.votes import fit_on_votes, weighted_rows
-from ferembed.images import MAX_PIXELS, Source, load_image
+from ferembed.images import MAX_PIXELS, Source, open_source
 from ferembed.labels import CONTEMPT, expression_set, reading_order
 from ferembed.persistence import bundle, export
 from ferembed.priors import (
@@ -356,8 +356,8 @@ class Pipeline(Classifier):
     def analyze(self, photo: Source) -> list[Prediction]:
         """The predictions for the faces in a photo, the most confident face first; [] for none."""
         require_fitted(self, "head_")
-        image = load_image(photo, self.max_pixels)
-        found = FaceRecipe.resolve(self.detector)(image)
+        recipe = FaceRecipe.resolve(self.detector)
+        found = recipe(*open_source(photo).reduced(recipe.shorter_side, self.max_pixels))
         return self.read([crop for _, crop in found], [face for face, _ in found])
 
     def read(self, crops: Sequence[Source], faces: Sequence[Face]) -> list[Prediction]:

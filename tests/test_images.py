@@ -343,3 +343,46 @@ def test_16_bits_are_rounded_to_the_nearest_of_8():
     gray = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     nearest = np.round(gray / 257).astype(np.uint8)
     assert np.array_equal(load_image(gray)[:, :, 0], nearest)
+
+
+def photo_of(width: int, height: int) -> PIL.Image.Image:
+    across, down = np.meshgrid(np.arange(width), np.arange(height))
+    pixels = np.stack([across * 255 // width, down * 255 // height, across * 0 + 90], axis=-1)
+    return PIL.Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("shorter_side", "factor"), [(None, 1), (300, 2), (301, 1), (80, 4), (9, 8)]
+)
+def test_a_large_jpeg_is_decoded_at_a_reduced_size(shorter_side, factor):
+    content = encoded(photo_of(800, 600), "JPEG", quality=95)
+    image, size = open_source(content).reduced(shorter_side)
+    assert (image.shape, size) == ((600 // factor, 800 // factor, 3), (800, 600))
+    whole = load_image(content)[factor // 2 :: factor, factor // 2 :: factor]
+    assert np.abs(image.astype(int) - whole).max() <= 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_jpeg_is_turned_by_its_exif_orientation(orientation):
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    source = open_source(encoded(photo_of(800, 400), "JPEG", exif=exif))
+    image, size = source.reduced(200)
+    whole = source.image()
+    assert size == (whole.shape[1], whole.shape[0])
+    assert image.shape == (whole.shape[0] // 2, whole.shape[1] // 2, 3)
+    assert np.abs(image.astype(int) - whole[::2, ::2]).max() <= 8
+
+
+def test_what_is_no_jpeg_is_decoded_whole():
+    for source in (encoded(photo_of(80, 60)), np.asarray(photo_of(80, 60)), photo_of(80, 60)):
+        image, size = open_source(source).reduced(10)
+        assert (image.shape, size) == ((60, 80, 3), (80, 60))
+
+
+def test_a_reduced_jpeg_is_refused_by_its_full_size_and_for_damage():
+    content = encoded(photo_of(800, 600), "JPEG")
+    with pytest.raises(ImageTooLarge, match="800 x 600"):
+        open_source(content).reduced(100, max_pixels=400_000)
+    with pytest.raises(ImageError, match="damaged"):
+        open_source(content[:3000]).reduced(100)

@@ -30,7 +30,7 @@ from ferembed.datasets.vectors import (
 from ferembed.embedder import Embedder
 from ferembed.errors import FerembedError, ImageError, StoreError
 from ferembed.faces import Face, FaceRecipe
-from ferembed.images import Image, Source, open_source
+from ferembed.images import Image, LoadedSource, Source, open_source
 from ferembed.pipeline import Pipeline, Prediction
 
 _PHOTOS = 32  # whose faces are read together
@@ -160,7 +160,7 @@ def _vectors(job: Job, items: Sequence[Item]) -> tuple[Columns, Failures]:
                 if job.crop is None:
                     found: list[tuple[Face | None, Source]] = [(None, opened.content)]
                 else:
-                    found = [*job.crop(opened.image(embedder.max_pixels))]
+                    found = [*_faces(job.crop, opened, embedder.max_pixels)]
             except ImageError as error:
                 failures.append((item.name, str(error)))
                 continue
@@ -222,7 +222,7 @@ def _predictions(job: Job, items: Sequence[Item]) -> tuple[Columns, Failures]:
             try:
                 opened = open_source(item.source)
                 digest = opened.digest(pipeline.max_pixels)
-                faces = _faces(job.crop, opened.image(pipeline.max_pixels))
+                faces = _faces(job.crop, opened, pipeline.max_pixels)
             except ImageError as error:
                 failures.append((item.name, str(error)))
                 rows.append((number, None, None, str(error)))
@@ -255,9 +255,13 @@ def _predictions(job: Job, items: Sequence[Item]) -> tuple[Columns, Failures]:
     return columns, failures
 
 
-def _faces(crop: FaceRecipe | None, image: Image) -> list[tuple[Face, Image]]:
+def _faces(
+    crop: FaceRecipe | None, photo: LoadedSource, max_pixels: int
+) -> list[tuple[Face, Image]]:
+    """The faces of a photo, or a picture that is a face."""
     if crop is not None:
-        return [*crop(image)]
+        return crop(*photo.reduced(crop.shorter_side, max_pixels))
+    image = photo.image(max_pixels)
     return [(Face((0, 0, image.shape[1], image.shape[0]), 1.0), image)]
 
 

@@ -20,6 +20,7 @@ _WIDEST = 10_000  # pixels
 MAX_TILT_DEGREES = 60  # a steeper line between two eyes is taken for a wrong detection
 LARGEST_CROP = 4096  # pixels of side; a larger crop is cut from a smaller copy of the photo
 MIN_FACE = 0.05  # of the shorter side: 36 pixels at 1280x720
+SHARP = 64  # pixels of a face's side; FER2013's faces, on which networks are trained, have 48
 TALLEST = 8  # times the width; a taller photo is scaled to less than `width`
 
 
@@ -43,8 +44,8 @@ class FaceRecipe:
     width : scale the photo to this width first; boxes are in pixels of the original photo
     equalize : convert the photo to gray and equalise its histogram first
     min_face : leave out smaller faces, by the longer side of their box: below 1 a share of the
-        photo's shorter side, from 1 on pixels; 0 leaves out none. Detectors search larger photos
-        in no more time if it is a share
+        photo's shorter side, from 1 on pixels; 0 leaves out none. If it is a share, detectors
+        search larger photos in no more time, and large JPEGs are decoded at a reduced size
     fallback_to_whole_image : return the whole picture, as a face with `found` False, if no face
         is found
     """
@@ -109,9 +110,23 @@ class FaceRecipe:
         """All values, for JSON."""
         return asdict(self)
 
-    def __call__(self, photo: Image) -> list[tuple[Face, Image]]:
-        """The faces and their crops, the most confident first; [] if there is none."""
-        size, prepared = (photo.shape[1], photo.shape[0]), self.prepare(photo)
+    @property
+    def shorter_side(self) -> int | None:
+        """The pixels of a photo's shorter side that show its smallest faces at SHARP pixels.
+
+        A larger photo may be read at a reduced size: see `LoadedSource.reduced`. None if no size
+        does.
+        """
+        return round(SHARP / self.min_face) if 0 < self.min_face < 1 else None
+
+    def __call__(
+        self, photo: Image, size: tuple[int, int] | None = None
+    ) -> list[tuple[Face, Image]]:
+        """The faces and their crops, the most confident first; [] if there is none.
+
+        `size` is the width and height of the photo if these pixels are a reduced copy of it.
+        """
+        size, prepared = size or (photo.shape[1], photo.shape[0]), self.prepare(photo)
         factor = max(size) / max(prepared.shape[:2])
         return [
             (face.scaled(factor, size), self.crop(prepared, face))

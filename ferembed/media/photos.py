@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from ferembed._prefetch import prefetch_map
 from ferembed.errors import ImageError
 from ferembed.faces import Face, FaceRecipe
-from ferembed.images import Image, load_image, save_picture
+from ferembed.images import Image, load_image, open_source, save_picture
 from ferembed.media.annotate import annotate
 from ferembed.pipeline import Pipeline, Prediction
 from ferembed.storage.files import unique_name
@@ -86,7 +86,7 @@ def _searched(
 ) -> Iterator[_Searched]:
     """Each photo with its faces, or with its result: from the journal, or an error.
 
-    With `keep` there is the photo, too. A large one takes 300 MB.
+    With `keep` there is the photo, too, if it was read whole. A large one takes 300 MB.
     """
     recipe = FaceRecipe.resolve(pipeline.detector)
 
@@ -94,9 +94,10 @@ def _searched(
         if journal is not None and (result := journal.known(photo)):
             return photo, result, None, []
         try:
-            image = load_image(photo, pipeline.max_pixels)
+            image, size = open_source(photo).reduced(recipe.shorter_side, pipeline.max_pixels)
         except ImageError as error:
             return photo, PhotoResult(str(photo), error=str(error)), None, []
-        return photo, None, image if keep else None, recipe(image)
+        whole = keep and image.shape[1] == size[0]
+        return photo, None, image if whole else None, recipe(image, size)
 
     return prefetch_map(search, photos, threads=1 if keep else 2)

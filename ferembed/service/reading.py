@@ -21,7 +21,7 @@ from ferembed._threads import core_count
 from ferembed.errors import ImageError, UnknownName
 from ferembed.faces import Face, FaceRecipe
 from ferembed.faces.frames import FrameSearch
-from ferembed.images import Image, load_image
+from ferembed.images import Image, load_image, open_source
 from ferembed.pipeline import Pipeline, Prediction
 from ferembed.priors import parse_prior, prior_factors
 from ferembed.registry import unknown_name_message
@@ -233,18 +233,21 @@ class Reader:
                     self._change.wait()
 
     def _find_in(self, job: _Job, upload: Upload) -> None:
-        image = load_image(upload, self._settings.max_pixels)
-        left_out = 0
-        options, (height, width) = job.options, image.shape[:2]
-        if options.recipe is None:
-            found = [(Face((0, 0, width, height), 1.0), image)]
+        options, most = job.options, self._settings.max_pixels
+        if isinstance(options.recipe, FaceRecipe):
+            image, size = open_source(upload).reduced(options.recipe.shorter_side, most)
+            found = options.recipe(image, size)
         else:
-            found = options.recipe(image)
-            left_out = max(0, len(found) - self._settings.max_faces)
-            found = found[: self._settings.max_faces]
+            image = load_image(upload, most)
+            size = image.shape[1], image.shape[0]
+            found = options.recipe(image) if options.recipe else [(Face((0, 0, *size), 1.0), image)]
+        left_out = max(0, len(found) - self._settings.max_faces)
+        found = found[: self._settings.max_faces]
         job.faces, job.crops = [face for face, _ in found], [crop for _, crop in found]
-        kept = image if options.keep_image else None
-        job.found = Result(upload.name, (width, height), left_out=left_out, image=kept)
+        kept = None
+        if options.keep_image:
+            kept = image if image.shape[1] == size[0] else load_image(upload, most)
+        job.found = Result(upload.name, size, left_out=left_out, image=kept)
 
     def _read_all(self) -> None:
         """Classify faces in batches; runs in a separate thread."""

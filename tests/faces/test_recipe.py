@@ -1,11 +1,14 @@
 """From photos to faces: which are found, and how large they are."""
 
 import numpy as np
+import PIL.Image
 import pytest
 
+from ferembed import Pipeline
 from ferembed.errors import UnknownName
 from ferembed.faces import DETECTORS, Face, FaceRecipe
-from ferembed.images import load_image
+from ferembed.images import load_image, open_source, size_of
+from ferembed.media.photos import read_photos
 
 
 def test_boxes_are_those_of_the_photo_before_it_was_scaled(portrait):
@@ -15,6 +18,41 @@ def test_boxes_are_those_of_the_photo_before_it_was_scaled(portrait):
     assert np.abs(np.subtract(plain.box, scaled.box)).max() < 25
     assert crop.shape[0] == pytest.approx((scaled.box[2] - scaled.box[0]) / 2, abs=2)
     assert (crop[:, :, 0] == crop[:, :, 1]).all()
+
+
+@pytest.fixture(scope="module")
+def large(portrait, tmp_path_factory):
+    """A photo of 2560 by 3000 pixels."""
+    path = tmp_path_factory.mktemp("large") / "large.jpg"
+    picture = PIL.Image.fromarray(load_image(portrait))
+    picture.resize((2560, 3000), PIL.Image.Resampling.BICUBIC).save(path, quality=95)
+    return path
+
+
+def test_a_large_photo_is_searched_at_a_reduced_size(large):
+    recipe = FaceRecipe("mtcnn")
+    ((whole, crop),) = recipe(load_image(large))
+    image, size = open_source(large).reduced(recipe.shorter_side)
+    assert (image.shape, size) == ((1500, 1280, 3), (2560, 3000))
+    ((face, smaller),) = recipe(image, size)
+    assert np.abs(np.subtract(face.box, whole.box)).max() <= 12
+    assert np.abs(np.subtract(face.landmarks, whole.landmarks)).max() <= 12
+    assert smaller.shape[0] == pytest.approx(crop.shape[0] / 2, abs=6)
+
+
+def test_all_who_read_a_large_photo_answer_the_same(large, tmp_path):
+    pipeline = Pipeline.load("fast", store="none", detector="mtcnn")
+    analyzed = tuple(pipeline.analyze(large))
+    (plain,) = read_photos(pipeline, [str(large)])
+    (drawn,) = read_photos(pipeline, [str(large)], annotated_folder=tmp_path)
+    assert plain.predictions == drawn.predictions == analyzed
+    assert size_of(tmp_path / "large.png")[1] == 3000
+
+
+def test_no_size_is_reduced_where_small_faces_are_searched_for():
+    assert FaceRecipe("mtcnn", min_face=0.1).shorter_side == 640
+    assert FaceRecipe("mtcnn", min_face=0).shorter_side is None
+    assert FaceRecipe("mtcnn", min_face=40).shorter_side is None
 
 
 def test_a_scaled_box_stays_inside_the_photo():
