@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import comb
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -18,7 +19,12 @@ _LEAST_CORRELATION = 0.92
 _MOST_PAIRED = 50_000  # pictures of which all pairs are compared
 _MOST_NEIGHBOURS = 256  # of a picture in a bucket
 _BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
+_AT_ONCE = 20_000  # pairs whose pixels are compared
+_MANY = 1000  # pairs that are joined at once; fewer wait for the end of a round
 _ROWS, _COLUMNS = 1024, 8192  # of the pairs that are compared at once: 32 MB
+
+
+_Pairs: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 def thumbnails(count: int) -> NDArray[np.uint8]:
@@ -40,40 +46,84 @@ def merge_groups(
     `groups` has a number for each picture, the same for exact duplicates. Only pictures that are
     marked in `compared` are compared with others.
     """
+    _, firsts = np.unique(groups, return_index=True)
+    firsts = np.sort(firsts)
+    firsts = firsts[compared[firsts]]  # a group is compared by its first picture
+    parts = _joined(thumbs[firsts])
+    _, leaders = np.unique(parts, return_index=True)
+    numbers = np.arange(int(groups.max(initial=-1)) + 1)
+    numbers[groups[firsts]] = groups[firsts[leaders[parts]]]
+    return np.asarray(np.unique(numbers[groups], return_inverse=True)[1], np.int64)
+
+
+def _joined(thumbs: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """A number for each thumbnail, the same for those that near-duplicates join.
+
+    Pairs with similar hashes are compared pixel by pixel, unless others have joined them already:
+    of many pictures of one kind, few pairs are compared.
+    """
+    signs = _hash(thumbs)
+    count = len(signs)
+    joined, refused = np.arange(count), np.empty(0, np.int64)
+    rounds = _rounds_of_all if count <= _MOST_PAIRED else _rounds_of_buckets
+    for pairs in rounds(signs):
+        near, far = [refused[:0]], [refused]
+        for ones, others in _portions(pairs):
+            apart = joined[ones] != joined[others]
+            codes = _without(ones[apart] * count + others[apart], refused)
+            ones, others = np.divmod(codes, count)
+            agree = np.fromiter(map(_agree, thumbs[ones], thumbs[others]), np.bool_, len(codes))
+            near.append(codes[agree])
+            far.append(codes[~agree])
+            if np.count_nonzero(agree) > _MANY:
+                joined = _with_pairs(joined, *np.divmod(np.concatenate(near), count))
+                near = [refused[:0]]
+        joined = _with_pairs(joined, *np.divmod(np.concatenate(near), count))
+        refused = np.unique(np.concatenate(far))
+    return joined
+
+
+def _portions(pairs: Iterator[_Pairs]) -> Iterator[_Pairs]:
+    """The same pairs, a limited number at a time."""
+    for ones, others in pairs:
+        for start in range(0, len(ones), _AT_ONCE):
+            yield ones[start : start + _AT_ONCE], others[start : start + _AT_ONCE]
+
+
+def _without(codes: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The codes that are not among the known ones, which are sorted."""
+    places = np.searchsorted(known, codes)
+    inside = places < len(known)
+    inside[inside] = known[places[inside]] == codes[inside]
+    return codes[~inside]
+
+
+def _with_pairs(
+    joined: NDArray[np.int64], ones: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The numbers once these pairs are joined, too."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    _, firsts = np.unique(groups, return_index=True)
-    places = np.sort(firsts)
-    places = places[compared[places]]
-    pairs = np.array(list(_near_pairs(thumbs[places])), np.int64).reshape(-1, 2)
-    ones, others = groups[places[pairs]].T
-    count = int(groups.max(initial=-1)) + 1
-    graph = coo_matrix((np.ones(len(ones), np.bool_), (ones, others)), (count, count))
-    _, numbers = connected_components(graph, directed=False)
-    return np.asarray(numbers[groups], np.int64)
+    if not len(ones):
+        return joined
+    count = int(joined.max()) + 1
+    graph = coo_matrix((np.ones(len(ones), np.bool_), (joined[ones], joined[others])), (count,) * 2)
+    return np.asarray(connected_components(graph, directed=False)[1][joined], np.int64)
 
 
-def _near_pairs(thumbs: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
-    """Pairs with similar hashes whose pixels agree up to a small shift."""
-    signs = _hash(thumbs)
+def _agree(one: Image, other: Image) -> bool:
+    """True if two thumbnails are the same picture up to a small shift."""
     inner = slice(_SHIFT, _SIDE - _SHIFT)
-    similar = _similar if len(signs) <= _MOST_PAIRED else _similar_in_buckets
-    for ones, others in similar(signs):
-        for one, other in zip(ones.tolist(), others.tolist(), strict=True):
-            match = cv2.matchTemplate(
-                thumbs[one], thumbs[other][inner, inner], cv2.TM_CCOEFF_NORMED
-            )
-            if match.max() >= _LEAST_CORRELATION:
-                yield one, other
+    match = cv2.matchTemplate(one, other[inner, inner], cv2.TM_CCOEFF_NORMED)
+    return bool(match.max() >= _LEAST_CORRELATION)
 
 
-def _similar(
-    signs: NDArray[np.float32],
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _rounds_of_all(signs: NDArray[np.float32]) -> Iterator[Iterator[_Pairs]]:
     """Positions of pairs of hashes that differ in few bits, block by block."""
     bits = signs.shape[1]
-    for top in range(0, len(signs), _ROWS):
+
+    def blocks(top: int) -> Iterator[_Pairs]:
         for left in range(top, len(signs), _COLUMNS):
             # The product of two hashes is the number of equal bits less that of different ones.
             agree = signs[top : top + _ROWS] @ signs[left : left + _COLUMNS].T
@@ -82,13 +132,13 @@ def _similar(
             upper = ones < others
             yield ones[upper], others[upper]
 
+    return map(blocks, range(0, len(signs), _ROWS))
 
-def _similar_in_buckets(
-    signs: NDArray[np.float32],
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """The same for most of those pairs, without comparing all.
 
-    Each table sorts the hashes into buckets by a random choice of their bits. The number of tables
+def _rounds_of_buckets(signs: NDArray[np.float32]) -> Iterator[Iterator[_Pairs]]:
+    """The same for most of those pairs, without comparing all; some come in several rounds.
+
+    Each round sorts the hashes into buckets by a random choice of their bits. The number of rounds
     is such that a pair that differs in the most bits allowed shares a bucket with a probability of
     90 %; pairs that differ in fewer bits do so more often. In a very full bucket, each hash is
     compared only with those that follow it.
@@ -98,12 +148,12 @@ def _similar_in_buckets(
     taken = max(1, int(np.log2(count)) - 2)
     shared = comb(bits - _MOST_BITS, taken) / comb(bits, taken)
     rng = np.random.default_rng(0)
-    known = np.empty(0, np.int64)
-    for _ in range(int(np.ceil(np.log(0.1) / np.log1p(-shared)))):
+
+    def buckets() -> Iterator[_Pairs]:
         columns = rng.choice(bits, taken, replace=False)
         keys = (signs[:, columns] > 0) @ (1 << np.arange(taken))
         order = np.argsort(keys, kind="stable")
-        keys, places, found = keys[order], np.arange(count), [np.empty(0, np.int64)]
+        keys, places = keys[order], np.arange(count)
         for step in range(1, _MOST_NEIGHBOURS + 1):
             places = places[places < count - step]
             places = places[keys[places] == keys[places + step]]
@@ -112,10 +162,9 @@ def _similar_in_buckets(
             ones, others = np.sort([order[places], order[places + step]], axis=0)
             different = _BITS_SET[hashes[ones] ^ hashes[others]].sum(axis=1)
             similar = different <= _MOST_BITS
-            found.append(ones[similar] * count + others[similar])
-        fresh = np.setdiff1d(np.concatenate(found), known)
-        known = np.union1d(known, fresh)
-        yield fresh // count, fresh % count
+            yield ones[similar], others[similar]
+
+    return (buckets() for _ in range(int(np.ceil(np.log(0.1) / np.log1p(-shared)))))
 
 
 def _hash(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:

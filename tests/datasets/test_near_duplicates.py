@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ferembed import datasets
 from ferembed.datasets import Dataset, near_duplicates
@@ -50,7 +52,7 @@ def test_comparing_many_pictures_takes_little_memory() -> None:
     signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), (40_000, 63))
     tracemalloc.start()
     try:
-        found = next(iter(near_duplicates._similar(signs)), None)
+        found = next(next(near_duplicates._rounds_of_all(signs)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -58,10 +60,10 @@ def test_comparing_many_pictures_takes_little_memory() -> None:
     assert peak < 100_000_000  # a row of blocks of 1,024 x 40,000 numbers takes 164 MB
 
 
-def pairs(similar, signs):
+def pairs(rounds, signs):
     return {
         pair
-        for ones, others in similar(signs)
+        for ones, others in chain.from_iterable(rounds(signs))
         for pair in zip(ones.tolist(), others.tolist(), strict=True)
     }
 
@@ -73,8 +75,27 @@ def test_buckets_find_nearly_all_pairs_of_similar_hashes_and_no_others():
         changed = rng.choice(63, 2 * rng.integers(1, 7), replace=False)
         signs[row + 1] = signs[row]
         signs[row + 1, changed] *= -1
-    every = pairs(near_duplicates._similar, signs)
-    found = pairs(near_duplicates._similar_in_buckets, signs)
+    every = pairs(near_duplicates._rounds_of_all, signs)
+    found = pairs(near_duplicates._rounds_of_buckets, signs)
     assert found <= every
     assert len(every) >= 500
     assert len(found) / len(every) > 0.95
+
+
+@pytest.mark.parametrize("paired", [50_000, 100])
+def test_few_pairs_of_many_copies_are_compared(monkeypatch, paired):
+    """30 pictures of 40 copies each have 23,400 pairs."""
+    monkeypatch.setattr(near_duplicates, "_MOST_PAIRED", paired)
+    monkeypatch.setattr(near_duplicates, "_AT_ONCE", 200)
+    monkeypatch.setattr(near_duplicates, "_MANY", 10)
+    compared = []
+    agree = near_duplicates._agree
+    monkeypatch.setattr(near_duplicates, "_agree", lambda *two: compared.append(1) or agree(*two))
+    rng = np.random.default_rng(0)
+    thumbs = np.stack([near_duplicates.thumbnail(smooth(seed)) for seed in range(30)])
+    copies = np.clip(np.repeat(thumbs, 40, axis=0) * rng.uniform(0.8, 1, (1200, 1, 1)), 0, 255)
+    groups = near_duplicates.merge_groups(
+        np.arange(1200), copies.astype(np.uint8), np.ones(1200, bool)
+    )
+    assert groups.tolist() == np.repeat(np.arange(30), 40).tolist()
+    assert len(compared) < 15_000
