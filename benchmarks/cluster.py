@@ -225,7 +225,10 @@ PREPARE = {"embed": embedding, "predict": predicting, "grid": grid}
 
 
 def scheduling(options: argparse.Namespace) -> None:
-    name = f"scheduling of {options.partitions:,} tasks on {options.workers} workers"
+    name = (
+        f"scheduling of {options.partitions:,} tasks of {options.seconds:g} s "
+        f"on {options.workers} workers"
+    )
 
     def measure() -> dict[str, Any]:
         import distributed
