@@ -3,6 +3,7 @@
 python -m benchmarks.cluster fer2013.zip --work /tmp/cluster scaling --faces 20000
 python -m benchmarks.cluster fer2013.zip --work /tmp/cluster scheduling --partitions 10000
 python -m benchmarks.cluster fer2013.zip --work /tmp/cluster growth --rows 64000 256000 1000000
+python -m benchmarks.cluster fer2013.zip --work /tmp/cluster heads
 python -m benchmarks.cluster fer2013.zip --work /tmp/cluster whole --faces 1000000
 
 Each line of the results is written when it is there, and is not measured again; --again does.
@@ -48,6 +49,7 @@ head__gamma = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]
 MOST_IN_GRID = 6000  # faces: the SVMs take a few seconds each
 ENGINE_OF_MANY = "openvino-int8"  # whose network ships
 HEADS_IN_BATCHES = ("softmax", "fourier-svm", "approximate-knn")
+EXACT = {"fourier-svm": "svm", "approximate-knn": "knn"}  # where both can be fitted
 
 
 def main() -> None:
@@ -66,6 +68,7 @@ def main() -> None:
     part.add_argument("--seconds", type=float, default=0.5, help="that each task sleeps")
     part = parts.add_parser("growth")
     part.add_argument("--rows", type=int, nargs="+", default=[64_000, 256_000])
+    parts.add_parser("heads")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     MEASURE[options.part](options)
@@ -271,10 +274,7 @@ def sleep(shared: object, seconds: float) -> Slept:
 
 def growth(options: argparse.Namespace) -> None:
     """Fits on real vectors with noise added, from batches that are made as they are read."""
-    real = Embedder(BACKBONE, store=options.work / "store.sqlite")
-    training = datasets.open(options.data).split("train")
-    X = real.transform(training.images)
-    codes, classes = training.label_codes, np.array(training.classes)
+    X, codes, classes = vectors_of(options, "train")
     spread = X.std(axis=0) / 10
     for name in HEADS_IN_BATCHES:
         seconds = {}
@@ -298,6 +298,33 @@ def growth(options: argparse.Namespace) -> None:
                 f"growth of {name} from {few:,} to {many:,} rows",
                 lambda exponent=exponent: {"exponent": round(float(exponent), 2)},  # type: ignore[misc]
             )
+
+
+def heads(options: argparse.Namespace) -> None:
+    """The accuracy of heads in batches on PublicTest, beside that of the exact heads."""
+    X, codes, classes = vectors_of(options, "train")
+    unseen, labels, _ = vectors_of(options, "validation")
+    for name, exact in EXACT.items():
+
+        def compare(name: str = name, exact: str = exact) -> dict[str, Any]:
+            facts = {}
+            for key, one in (("batches", name), ("exact", exact)):
+                head = HEADS[one].make()
+                started = time.perf_counter()
+                head.fit(X, classes[codes])
+                facts[f"seconds_{key}"] = round(time.perf_counter() - started, 1)
+                right = head.predict(unseen) == classes[labels]
+                facts[f"accuracy_{key}"] = round(float(right.mean()), 4)
+            return {**facts, "rows": len(X), "faces": len(unseen)}
+
+        measured(options, f"{name} against {exact}", compare)
+
+
+def vectors_of(options: argparse.Namespace, split: str) -> tuple[Any, Any, Any]:
+    """The vectors of real faces, their labels by number, and the classes."""
+    embedder = Embedder(BACKBONE, store=options.work / "store.sqlite")
+    part = datasets.open(options.data).split(split)
+    return embedder.transform(part.images), part.label_codes, np.array(part.classes)
 
 
 def noisy(
@@ -394,7 +421,13 @@ def peak_mb() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
-MEASURE = {"scaling": scaling, "scheduling": scheduling, "growth": growth, "whole": whole}
+MEASURE = {
+    "scaling": scaling,
+    "scheduling": scheduling,
+    "growth": growth,
+    "heads": heads,
+    "whole": whole,
+}
 
 if __name__ == "__main__":
     main()

@@ -34,6 +34,10 @@ WAITED = (
     ("of it detection, ms", "detect", "milliseconds"),
     ("a film of one person, frames a second", "video", "frames_per_second"),
 )
+END_TO_END = 1_000_000  # faces of the run
+LARGE = 10**7, 10**9
+MACHINES, CENTS = 4, 4  # of 16 cores; of a dollar for a core and an hour: an assumption
+CORES_OF_SERVICE = 2
 SCALED = "plain_1_thread", "workers_1", "workers_2"
 TRAITS = ("contradictory labels", "across splits")
 SCORED = {
@@ -395,6 +399,16 @@ def cluster() -> str:
         lambda row: [f"{row['seconds']:.0f}", f"{row['peak_mb']:,} MB"],
     )
     grown = table(["growth", "exponent"], "growth of ", lambda row: [f"{row['exponent']:.2f}"])
+    compared = [
+        [
+            name.replace(" against ", " and "),
+            *(f"{row[key]:.2%}" for key in ("accuracy_batches", "accuracy_exact")),
+            *(f"{row[key]:.1f} s" for key in ("seconds_batches", "seconds_exact")),
+        ]
+        for name, row in measured.items()
+        if " against " in name
+    ]
+    exact = markdown_table(["heads", "accuracy", "exact", "fit", "exact"], compared)
     whole = table(
         ["end to end", "seconds", "peak of a worker", "peak of the client", "on disk"],
         "whole: ",
@@ -405,8 +419,52 @@ def cluster() -> str:
             f"{row['mb_on_disk']:,.0f} MB" if "mb_on_disk" in row else "",
         ],
     )
-    tables = scaling, scheduling, fits, grown, whole
-    return "\n\n".join(one for one in tables if one.count("\n") > 1)  # some may not be run yet
+    return "\n\n".join((scaling, scheduling, fits, grown, exact, whole))
+
+
+def on_paper() -> str:
+    """What larger jobs take, computed from the run end to end and from `ferembed predict`."""
+    measured = results("cluster")
+    end_to_end = f"{END_TO_END:,} faces, 2 workers"
+    embed, audit = (measured[f"whole: {what} {end_to_end}"] for what in ("embed", "audit"))
+    photos = results("service")["load"]["1280x720"]["predict_photos_per_second"]
+    in_second = {  # on one core
+        "embed faces of 48x48 (`mini-vgg`, INT8)": embed["per_second"] / embed["cores"],
+        "audit them": END_TO_END / audit["seconds"] / audit["cores"],
+        "predict photos of 1280x720 (`default`)": max(photos) / CORES_OF_SERVICE,
+    }
+    tasks_a_second = max(
+        row["tasks_per_second"] for name, row in measured.items() if name.startswith("scheduling")
+    )
+    grows = {
+        "disk for vectors": embed["mb_on_disk"] / 1e6,
+        "memory of the client, embed": embed["peak_mb_client"] / 1e6,
+        "memory of the client, audit": audit["peak_mb_client"] / 1e6,
+    }
+    rows = [
+        [name, *(f"{pictures / rate / 3600:,.0f} core-hours" for pictures in LARGE)]
+        for name, rate in in_second.items()
+    ]
+    slowest = min(in_second.values())
+    rows += [
+        [
+            f"photos on {MACHINES} machines of 16 cores",
+            *(f"{pictures / slowest / 3600 / MACHINES / 16:,.1f} hours" for pictures in LARGE),
+        ],
+        [
+            f"the same at {CENTS} cents a core-hour",
+            *(f"${pictures / slowest / 3600 * CENTS / 100:,.0f}" for pictures in LARGE),
+        ],
+        *(
+            [name, *(f"{each * pictures / 1000:,.0f} GB" for pictures in LARGE)]
+            for name, each in grows.items()
+        ),
+        [
+            "the scheduler's share, 1,000 pictures a task",
+            *(f"{pictures / 1000 / tasks_a_second / 3600:,.1f} hours" for pictures in LARGE),
+        ],
+    ]
+    return markdown_table(["", *(f"{pictures // 10**6:,} million" for pictures in LARGE)], rows)
 
 
 def audit() -> str:
@@ -462,6 +520,7 @@ TABLES: list[tuple[str, str, Callable[[], str]]] = [
     ("growth", "benchmarks/README.md", growth),
     ("service", "benchmarks/README.md", service),
     ("cluster", "benchmarks/README.md", cluster),
+    ("on paper", "benchmarks/README.md", on_paper),
     ("audit", "benchmarks/README.md", audit),
 ]
 

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.conftest import run_python
+
 THREADS = """
 import os
 import sys
@@ -44,3 +46,14 @@ def test_no_thread_is_held_to_one_core(limit: int) -> None:
     command = [sys.executable, "-c", THREADS, str(limit)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == str({tuple(sorted(os.sched_getaffinity(0)))})
+
+
+def test_the_converter_of_openvino_is_imported_when_it_is_used():
+    code = (
+        "import sys\n"
+        "from ferembed.inference.openvino import import_openvino\n"
+        "openvino = import_openvino()\n"
+        "print('openvino.tools.ovc' in sys.modules, hasattr(openvino, 'no_such_name'))\n"
+        "print(openvino.convert_model.__name__, 'openvino_telemetry' in sys.modules)\n"
+    )
+    assert run_python(code).stdout == "False False\nconvert_model False\n"
