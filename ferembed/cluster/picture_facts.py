@@ -11,7 +11,7 @@ from ferembed._progress import Progress
 from ferembed.cluster.connection import PATIENCE, check_workers, worker_address
 from ferembed.cluster.scheduling import run_tasks
 from ferembed.datasets import picture_facts
-from ferembed.datasets.picture_facts import FindFaces, PictureFacts, join_facts
+from ferembed.datasets.picture_facts import FindFaces, PictureFacts
 from ferembed.errors import ClusterError
 from ferembed.images import Source
 
@@ -44,19 +44,20 @@ def gather_facts(
         (f"ferembed-facts-{mark}-{start}", (start, list(images[start : start + _SIZE])))
         for start in starts
     )
-    parts: dict[int, PictureFacts] = {}
-    done = 0
+    facts, done = PictureFacts.empty(len(images), near), 0
     for (start, some), result in run_tasks(client, _gather, (near, find_faces), tasks, patience):
         if isinstance(result, Exception) or result.facts is None:
             raise ClusterError(
                 f"No worker can read the pictures {start:,} to {start + len(some) - 1:,}: "
                 f"{getattr(result, 'error', result)}"
             )
-        parts[start] = result.facts
+        facts.put(start, result.facts)
         done += len(some)
         if progress:
             progress(done, len(images))
-    return join_facts([parts[start] for start in starts])
+    facts.unreadable = dict(sorted(facts.unreadable.items()))  # tasks end in any order
+    facts.faceless.sort()
+    return facts
 
 
 def _gather(how: tuple[bool, FindFaces | None], task: tuple[int, list[Source]]) -> _Gathered:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from math import comb
 from typing import TypeAlias
 
@@ -10,21 +11,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ferembed._prefetch import prefetch_map
 from ferembed.images import Image
 
 _SIDE = 32  # pixels of the thumbnails that are compared
 _SHIFT = 3  # pixels that a near-duplicate may be shifted by
-_MOST_BITS = 12  # of the 63 of the hash that may differ
+_BITS, _MOST_BITS = 63, 12  # of a hash; and those that may differ
+_HASHED = 4096  # pictures at a time
 _LEAST_CORRELATION = 0.92
 _MOST_PAIRED = 50_000  # pictures of which all pairs are compared
 _MOST_NEIGHBOURS = 256  # of a picture in a bucket
 _BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
-_AT_ONCE = 20_000  # pairs whose pixels are compared
+_AT_ONCE, _EACH = 20_000, 500  # pairs whose pixels are compared, and by a thread
 _MANY = 1000  # pairs that are joined at once; fewer wait for the end of a round
 _ROWS, _COLUMNS = 1024, 8192  # of the pairs that are compared at once: 32 MB
 
 
 _Pairs: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
+_Apart: TypeAlias = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.bool_]]
 
 
 def thumbnails(count: int) -> NDArray[np.uint8]:
@@ -49,37 +53,40 @@ def merge_groups(
     _, firsts = np.unique(groups, return_index=True)
     firsts = np.sort(firsts)
     firsts = firsts[compared[firsts]]  # a group is compared by its first picture
-    parts = _joined(thumbs[firsts])
+    parts = _joined(thumbs, firsts)
     _, leaders = np.unique(parts, return_index=True)
     numbers = np.arange(int(groups.max(initial=-1)) + 1)
     numbers[groups[firsts]] = groups[firsts[leaders[parts]]]
     return np.asarray(np.unique(numbers[groups], return_inverse=True)[1], np.int64)
 
 
-def _joined(thumbs: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """A number for each thumbnail, the same for those that near-duplicates join.
+def _joined(thumbs: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np.int64]:
+    """A number for the thumbnail at each place, the same for those that near-duplicates join.
 
     Pairs with similar hashes are compared pixel by pixel, unless others have joined them already:
     of many pictures of one kind, few pairs are compared.
     """
-    signs = _hash(thumbs)
-    count = len(signs)
+    count = len(places)
     joined, refused = np.arange(count), np.empty(0, np.int64)
+
+    def apart(ones: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.bool_]:
+        return np.asarray(joined[ones] != joined[others])
+
     rounds = _rounds_of_all if count <= _MOST_PAIRED else _rounds_of_buckets
-    for pairs in rounds(signs):
+    for pairs in rounds(_hash(thumbs, places), apart):
         near, far = [refused[:0]], [refused]
         for ones, others in _portions(pairs):
-            apart = joined[ones] != joined[others]
-            codes = _without(ones[apart] * count + others[apart], refused)
+            still = apart(ones, others)
+            codes = _without(ones[still] * count + others[still], refused)
             ones, others = np.divmod(codes, count)
-            agree = np.fromiter(map(_agree, thumbs[ones], thumbs[others]), np.bool_, len(codes))
+            agree = _agreeing(thumbs[places[ones]], thumbs[places[others]])
             near.append(codes[agree])
             far.append(codes[~agree])
             if np.count_nonzero(agree) > _MANY:
                 joined = _with_pairs(joined, *np.divmod(np.concatenate(near), count))
                 near = [refused[:0]]
         joined = _with_pairs(joined, *np.divmod(np.concatenate(near), count))
-        refused = np.unique(np.concatenate(far))
+        refused = np.sort(np.concatenate(far))
     return joined
 
 
@@ -112,6 +119,17 @@ def _with_pairs(
     return np.asarray(connected_components(graph, directed=False)[1][joined], np.int64)
 
 
+def _agreeing(ones: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The pairs of thumbnails that agree."""
+
+    def compare(start: int) -> list[bool]:
+        some = slice(start, start + _EACH)
+        return [_agree(*pair) for pair in zip(ones[some], others[some], strict=True)]
+
+    found = prefetch_map(compare, range(0, len(ones), _EACH))
+    return np.fromiter(chain.from_iterable(found), np.bool_, len(ones))
+
+
 def _agree(one: Image, other: Image) -> bool:
     """True if two thumbnails are the same picture up to a small shift."""
     inner = slice(_SHIFT, _SIDE - _SHIFT)
@@ -119,15 +137,15 @@ def _agree(one: Image, other: Image) -> bool:
     return bool(match.max() >= _LEAST_CORRELATION)
 
 
-def _rounds_of_all(signs: NDArray[np.float32]) -> Iterator[Iterator[_Pairs]]:
+def _rounds_of_all(hashes: NDArray[np.uint64], apart: _Apart) -> Iterator[Iterator[_Pairs]]:
     """Positions of pairs of hashes that differ in few bits, block by block."""
-    bits = signs.shape[1]
+    signs = 2 * _bits(hashes, np.arange(_BITS)).astype(np.float32) - 1
 
     def blocks(top: int) -> Iterator[_Pairs]:
         for left in range(top, len(signs), _COLUMNS):
             # The product of two hashes is the number of equal bits less that of different ones.
             agree = signs[top : top + _ROWS] @ signs[left : left + _COLUMNS].T
-            similar = np.flatnonzero(agree >= bits - 2 * _MOST_BITS)  # 5 times as fast as in 2D
+            similar = np.flatnonzero(agree >= _BITS - 2 * _MOST_BITS)  # 5 times as fast as in 2D
             ones, others = np.divmod(similar, agree.shape[1])
             ones, others = ones + top, others + left
             upper = ones < others
@@ -136,23 +154,21 @@ def _rounds_of_all(signs: NDArray[np.float32]) -> Iterator[Iterator[_Pairs]]:
     return map(blocks, range(0, len(signs), _ROWS))
 
 
-def _rounds_of_buckets(signs: NDArray[np.float32]) -> Iterator[Iterator[_Pairs]]:
-    """The same for most of those pairs, without comparing all; some come in several rounds.
+def _rounds_of_buckets(hashes: NDArray[np.uint64], apart: _Apart) -> Iterator[Iterator[_Pairs]]:
+    """The same for most of those pairs that are `apart`, without comparing all.
 
     Each round sorts the hashes into buckets by a random choice of their bits. The number of rounds
     is such that a pair that differs in the most bits allowed shares a bucket with a probability of
     90 %; pairs that differ in fewer bits do so more often. In a very full bucket, each hash is
-    compared only with those that follow it.
+    compared only with those that follow it. A pair may come in several rounds.
     """
-    count, bits = signs.shape
-    hashes = np.packbits(np.pad(signs > 0, ((0, 0), (0, 64 - bits))), axis=1)
+    count = len(hashes)
     taken = max(1, int(np.log2(count)) - 2)
-    shared = comb(bits - _MOST_BITS, taken) / comb(bits, taken)
+    shared = comb(_BITS - _MOST_BITS, taken) / comb(_BITS, taken)
     rng = np.random.default_rng(0)
 
     def buckets() -> Iterator[_Pairs]:
-        columns = rng.choice(bits, taken, replace=False)
-        keys = (signs[:, columns] > 0) @ (1 << np.arange(taken))
+        keys = _bits(hashes, rng.choice(_BITS, taken, replace=False)) @ (1 << np.arange(taken))
         order = np.argsort(keys, kind="stable")
         keys, places = keys[order], np.arange(count)
         for step in range(1, _MOST_NEIGHBOURS + 1):
@@ -160,21 +176,32 @@ def _rounds_of_buckets(signs: NDArray[np.float32]) -> Iterator[Iterator[_Pairs]]
             places = places[keys[places] == keys[places + step]]
             if not len(places):
                 break
-            ones, others = np.sort([order[places], order[places + step]], axis=0)
-            different = _BITS_SET[hashes[ones] ^ hashes[others]].sum(axis=1)
-            similar = different <= _MOST_BITS
+            two = order[places], order[places + step]
+            ones, others = np.minimum(*two), np.maximum(*two)
+            still = apart(ones, others)
+            ones, others = ones[still], others[still]
+            different = (hashes[ones] ^ hashes[others]).view(np.uint8).reshape(-1, 8)
+            similar = _BITS_SET[different].sum(axis=1) <= _MOST_BITS
             yield ones[similar], others[similar]
 
     return (buckets() for _ in range(int(np.ceil(np.log(0.1) / np.log1p(-shared)))))
 
 
-def _hash(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A perceptual hash: +1 for each of the 63 lowest frequencies above their median, else -1."""
-    places = np.arange(_SIDE)
-    waves = np.cos(np.pi * (2 * places + 1) * places[:8, None] / (2 * _SIDE)).astype(np.float32)
-    strength = np.empty((len(thumbs), 63), np.float32)
-    for start in range(0, len(thumbs), 4096):
-        block = thumbs[start : start + 4096].astype(np.float32)
-        strength[start : start + 4096] = (waves @ block @ waves.T).reshape(-1, 64)[:, 1:]
-    typical = np.median(strength, axis=1, keepdims=True) if len(thumbs) else strength
-    return np.asarray(np.where(strength > typical, 1, -1), np.float32)
+def _bits(hashes: NDArray[np.uint64], chosen: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """A column for each of the chosen bits of the hashes."""
+    return np.asarray(hashes[:, None] >> chosen.astype(np.uint64) & np.uint64(1), np.bool_)
+
+
+def _hash(thumbs: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np.uint64]:
+    """A perceptual hash: a bit for each of the 63 lowest frequencies, set above their median."""
+    sides = np.arange(_SIDE)
+    waves = np.cos(np.pi * (2 * sides + 1) * sides[:8, None] / (2 * _SIDE)).astype(np.float32)
+    hashes = np.empty(len(places), np.uint64)
+    for start in range(0, len(places), _HASHED):
+        block = thumbs[places[start : start + _HASHED]].astype(np.float32)
+        strength = (waves @ block @ waves.T).reshape(-1, 64)[:, 1:]
+        above = strength > np.median(strength, axis=1, keepdims=True)
+        hashes[start : start + _HASHED] = above @ (
+            np.uint64(1) << np.arange(_BITS, dtype=np.uint64)
+        )
+    return hashes

@@ -54,6 +54,16 @@ class PictureFacts:
         if len(self.thumbs):
             self.thumbs[index] = thumbnail(gray)
 
+    def put(self, start: int, part: PictureFacts) -> None:
+        """Put in the facts of the pictures from `start` on."""
+        places = slice(start, start + len(part.blank))
+        self.unreadable |= {start + index: why for index, why in part.unreadable.items()}
+        self.blank[places], self.sizes[places] = part.blank, part.sizes
+        self.pixels[places] = part.pixels
+        if len(self.thumbs):
+            self.thumbs[places] = part.thumbs
+        self.faceless += [start + index for index in part.faceless]
+
     @property
     def digests(self) -> NDArray[np.int64]:
         """A number for each picture, the same for the same pixels."""
@@ -102,15 +112,10 @@ def gather_facts(
 
 def join_facts(parts: Sequence[PictureFacts]) -> PictureFacts:
     """The facts of the pictures of all parts, in their order."""
-    starts = np.cumsum([0, *(len(part.blank) for part in parts)]).tolist()
-    placed = list(zip(starts, parts, strict=False))
-    return PictureFacts(
-        unreadable={
-            start + index: why for start, part in placed for index, why in part.unreadable.items()
-        },
-        blank=np.concatenate([np.zeros(0, np.bool_), *(part.blank for part in parts)]),
-        sizes=np.concatenate([np.zeros((0, 2), np.uint32), *(part.sizes for part in parts)]),
-        pixels=[pixels for part in parts for pixels in part.pixels],
-        thumbs=np.concatenate([thumbnails(0), *(part.thumbs for part in parts)]),
-        faceless=[start + index for start, part in placed for index in part.faceless],
-    )
+    near = any(len(part.thumbs) for part in parts)
+    joined = PictureFacts.empty(sum(len(part.blank) for part in parts), near)
+    start = 0
+    for part in parts:
+        joined.put(start, part)
+        start += len(part.blank)
+    return joined

@@ -6,7 +6,9 @@ A photo that cannot be read is a PhotoResult with an error; the others are still
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,6 +89,7 @@ def _searched(
     """Each photo with its faces, or with its result: from the journal, or an error.
 
     With `keep` there is the photo, too, if it was read whole. A large one takes 300 MB.
+    The networks are loaded while the first photo is searched.
     """
     recipe = FaceRecipe.resolve(pipeline.detector)
 
@@ -97,7 +100,13 @@ def _searched(
             image, size = open_source(photo).reduced(recipe.shorter_side, pipeline.max_pixels)
         except ImageError as error:
             return photo, PhotoResult(str(photo), error=str(error)), None, []
+        load()
         whole = keep and image.shape[1] == size[0]
         return photo, None, image if whole else None, recipe(image, size)
 
-    return prefetch_map(search, photos, threads=1 if keep else 2)
+    with ThreadPoolExecutor(1) as pool:
+        load = cache(lambda: pool.submit(pipeline.embedder.warm_up))
+        for searched in prefetch_map(search, photos, threads=1 if keep else 2):
+            if searched[3]:  # faces
+                load().result()
+            yield searched

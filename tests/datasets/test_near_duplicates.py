@@ -49,10 +49,10 @@ def test_near_duplicates_are_found_within_and_across_blocks() -> None:
 
 def test_comparing_many_pictures_takes_little_memory() -> None:
     """A block of pairs is held at a time, not a row of the whole matrix."""
-    signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), (40_000, 63))
+    hashes = np.random.default_rng(0).integers(0, 1 << 63, 40_000, np.uint64)
     tracemalloc.start()
     try:
-        found = next(next(near_duplicates._rounds_of_all(signs)))
+        found = next(next(near_duplicates._rounds_of_all(hashes, all_apart)))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -60,23 +60,26 @@ def test_comparing_many_pictures_takes_little_memory() -> None:
     assert peak < 100_000_000  # a row of blocks of 1,024 x 40,000 numbers takes 164 MB
 
 
-def pairs(rounds, signs):
+def all_apart(ones, others):
+    return ones != others
+
+
+def pairs(rounds, hashes):
     return {
         pair
-        for ones, others in chain.from_iterable(rounds(signs))
+        for ones, others in chain.from_iterable(rounds(hashes, all_apart))
         for pair in zip(ones.tolist(), others.tolist(), strict=True)
     }
 
 
 def test_buckets_find_nearly_all_pairs_of_similar_hashes_and_no_others():
     rng = np.random.default_rng(0)
-    signs = rng.choice([-1, 1], (3000, 63)).astype(np.float32)
+    hashes = rng.integers(0, 1 << 63, 3000, np.uint64)
     for row in range(0, 1000, 2):  # a copy in which 2 to 12 bits differ
-        changed = rng.choice(63, 2 * rng.integers(1, 7), replace=False)
-        signs[row + 1] = signs[row]
-        signs[row + 1, changed] *= -1
-    every = pairs(near_duplicates._rounds_of_all, signs)
-    found = pairs(near_duplicates._rounds_of_buckets, signs)
+        changed = rng.choice(63, 2 * rng.integers(1, 7), replace=False).astype(np.uint64)
+        hashes[row + 1] = hashes[row] ^ np.bitwise_or.reduce(np.uint64(1) << changed)
+    every = pairs(near_duplicates._rounds_of_all, hashes)
+    found = pairs(near_duplicates._rounds_of_buckets, hashes)
     assert found <= every
     assert len(every) >= 500
     assert len(found) / len(every) > 0.95
