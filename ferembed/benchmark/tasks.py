@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedGroupKFold
 
+from ferembed._memory import free_memory
 from ferembed.benchmark.cell import OWN_LAST_LAYER, Cell
 from ferembed.benchmark.records import Record
 from ferembed.evaluation.predictions import KEY, Predictions
@@ -221,10 +222,8 @@ def _alone(task: Task) -> Record:
 
 def _fitting_in_memory(tasks: Iterable[Task]) -> int:
     """The number of tasks that fit in memory; each holds its vectors in double precision."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
+    free = free_memory()
+    if free is None:
         return sys.maxsize
-    free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
     each = max(6 * task.training.bytes + _SPARE_BYTES for task in tasks)
     return max(1, (free - _SPARE_BYTES) // each)

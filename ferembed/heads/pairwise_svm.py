@@ -19,6 +19,8 @@ from sklearn import config_context
 from sklearn.svm import SVC
 from sklearn.utils.parallel import Parallel, delayed
 
+from ferembed._memory import free_memory
+from ferembed._threads import core_count
 from ferembed.heads._jobs import map_row_blocks
 from ferembed.inference.matmul import matmul_transposed, one_blas_thread_per_worker
 from ferembed.inference.openvino import Floats
@@ -28,7 +30,8 @@ Rows = NDArray[np.intp]
 KERNELS = ("linear", "poly", "rbf", "sigmoid")
 _BLOCK = 1 << 22  # kernel values at a time in a prediction; they fit in the cache
 _TOGETHER = 512  # rows of a kernel that one thread computes at a time
-_HELD = 300_000_000  # kernel values of pairs of classes in memory at a time, 8 bytes each
+# Kernel values of pairs of classes in memory at a time, 8 bytes each; more if memory is free.
+_HELD = 300_000_000
 
 
 def squared_lengths(rows: Floats) -> Floats:
@@ -195,8 +198,9 @@ def _solve_pairs(problem: _Problem, n_jobs: int) -> tuple[Floats, NDArray[np.flo
     pairs = problem.pairs
     sign = -1 if len(pairs) > 1 else 1  # with two classes the second is the positive one
     sizes = [problem.kernel_size(pair) for pair in pairs]
-    largest = max((size for size in sizes if size <= _HELD), default=0)
-    at_once = min(n_jobs, len(pairs), _HELD // largest) if largest else 1
+    most = _most_held(n_jobs)
+    largest = max((size for size in sizes if size <= most), default=0)
+    at_once = min(n_jobs, len(pairs), max(1, _HELD // largest)) if largest else 1
     duals = np.zeros((*problem.chosen.shape, len(pairs)), np.float32)
     intercepts = np.zeros((len(problem.chosen), len(pairs)))
     with one_blas_thread_per_worker() if n_jobs > 1 else nullcontext():
@@ -211,6 +215,16 @@ def _solve_pairs(problem: _Problem, n_jobs: int) -> tuple[Floats, NDArray[np.flo
         order = sorted(range(len(pairs)), key=lambda column: -sizes[column])
         Parallel(at_once, require="sharedmem")(delayed(solve)(column) for column in order)
     return duals, intercepts
+
+
+def _most_held(n_jobs: int) -> int:
+    """The kernel values to hold at most.
+
+    Half of the free memory is taken; of that, the share of the cores that are used. Other
+    processes may fit on the others.
+    """
+    share = min(1.0, n_jobs / core_count())
+    return max(_HELD, int(share * (free_memory() or 0)) // 16)
 
 
 class _PairKernels:

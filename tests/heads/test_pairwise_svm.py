@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from ferembed.heads import HEADS
+from ferembed.heads import HEADS, pairwise_svm
 from ferembed.heads.svm import CalibratedSVC
 from tests.conftest import run_python
 
@@ -20,6 +20,7 @@ import ferembed.heads.pairwise_svm
 from ferembed.persistence.head_arrays import pack, unpack
 from ferembed.heads import HEADS
 ferembed.heads.pairwise_svm._HELD = 100  # so that few rows are fitted as very many are
+ferembed.heads.pairwise_svm.free_memory = lambda: None
 rng = np.random.default_rng(0)
 labels = np.array(["happy", "sad", "angry"] * 50)
 vectors = rng.normal(size=(150, 8)) + 0.5 * rng.normal(size=(3, 8))[np.arange(150) % 3]
@@ -61,5 +62,15 @@ def test_scikit_learn_intelex_gives_the_same_predictions(tmp_path):
 def test_a_kernel_larger_than_memory_gives_the_same_predictions(data, monkeypatch):
     X, unseen, y, _ = data
     expected = CalibratedSVC().fit(X, y).predict_proba(unseen)
-    monkeypatch.setattr("ferembed.heads.pairwise_svm._HELD", 40_000)
+    monkeypatch.setattr(pairwise_svm, "_HELD", 40_000)
+    monkeypatch.setattr(pairwise_svm, "free_memory", lambda: None)
     assert CalibratedSVC().fit(X, y).predict_proba(unseen) == pytest.approx(expected, abs=1e-3)
+
+
+def test_more_of_a_kernel_is_held_where_memory_is_free(monkeypatch):
+    monkeypatch.setattr(pairwise_svm, "core_count", lambda: 4)
+    monkeypatch.setattr(pairwise_svm, "free_memory", lambda: 64_000_000_000)
+    assert pairwise_svm._most_held(4) == 4_000_000_000  # half of it, 8 bytes each
+    assert pairwise_svm._most_held(2) == 2_000_000_000  # others may use the other cores
+    monkeypatch.setattr(pairwise_svm, "free_memory", lambda: None)
+    assert pairwise_svm._most_held(4) == pairwise_svm._HELD
