@@ -7,7 +7,7 @@ import argparse
 from ferembed._progress import ProgressBar
 from ferembed.cli.dataset import add_dataset, dataset_settings
 from ferembed.cli.options import add_settings
-from ferembed.cli.output import emit, report_failures
+from ferembed.cli.output import emit, report_failures, warn
 
 HELP = "train a backbone's network on labelled faces"
 EXAMPLES = (
@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="train", help="the split to train on")
     parser.add_argument("--validation", default="validation", help="the split to validate on")
+    parser.add_argument(
+        "--find-fastest",
+        dest="fastest",
+        action="store_true",
+        help="measure first which precision and batch size train fastest here, and take them",
+    )
     add_settings(parser, "a setting of the recipe, such as epochs=20, rate=0.05 or keep=best")
 
 
@@ -47,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
             weights=options.weights,
             training=options.split,
             validation=options.validation,
+            fastest=options.fastest,
+            tell=warn,
             progress=progress,
             on_epoch=lambda row: progress.note(
                 "epoch {epoch}, validation {validation_accuracy:.1%}".format(**row)

@@ -65,12 +65,12 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     facts = {**(facts or {}), "faces": digest_of([*training, *validation])}
     keras.utils.set_random_seed(recipe.seed % _SEEDS)
-    model, optimizer, loss = _compiled(build, recipe, label_sets)
+    model, optimizer, loss = compiled(build, recipe, label_sets)
     checkpoint = Checkpoint(folder, recipe, facts, model, optimizer)
     epochs = _Epochs(
         model=model,
         optimizer=optimizer,
-        batches=_Batches(preprocess, *training, recipe),
+        batches=Batches(preprocess, *training, recipe),
         recipe=recipe,
         checkpoint=checkpoint,
         progress=progress,
@@ -91,7 +91,7 @@ def train(
     return model
 
 
-def _compiled(
+def compiled(
     build: Callable[[], Any], recipe: TrainingRecipe, label_sets: Sequence[int]
 ) -> tuple[Any, Any, Any]:
     """The network, ready to train, its optimizer and its loss."""
@@ -134,7 +134,7 @@ class _Epochs:
 
     model: Any
     optimizer: Any
-    batches: _Batches
+    batches: Batches
     recipe: TrainingRecipe
     checkpoint: Checkpoint
     progress: Progress | None
@@ -181,7 +181,7 @@ def _check(
         raise TrainingError("body_rate scales gradients, and adam normalizes them: use sgd.")
 
 
-class _Batches:
+class Batches:
     """The batches of any epoch; a thread makes the next one during a training step."""
 
     def __init__(

@@ -28,6 +28,7 @@ from ferembed.storage.files import exclusive_folder
 from ferembed.training.augmentation import Faces
 from ferembed.training.checkpoint import digest_of, read_history
 from ferembed.training.curves import draw_curves
+from ferembed.training.fastest import find_fastest
 from ferembed.training.loop import train
 from ferembed.training.recipe import DEFAULT, RECIPES, TrainingRecipe
 
@@ -64,6 +65,8 @@ def train_backbone(
     weights: str | None = None,
     training: str = "train",
     validation: str = "validation",
+    fastest: bool = False,
+    tell: Callable[[str], object] = lambda line: None,
     progress: Progress | None = None,
     on_epoch: Callable[[dict[str, Any]], object] = lambda row: None,
 ) -> TrainingResult:
@@ -74,6 +77,9 @@ def train_backbone(
     "pretrained" for those of the backbone; a backbone that ends in vectors gets a last layer. The
     default recipe is the one in RECIPES, or TrainingRecipe(). Pictures that cannot be read are
     skipped and listed in the pipeline's `failures_`.
+
+    `fastest` measures first with which precision and batch size training is fastest here, and takes
+    them: see `find_fastest`, which calls `tell`.
 
     `progress` is called for each picture read, then for each batch, and `on_epoch` with the numbers
     of each epoch.
@@ -97,6 +103,8 @@ def train_backbone(
     }
     build = partial(_network, spec, len(classes), source)
     with exclusive_folder(folder, TrainingError):
+        if fastest:
+            used = find_fastest(build, spec.preprocess, parts[0], folder, used, tell=tell)
         model = train(
             build, spec.preprocess, parts[0], parts[1], folder, used,
             facts=facts, progress=progress, on_epoch=on_epoch,

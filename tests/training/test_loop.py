@@ -7,7 +7,7 @@ import pytest
 from ferembed.backbones.preprocess import Preprocess
 from ferembed.errors import TrainingError
 from ferembed.training import train
-from ferembed.training.loop import _Batches, _inputs
+from ferembed.training.loop import Batches, _inputs
 from tests.helpers.training import GRAY, ONE_HOT, QUICK, history, run, small_network
 
 
@@ -75,7 +75,7 @@ def test_balanced_class_weights_make_each_class_count_the_same():
     shares = np.eye(2, dtype=np.float32)[[0] * 9 + [1]]
     faces = np.zeros((10, 48, 48), np.uint8)
     recipe = replace(QUICK, class_weight="balanced", augmentation=None, batch_size=10)
-    ((_, targets, weights),) = _Batches(GRAY, faces, shares, recipe).of_epoch(0)
+    ((_, targets, weights),) = Batches(GRAY, faces, shares, recipe).of_epoch(0)
     assert (weights[:, None] * targets).sum(axis=0) == pytest.approx([5, 5])
 
 
@@ -84,7 +84,7 @@ def test_mixup_mixes_faces_and_targets_alike():
     faces[4:] = 255
     shares = np.eye(2, dtype=np.float32)[[0] * 4 + [1] * 4]
     recipe = replace(QUICK, mixup=1.0, augmentation=None, batch_size=8)
-    ((inputs, targets),) = _Batches(Preprocess("gray", 48), faces, shares, recipe).of_epoch(0)
+    ((inputs, targets),) = Batches(Preprocess("gray", 48), faces, shares, recipe).of_epoch(0)
     assert inputs[:, 0, 0, 0] == pytest.approx(targets[:, 1], abs=1e-6)
     assert ((targets > 0.01) & (targets < 0.99)).any()
 
