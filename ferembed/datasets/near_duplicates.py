@@ -86,7 +86,7 @@ def _joined(thumbs: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np.i
                 joined = _with_pairs(joined, *np.divmod(np.concatenate(near), count))
                 near = [refused[:0]]
         joined = _with_pairs(joined, *np.divmod(np.concatenate(near), count))
-        refused = np.sort(np.concatenate(far))
+        refused = np.sort(np.concatenate(far), kind="stable")  # which merges what is sorted
     return joined
 
 
