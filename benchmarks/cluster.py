@@ -43,9 +43,10 @@ title = "SVM"
 [[cells]]
 backbone = "{BACKBONE}"
 head = "svm"
-head__C = [0.1, 0.3, 1, 3, 10, 30]
-head__gamma = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]
+head__C = [0.1, 0.3, 1, 3, 10, 30, 100, 300]
+head__gamma = [0.0003, 0.001, 0.002, 0.003, 0.005, 0.01, 0.03, 0.1]
 """
+CELLS = len(Grid.parse(GRID, "svm").cells)
 MOST_IN_GRID = 6000  # faces: the SVMs take a few seconds each
 ENGINE_OF_MANY = "openvino-int8"  # whose network ships
 HEADS_IN_BATCHES = ("softmax", "fourier-svm", "approximate-knn")
@@ -126,7 +127,7 @@ def scaling(options: argparse.Namespace) -> None:
     faces = faces_of(options)
     counts = dict.fromkeys(PREPARE, options.faces) | {"grid": min(options.faces, MOST_IN_GRID)}
     for name, count in counts.items():
-        what = f"{name} {count:,} faces" + (", 36 cells" if name == "grid" else "")
+        what = f"{name} {count:,} faces" + (f", {CELLS} cells" if name == "grid" else "")
         measured(options, what, partial(scale, options, name, faces, count))
 
 
@@ -344,7 +345,7 @@ def noisy(
 
 
 def whole(options: argparse.Namespace) -> None:
-    """Embed, audit, fit and predict, with the memory and the disk that each takes, in INT8."""
+    """Embed, fit, predict and audit, with the memory and the disk that each takes, in INT8."""
     path, size = faces_of(options), f"{options.faces:,} faces, {options.workers} workers"
     vectors = options.work / f"vectors-{options.faces}"
     predictions = options.work / f"predictions-{options.faces}"
@@ -360,9 +361,9 @@ def whole(options: argparse.Namespace) -> None:
 
     for name, measure in (
         (f"embed {size}", partial(_spread, embed, vectors, options.workers)),
-        (f"audit {size}", partial(_audit, path, options.workers)),
         (f"fit fourier-svm on {options.faces:,} vectors", partial(_fit, vectors, model)),
         (f"predict {size}", partial(_spread, predict, predictions, options.workers)),
+        (f"audit {size}", partial(_audit, path, options.workers)),
     ):
         measured(options, f"whole: {name}", measure)
 

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-_MEMINFO = Path("/proc/meminfo")
-_LIMITS = (  # of a container or a job, by the version of control groups
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+_PROC = Path("/proc")
+_GROUPS = Path("/sys/fs/cgroup")
+# The files of a control group: the limit, the usage, and what of it may be dropped, by version.
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
 
 
 def free_memory() -> int | None:
-    """The bytes that are free, and at most what a container or a job may have; None if unknown."""
+    """The free memory in bytes, limited by that of the container or job; None if unknown."""
     try:
-        lines = _MEMINFO.read_text().splitlines()
+        lines = (_PROC / "meminfo").read_text().splitlines()
     except OSError:
         return None
-    free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
-    for path in _LIMITS:
-        try:
-            free = min(free, int(path.read_text()))
-        except (OSError, ValueError):  # there is no such file, or it says "max"
+    free = [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")]
+    return max(0, min([*free, *_left_in_groups()])) if free else None
+
+
+def _left_in_groups() -> Iterator[int]:
+    """What is left of the limit of each control group of this process."""
+    try:
+        lines = (_PROC / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if kinds and "memory" not in kinds.split(","):
             continue
-    return free
+        top, version = (_GROUPS / "memory", 1) if kinds else (_GROUPS, 2)
+        limit, usage, droppable = _FILES[version]
+        folder = top / path.strip("/")
+        for group in [folder, *folder.parents]:
+            if not group.is_relative_to(top):
+                break
+            try:
+                most, used = (int((group / name).read_text()) for name in (limit, usage))
+                stat = dict(row.split() for row in (group / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):  # it has no limit
+                continue
+            yield most - used + int(stat.get(droppable, 0))

@@ -197,7 +197,7 @@ class Embedder(Estimator):
         return self._joined([replace(part, vectors=part.vectors[:0]) for part in parts])
 
     def warm_up(self) -> None:
-        """Load and compile the networks, which the first faces wait for otherwise."""
+        """Load and compile the networks, so that the first faces do not wait for it."""
         face = np.zeros((48, 48, 3), np.uint8)
         for request in self.requests:
             network = load_backbone(request)

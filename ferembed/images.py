@@ -202,18 +202,17 @@ class LoadedSource:
     def reduced(
         self, shorter_side: int | None, max_pixels: int = MAX_PIXELS
     ) -> tuple[Image, tuple[int, int]]:
-        """The pixels, perhaps of a smaller copy, and the full width and height.
+        """The pixels, possibly at a reduced size, and the width and height of the full picture.
 
-        A JPEG is decoded at a half, a quarter or an eighth of its size if the shorter side keeps so
-        many pixels, in a fraction of the time and memory. With None it is not.
+        A JPEG is decoded at a half, a quarter or an eighth of its size, as long as its shorter side
+        keeps this many pixels. If `shorter_side` is None, it is decoded in full.
         """
         if shorter_side is not None and isinstance(self.content, bytes):
             with _encoded(io.BytesIO(self.content), self.name, max_pixels) as picture:
                 if picture.format in _REDUCIBLE:
-                    with _damage(self.name):
-                        _check_cost(picture, self.name, max_pixels)
-                        size = _turned_size(picture, picture.size)
-                        picture.draft(None, (shorter_side, shorter_side))
+                    _check_cost(picture, self.name, max_pixels)
+                    size = _turned_size(picture, picture.size)
+                    picture.draft(None, (shorter_side, shorter_side))
                     return _from_pil(picture, self.name, max_pixels), size
         image = self.image(max_pixels)
         return image, (image.shape[1], image.shape[0])

@@ -374,7 +374,17 @@ def test_a_reduced_jpeg_is_turned_by_its_exif_orientation(orientation):
     assert np.abs(image.astype(int) - whole[::2, ::2]).max() <= 8
 
 
-def test_what_is_no_jpeg_is_decoded_whole():
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_reduced_jpegs_of_every_kind_look_like_the_whole(mode, options):
+    source = open_source(encoded(photo_of(803, 605).convert(mode), "JPEG", quality=95, **options))
+    image, size = source.reduced(250)
+    assert (image.shape, size) == ((303, 402, 3), (803, 605))
+    whole = source.image()[:604:2, :802:2].astype(int)
+    assert np.abs(image[:302, :401] - whole).max() <= 6
+
+
+def test_other_formats_are_decoded_in_full():
     for source in (encoded(photo_of(80, 60)), np.asarray(photo_of(80, 60)), photo_of(80, 60)):
         image, size = open_source(source).reduced(10)
         assert (image.shape, size) == ((60, 80, 3), (80, 60))

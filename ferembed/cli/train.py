@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--find-fastest",
         dest="fastest",
         action="store_true",
-        help="measure first which precision and batch size train fastest here, and take them",
+        help="first measure which precision and batch size train fastest on this machine",
     )
     add_settings(parser, "a setting of the recipe, such as epochs=20, rate=0.05 or keep=best")
 
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
             training=options.split,
             validation=options.validation,
             fastest=options.fastest,
-            tell=warn,
+            **({} if options.quiet else {"tell": warn}),
             progress=progress,
             on_epoch=lambda row: progress.note(
                 "epoch {epoch}, validation {validation_accuracy:.1%}".format(**row)

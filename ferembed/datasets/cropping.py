@@ -12,7 +12,7 @@ from ferembed.datasets.dataset import Dataset, Step
 from ferembed.datasets.sources import Derived, Images
 from ferembed.errors import DataError, ImageError
 from ferembed.faces import Face, FaceRecipe
-from ferembed.images import Image, LazyPicture, Source, load_image, source_name
+from ferembed.images import Image, LazyPicture, Source, open_source, source_name
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Crop(LazyPicture):
         return f"{source_name(self.source)} (face)"
 
     def pixels(self) -> Image:
-        return self.recipe.crop(self.recipe.prepare(load_image(self.source)), self.face)
+        photo, _ = open_source(self.source).reduced(self.recipe.shorter_side)
+        return self.recipe.crop(self.recipe.prepare(photo), self.face)
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ def crop(
     skipped: dict[str, dict[str, Any]] = {}
     for index in range(len(dataset)):
         try:
-            photo = load_image(dataset.images[index])
+            photo, size = open_source(dataset.images[index]).reduced(recipe.shorter_side)
             prepared = recipe.prepare(photo)
-            found = recipe.find(prepared, prepared.shape[1] / photo.shape[1])
+            found = recipe.find(prepared, prepared.shape[1] / size[0])
             reason = "no face found"
         except ImageError:
             found, reason = [], "cannot be read"

@@ -21,7 +21,9 @@ _HASHED = 4096  # pictures at a time
 _LEAST_CORRELATION = 0.92
 _MOST_PAIRED = 50_000  # pictures of which all pairs are compared
 _MOST_NEIGHBOURS = 256  # of a picture in a bucket
-_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
+_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(
+    axis=1, dtype=np.uint8
+)
 _AT_ONCE, _EACH = 20_000, 500  # pairs whose pixels are compared, and by a thread
 _MANY = 1000  # pairs that are joined at once; fewer wait for the end of a round
 _ROWS, _COLUMNS = 1024, 8192  # of the pairs that are compared at once: 32 MB
@@ -108,7 +110,7 @@ def _without(codes: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.i
 def _with_pairs(
     joined: NDArray[np.int64], ones: NDArray[np.int64], others: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """The numbers once these pairs are joined, too."""
+    """The numbers after these pairs are joined, too."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -180,11 +182,17 @@ def _rounds_of_buckets(hashes: NDArray[np.uint64], apart: _Apart) -> Iterator[It
             ones, others = np.minimum(*two), np.maximum(*two)
             still = apart(ones, others)
             ones, others = ones[still], others[still]
-            different = (hashes[ones] ^ hashes[others]).view(np.uint8).reshape(-1, 8)
-            similar = _BITS_SET[different].sum(axis=1) <= _MOST_BITS
+            similar = _bits_set(hashes[ones] ^ hashes[others]) <= _MOST_BITS
             yield ones[similar], others[similar]
 
     return (buckets() for _ in range(int(np.ceil(np.log(0.1) / np.log1p(-shared)))))
+
+
+def _bits_set(numbers: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """The number of bits that are set in each number."""
+    if hasattr(np, "bitwise_count"):  # since NumPy 2
+        return np.asarray(np.bitwise_count(numbers), np.uint8)
+    return _BITS_SET[numbers.view(np.uint8).reshape(-1, 8)].sum(axis=1, dtype=np.uint8)
 
 
 def _bits(hashes: NDArray[np.uint64], chosen: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -67,14 +67,16 @@ class Face:
         points = self.landmarks and tuple((x + px, y + py) for px, py in self.landmarks)
         return replace(self, box=(x + x1, y + y1, x + x2, y + y2), landmarks=points)
 
-    def scaled(self, factor: float, size: tuple[int, int]) -> Face:
-        """The same face in the photo scaled by a factor to this width and height."""
-        if factor == 1:
+    def scaled(self, before: tuple[int, int], after: tuple[int, int]) -> Face:
+        """The same face once its photo is scaled from one width and height to another."""
+        if before == after:
             return self
+        x, y = (new / old for old, new in zip(before, after, strict=True))
         x1, y1, x2, y2 = (
-            min(round(value * factor), side) for value, side in zip(self.box, 2 * size, strict=True)
+            min(round(value * factor), side)
+            for value, factor, side in zip(self.box, 2 * (x, y), 2 * after, strict=True)
         )
-        points = self.landmarks and tuple((x * factor, y * factor) for x, y in self.landmarks)
+        points = self.landmarks and tuple((px * x, py * y) for px, py in self.landmarks)
         return replace(self, box=(x1, y1, x2, y2), landmarks=points)
 
 

@@ -81,7 +81,7 @@ class FrameSearch:
         pixels = share * min(height, width) if share < 1 else share
         recipe = replace(self.recipe, min_face=max(1.0, pixels) if pixels else 0)
         found = [
-            face.scaled(1 / scale, (side, side)).shifted(left, top)
+            face.scaled((part.shape[1], part.shape[0]), (side, side)).shifted(left, top)
             for face in recipe.find(part, scale)
         ]
         best = max(found, key=before.overlap, default=None)

@@ -28,6 +28,8 @@ TALLEST = 8  # times the width; a taller photo is scaled to less than `width`
 class FaceRecipe:
     """A recipe to find faces in a photo and to crop them. Equal recipes give equal pixels.
 
+    Large JPEGs are read at a reduced size, as long as the smallest faces stay large enough.
+
     >>> photo = np.zeros((60, 80, 3), np.uint8)
     >>> [(face, crop)] = FaceRecipe("none", margin=0.5)(photo)
     >>> face.box, crop.shape
@@ -44,8 +46,8 @@ class FaceRecipe:
     width : scale the photo to this width first; boxes are in pixels of the original photo
     equalize : convert the photo to gray and equalise its histogram first
     min_face : leave out smaller faces, by the longer side of their box: below 1 a share of the
-        photo's shorter side, from 1 on pixels; 0 leaves out none. If it is a share, detectors
-        search larger photos in no more time, and large JPEGs are decoded at a reduced size
+        photo's shorter side, from 1 on pixels; 0 leaves out none. Detectors
+        search larger photos in no more time if it is a share
     fallback_to_whole_image : return the whole picture, as a face with `found` False, if no face
         is found
     """
@@ -112,12 +114,15 @@ class FaceRecipe:
 
     @property
     def shorter_side(self) -> int | None:
-        """The pixels of a photo's shorter side that show its smallest faces at SHARP pixels.
+        """The shorter side of a photo, in pixels, at which its smallest faces have SHARP pixels.
 
-        A larger photo may be read at a reduced size: see `LoadedSource.reduced`. None if no size
-        does.
+        A larger photo is read at a reduced size, see `LoadedSource.reduced`. None if it must be
+        read in full.
         """
-        return round(SHARP / self.min_face) if 0 < self.min_face < 1 else None
+        if not SHARP / _WIDEST < self.min_face < 1:
+            return None
+        shorter_side = round(SHARP / self.min_face)
+        return None if self.width and self.width > shorter_side else shorter_side
 
     def __call__(
         self, photo: Image, size: tuple[int, int] | None = None
@@ -126,11 +131,11 @@ class FaceRecipe:
 
         `size` is the width and height of the photo if these pixels are a reduced copy of it.
         """
-        size, prepared = size or (photo.shape[1], photo.shape[0]), self.prepare(photo)
-        factor = max(size) / max(prepared.shape[:2])
+        size, prepared = size or _size(photo), self.prepare(photo)
+        scale = max(prepared.shape[:2]) / max(size)
         return [
-            (face.scaled(factor, size), self.crop(prepared, face))
-            for face in self.find(prepared, 1 / factor)
+            (face.scaled(_size(prepared), size), self.crop(prepared, face))
+            for face in self.find(prepared, scale)
         ]
 
     def prepare(self, photo: Image) -> Image:
@@ -170,8 +175,8 @@ class FaceRecipe:
         wide, high = (max(1, round(side * (1 + self.margin))) for side in (wide, high))
         if max(wide, high) > LARGEST_CROP:
             scale = LARGEST_CROP / (max(wide, high) + 1)
-            photo = resized(photo, scale)
-            return self.crop(photo, face.scaled(scale, (photo.shape[1], photo.shape[0])))
+            smaller = resized(photo, scale)
+            return self.crop(smaller, face.scaled(_size(photo), _size(smaller)))
         left, top = round((x1 + x2 - wide) / 2), round((y1 + y2 - high) / 2)
         angle = self._angle(photo, face)
         if angle:
@@ -190,6 +195,11 @@ class FaceRecipe:
         (x1, y1), (x2, y2) = eyes
         angle = float(np.rad2deg(np.arctan2(y2 - y1, x2 - x1)))
         return angle if abs(angle) <= MAX_TILT_DEGREES else 0.0
+
+
+def _size(photo: Image) -> tuple[int, int]:
+    """The width and height of a photo."""
+    return photo.shape[1], photo.shape[0]
 
 
 def _check_number(name: str, value: object, most: float) -> None:

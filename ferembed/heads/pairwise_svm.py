@@ -198,7 +198,7 @@ def _solve_pairs(problem: _Problem, n_jobs: int) -> tuple[Floats, NDArray[np.flo
     pairs = problem.pairs
     sign = -1 if len(pairs) > 1 else 1  # with two classes the second is the positive one
     sizes = [problem.kernel_size(pair) for pair in pairs]
-    most = _most_held(n_jobs)
+    most = _most_held(problem, n_jobs)
     largest = max((size for size in sizes if size <= most), default=0)
     at_once = min(n_jobs, len(pairs), max(1, _HELD // largest)) if largest else 1
     duals = np.zeros((*problem.chosen.shape, len(pairs)), np.float32)
@@ -217,14 +217,18 @@ def _solve_pairs(problem: _Problem, n_jobs: int) -> tuple[Floats, NDArray[np.flo
     return duals, intercepts
 
 
-def _most_held(n_jobs: int) -> int:
-    """The kernel values to hold at most.
+def _most_held(problem: _Problem, n_jobs: int) -> int:
+    """The kernel values of the largest pair of classes that is held in memory.
 
-    Half of the free memory is taken; of that, the share of the cores that are used. Other
-    processes may fit on the others.
+    A kernel above _HELD is held if half of the free memory is enough for it, for the parts of it
+    that are solved at the same time, and for the kernels within classes. Of that half, the share
+    of the cores that are used counts: other processes may use the other cores.
     """
-    share = min(1.0, n_jobs / core_count())
-    return max(_HELD, int(share * (free_memory() or 0)) // 16)
+    room = (free_memory() or 0) / 2 * min(1.0, n_jobs / core_count())
+    within = 4 * sum(len(rows) ** 2 for rows in problem.members)
+    shares = [share**2 for share in problem.chosen.mean(axis=1).tolist() if share < 1]
+    copies = 1 + sum(sorted(shares)[-n_jobs:])
+    return max(_HELD, int((room - within) / (8 * copies)))
 
 
 class _PairKernels:

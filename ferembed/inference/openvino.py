@@ -29,9 +29,10 @@ _FIRST_ARRAY = threading.Lock()
 
 @cache
 def import_openvino() -> Any:
-    """The module openvino, with its telemetry disabled, in less than half of the usual time.
+    """The module openvino, with its telemetry disabled.
 
-    Its converter of models, which takes the other half, is imported when it is first used.
+    Its converter of models, which takes half of the time of the import, is imported when it is
+    first used.
     """
     with _hidden("openvino_telemetry", _CONVERTER):
         import openvino

@@ -6,7 +6,7 @@ A photo that cannot be read is a PhotoResult with an error; the others are still
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -88,8 +88,8 @@ def _searched(
 ) -> Iterator[_Searched]:
     """Each photo with its faces, or with its result: from the journal, or an error.
 
-    With `keep` there is the photo, too, if it was read whole. A large one takes 300 MB.
-    The networks are loaded while the first photo is searched.
+    With `keep` there is the photo, too, which takes 300 MB if it is large. The networks are loaded
+    while the first photo is searched; if they cannot be, the first faces raise the error.
     """
     recipe = FaceRecipe.resolve(pipeline.detector)
 
@@ -97,16 +97,19 @@ def _searched(
         if journal is not None and (result := journal.known(photo)):
             return photo, result, None, []
         try:
-            image, size = open_source(photo).reduced(recipe.shorter_side, pipeline.max_pixels)
+            opened = open_source(photo)
+            image, size = opened.reduced(recipe.shorter_side, pipeline.max_pixels)
+            whole = image if image.shape[1] == size[0] else None
+            if keep and whole is None:
+                whole = opened.image(pipeline.max_pixels)
         except ImageError as error:
             return photo, PhotoResult(str(photo), error=str(error)), None, []
         load()
-        whole = keep and image.shape[1] == size[0]
-        return photo, None, image if whole else None, recipe(image, size)
+        return photo, None, whole if keep else None, recipe(image, size)
 
     with ThreadPoolExecutor(1) as pool:
         load = cache(lambda: pool.submit(pipeline.embedder.warm_up))
         for searched in prefetch_map(search, photos, threads=1 if keep else 2):
             if searched[3]:  # faces
-                load().result()
+                wait([load()])
             yield searched

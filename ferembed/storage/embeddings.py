@@ -233,7 +233,7 @@ class DiskStore(EmbeddingStore):
         store = EmbeddingStore.open(place)
         if not isinstance(store, DiskStore):
             raise StoreError(
-                f"The store {place!r} is not on disk. Give 'disk' or the path of a file."
+                f"The store {str(place)!r} is not on disk. Give 'disk' or the path of a file."
             )
         return store
 

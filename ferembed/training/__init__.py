@@ -1,7 +1,6 @@
 """Training of backbones."""
 
 from ferembed.training.augmentation import Augmentation
-from ferembed.training.fastest import find_fastest
 from ferembed.training.loop import train
 from ferembed.training.recipe import RECIPES, TrainingRecipe, recipe_for
 from ferembed.training.transfer import TrainingResult, train_backbone
@@ -11,7 +10,6 @@ __all__ = [
     "Augmentation",
     "TrainingRecipe",
     "TrainingResult",
-    "find_fastest",
     "recipe_for",
     "train",
     "train_backbone",

@@ -39,31 +39,43 @@ def find_fastest(
     """The recipe with the precision and batch size that are fastest here, by a few steps of each.
 
     Batches of the recipe's size and of twice that are tried; with SGD, the learning rate grows with
-    them. The folder keeps the choice, so that a run that is resumed goes on with it. `tell` is
-    called with a line for each measurement and for the choice.
+    them. Larger batches are fewer steps of an epoch, which may need more epochs. The folder keeps
+    the choice, so that a run that is resumed goes on with it. `tell` is called with a line for each
+    measurement and for the choice.
     """
     file = folder / FASTEST
     if file.exists():
-        return replace(recipe, **_read(file))
+        return _read(file, recipe)
     speeds: dict[TrainingRecipe, float] = {}
-    for dtype in _DTYPES:
+    for dtype in dict.fromkeys((recipe.dtype, *_DTYPES)):
         for factor in (1, 2):
             changed = _with_batches(replace(recipe, dtype=dtype), factor)
             if factor > 1 and len(training[0]) < _FEWEST_STEPS * changed.batch_size:
                 continue
-            speeds[changed] = _speed(build, preprocess, training, changed, label_sets)
+            try:
+                speeds[changed] = _speed(build, preprocess, training, changed, label_sets)
+            except Exception as error:  # such as one of a GPU whose memory is too small
+                if changed == recipe:
+                    raise
+                tell(f"{_text(changed)}: left out, {type(error).__name__}")
+                continue
             tell(f"{_text(changed)}: {speeds[changed]:,.0f} faces a second")
     chosen = max(speeds, key=lambda one: speeds[one])
-    if speeds[chosen] < _GAIN * speeds.get(recipe, 0):
+    if speeds[chosen] < _GAIN * speeds[recipe]:
         chosen = recipe
     tell(f"training with {_text(chosen)}, rate {chosen.rate:g}")
     facts = {
-        "chosen": {name: getattr(chosen, name) for name in ("dtype", "batch_size", "rate")},
+        "given": _settings(recipe),
+        "chosen": _settings(chosen),
         "faces_per_second": {_text(one): round(speed, 1) for one, speed in speeds.items()},
     }
     with atomic_write(file) as unfinished:
         unfinished.write_text(json.dumps(facts, indent=1), "utf-8")
     return chosen
+
+
+def _settings(recipe: TrainingRecipe) -> dict[str, Any]:
+    return {name: getattr(recipe, name) for name in ("dtype", "batch_size", "rate")}
 
 
 def _text(recipe: TrainingRecipe) -> str:
@@ -82,7 +94,7 @@ def _speed(
     recipe: TrainingRecipe,
     label_sets: Sequence[int],
 ) -> float:
-    """The faces a second of some steps of training."""
+    """The training speed in faces per second, measured over a few steps."""
     import_keras()
     model, _, _ = compiled(build, recipe, label_sets)
     batches = Batches(preprocess, *training, recipe)
@@ -96,10 +108,19 @@ def _speed(
     return faces / statistics.median(seconds[_WARM:] or seconds)
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """The precision, batch size and rate that an earlier call chose."""
+def _read(file: Path, recipe: TrainingRecipe) -> TrainingRecipe:
+    """The recipe with what an earlier call chose for it."""
     try:
-        kept = json.loads(file.read_text("utf-8"))["chosen"]
-        return {name: kept[name] for name in ("dtype", "batch_size", "rate")}
+        kept = json.loads(file.read_text("utf-8"))
+        given, chosen = (
+            {name: kept[key][name] for name in _settings(recipe)} for key in ("given", "chosen")
+        )
+        found = replace(recipe, **chosen)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise TrainingError(f"{file} is damaged. Remove it, or give another folder.") from error
+    if given != _settings(recipe):
+        raise TrainingError(
+            f"{file} was measured for another precision, batch size or rate. Continue with "
+            "the same settings, or give another folder."
+        )
+    return found

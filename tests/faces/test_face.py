@@ -37,7 +37,9 @@ def test_a_face_of_a_part_is_shifted_into_the_photo():
 
 
 def test_a_face_is_scaled_with_its_photo_and_stays_inside():
-    double = FACE.scaled(2, (59, 100))
-    assert double.box == (20, 40, 59, 80)
+    double = FACE.scaled((40, 50), (80, 100))
+    assert double.box == (20, 40, 60, 80)
     assert double.landmarks == ((30.0, 50.0), (50.0, 50.0))
-    assert FACE.scaled(1, (30, 40)) is FACE
+    assert FACE.scaled((30, 40), (30, 40)) is FACE
+    # The sides of a photo are rounded, and the whole of it stays the whole.
+    assert Face((0, 0, 201, 151), 1.0).scaled((201, 151), (801, 603)).box == (0, 0, 801, 603)

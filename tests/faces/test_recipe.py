@@ -1,10 +1,12 @@
 """From photos to faces: which are found, and how large they are."""
 
+import io
+
 import numpy as np
 import PIL.Image
 import pytest
 
-from ferembed import Pipeline
+from ferembed import Pipeline, datasets
 from ferembed.errors import UnknownName
 from ferembed.faces import DETECTORS, Face, FaceRecipe
 from ferembed.images import load_image, open_source, size_of
@@ -40,7 +42,7 @@ def test_a_large_photo_is_searched_at_a_reduced_size(large):
     assert smaller.shape[0] == pytest.approx(crop.shape[0] / 2, abs=6)
 
 
-def test_all_who_read_a_large_photo_answer_the_same(large, tmp_path):
+def test_a_large_photo_gets_the_same_predictions_everywhere(large, tmp_path):
     pipeline = Pipeline.load("fast", store="none", detector="mtcnn")
     analyzed = tuple(pipeline.analyze(large))
     (plain,) = read_photos(pipeline, [str(large)])
@@ -52,7 +54,29 @@ def test_all_who_read_a_large_photo_answer_the_same(large, tmp_path):
 def test_no_size_is_reduced_where_small_faces_are_searched_for():
     assert FaceRecipe("mtcnn", min_face=0.1).shorter_side == 640
     assert FaceRecipe("mtcnn", min_face=0).shorter_side is None
+    assert FaceRecipe("mtcnn", min_face=1e-310).shorter_side is None
     assert FaceRecipe("mtcnn", min_face=40).shorter_side is None
+
+
+def test_no_size_is_reduced_below_the_width_of_the_recipe():
+    assert FaceRecipe("haar", width=512).shorter_side == 1280
+    assert FaceRecipe("haar", width=2000).shorter_side is None
+
+
+@pytest.mark.parametrize("size", [(801, 603), (3000, 2777)])
+def test_the_box_of_a_whole_reduced_picture_is_all_of_it(size):
+    picture = io.BytesIO()
+    PIL.Image.new("RGB", size).save(picture, "JPEG")
+    image, full = open_source(picture.getvalue()).reduced(150)
+    ((face, _),) = FaceRecipe("none")(image, full)
+    assert (full, face.box) == (size, (0, 0, *size))
+
+
+def test_a_face_is_cropped_for_a_data_set_as_for_a_prediction(large):
+    recipe = FaceRecipe("mtcnn")
+    ((_, crop),) = recipe(*open_source(large).reduced(recipe.shorter_side))
+    photos = datasets.Dataset.from_images([large, large], ["happy", "sad"])
+    assert (np.asarray(datasets.crop(photos, recipe).images[0]) == crop).all()
 
 
 def test_a_scaled_box_stays_inside_the_photo():

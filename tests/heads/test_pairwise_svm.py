@@ -68,9 +68,29 @@ def test_a_kernel_larger_than_memory_gives_the_same_predictions(data, monkeypatc
 
 
 def test_more_of_a_kernel_is_held_where_memory_is_free(monkeypatch):
+    codes = np.repeat([0, 1], 10_000)
+    chosen = np.ones((1, 20_000), bool)
+
+    def most(jobs):
+        problem = pairwise_svm._Problem(
+            X=np.empty((20_000, 1), np.float32),
+            codes=codes,
+            weights=np.ones(20_000),
+            members=[np.flatnonzero(codes == code) for code in (0, 1)],
+            chosen=chosen,
+            kernel=pairwise_svm.Kernel("rbf", 1.0),
+            C=1.0,
+            cache_size=200,
+        )
+        return pairwise_svm._most_held(problem, jobs)
+
     monkeypatch.setattr(pairwise_svm, "core_count", lambda: 4)
     monkeypatch.setattr(pairwise_svm, "free_memory", lambda: 64_000_000_000)
-    assert pairwise_svm._most_held(4) == 4_000_000_000  # half of it, 8 bytes each
-    assert pairwise_svm._most_held(2) == 2_000_000_000  # others may use the other cores
+    within = 800_000_000  # bytes of the kernels within the two classes
+    assert most(4) == (32_000_000_000 - within) // 8
+    assert most(2) == (16_000_000_000 - within) // 8  # others may use the other cores
+    chosen = np.ones((5, 20_000), bool)
+    chosen[1:, :10_000] = False  # four parts of half the rows, two of which are solved at a time
+    assert most(2) == int((16_000_000_000 - within) / (8 * 1.5))
     monkeypatch.setattr(pairwise_svm, "free_memory", lambda: None)
-    assert pairwise_svm._most_held(4) == pairwise_svm._HELD
+    assert most(4) == pairwise_svm._HELD

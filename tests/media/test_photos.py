@@ -8,11 +8,28 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ferembed.errors import DataError
+from ferembed.errors import DataError, WeightsError
 from ferembed.images import load_image
 from ferembed.media.find import find_photos
 from ferembed.media.photos import read_photos
 from tests.conftest import too_deep
+
+
+def test_faces_in_the_store_are_read_without_the_network(folder, pipeline, monkeypatch, tmp_path):
+    """It is loaded ahead, and an error there is raised only by faces that need it."""
+    photo = str(folder / "b.jpg")
+    stored = pipeline.__class__.load("fast", store=tmp_path / "store.sqlite", detector="mtcnn")
+    (first,) = read_photos(stored, [photo])
+    assert first.predictions
+
+    def fail(*given):
+        raise WeightsError("the weights are damaged")
+
+    monkeypatch.setattr("ferembed.embedder.load_backbone", fail)
+    (again,) = read_photos(stored, [photo])
+    assert again.predictions == first.predictions
+    with pytest.raises(WeightsError, match="the weights are damaged"):
+        list(read_photos(stored.set_params(store="none"), [photo]))
 
 
 def test_a_zip_stands_for_the_pictures_in_it(folder, pipeline, monkeypatch):

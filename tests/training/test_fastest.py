@@ -52,6 +52,8 @@ def test_the_fastest_setting_is_taken_and_kept_for_a_resumed_run(measure, tmp_pa
     assert lines[-1] == "training with mixed_bfloat16, batches of 16, rate 0.2"
     again, lines = measure(recipe, dict.fromkeys(SPEEDS, 1.0))
     assert (again, lines) == (chosen, [])
+    with pytest.raises(TrainingError, match="was measured for another"):
+        measure(replace(recipe, rate=0.01))
     (tmp_path / "fastest.json").write_text("{}")
     with pytest.raises(TrainingError, match="is damaged"):
         measure(recipe)
@@ -61,6 +63,18 @@ def test_the_recipe_stays_unless_another_setting_is_clearly_faster(measure):
     recipe = replace(QUICK, batch_size=8, rate=0.1, dtype="float32")
     chosen, _ = measure(recipe, {**dict.fromkeys(SPEEDS, 104.0), ("float32", 8): 100.0})
     assert chosen == recipe
+
+
+def test_what_fails_is_left_out_unless_it_is_the_recipes_own(measure, tmp_path):
+    own, other = ("float32", 8), ("float32", 16)
+    recipe = replace(QUICK, batch_size=8, rate=0.1, optimizer="adam", dtype="float16")
+    half = {("float16", 8): 10.0, ("float16", 16): 300.0}
+    chosen, lines = measure(recipe, {own: 200.0, other: 100.0, **half})  # none of bfloat16
+    assert (chosen.dtype, chosen.batch_size) == ("float16", 16)
+    assert "mixed_bfloat16, batches of 8: left out, KeyError" in lines
+    (tmp_path / "fastest.json").unlink()
+    with pytest.raises(KeyError):
+        measure(replace(recipe, dtype="float64"), {own: 200.0})
 
 
 def test_the_rate_of_adam_does_not_grow_with_the_batch(measure):
