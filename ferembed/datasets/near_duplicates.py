@@ -192,7 +192,8 @@ def _bits_set(numbers: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """The number of bits that are set in each number."""
     if hasattr(np, "bitwise_count"):  # since NumPy 2
         return np.asarray(np.bitwise_count(numbers), np.uint8)
-    return _BITS_SET[numbers.view(np.uint8).reshape(-1, 8)].sum(axis=1, dtype=np.uint8)
+    set_in_bytes = _BITS_SET[numbers.view(np.uint8).reshape(-1, 8)]
+    return np.asarray(set_in_bytes.sum(axis=1), np.uint8)
 
 
 def _bits(hashes: NDArray[np.uint64], chosen: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -139,17 +139,20 @@ def test_vectors_come_as_json_or_as_floats(client, pipeline, jpeg, two_people):
     assert raw.status_code == 422  # rows of which nobody knows whose they are
 
 
-def test_a_large_photo_is_read_as_the_library_reads_it(client, pipeline, portrait):
+def test_a_large_photo_is_read_as_the_library_reads_it(pipeline, portrait):
     """It is decoded at a reduced size, and drawn at its own."""
     file = io.BytesIO()
     PIL.Image.fromarray(load_image(portrait)).resize((2560, 3000)).save(file, "JPEG")
-    head = {"content-type": "image/jpeg"}
-    answer = client.post("/v1/analyze", content=file.getvalue(), headers=head).json()
-    (picture,) = answer["pictures"]
-    (face,), (prediction,) = picture["faces"], pipeline.analyze(file.getvalue())
-    assert_equal(face, prediction)
-    drawn = client.post("/v1/annotate", content=file.getvalue(), headers=head)
-    assert PIL.Image.open(io.BytesIO(drawn.content)).height == 3000
+
+    async def ask(client):
+        sent = {"content": file.getvalue(), "headers": {"content-type": "image/jpeg"}}
+        return [await client.post(f"/v1/{path}", **sent) for path in ("analyze", "annotate")]
+
+    answer, drawn = asyncio.run(with_app(pipeline, ask))
+    (picture,), (prediction,) = answer.json()["pictures"], pipeline.analyze(file.getvalue())
+    assert (picture["width"], picture["height"]) == (2560, 3000)
+    assert_equal(*picture["faces"], prediction)
+    assert PIL.Image.open(io.BytesIO(drawn.content)).size == (2560, 3000)
 
 
 def test_annotate_gives_the_picture_drawn(client, pipeline, jpeg):
