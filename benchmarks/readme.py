@@ -370,19 +370,7 @@ def cluster() -> str:
         ]
         return markdown_table(columns, rows)
 
-    scaled = {name: row for name, row in measured.items() if "speedup_of_2_workers" in row}
-    scaling = markdown_table(
-        ["work", "without a cluster", "1 worker", "2 workers", "speed-up", "cost of 1 worker"],
-        [
-            [
-                name,
-                *(f"{row['seconds'][key]:.1f} s" for key in SCALED),
-                f"{row['speedup_of_2_workers']:.2f}",
-                f"{row['overhead_of_1_worker']:+.1%}",
-            ]
-            for name, row in scaled.items()
-        ],
-    )
+    scaling = scaled(measured)
     scheduling = table(
         ["tasks that sleep", "seconds", "without overhead", "tasks a second", "overhead of each"],
         "scheduling of ",
@@ -421,6 +409,23 @@ def cluster() -> str:
     )
     tables = scaling, scheduling, fits, grown, exact, whole
     return "\n\n".join(one for one in tables if one.count("\n") > 1)  # some may not be run yet
+
+
+def scaled(measured: dict[str, Any]) -> str:
+    """The table of work without a cluster, and with one and two workers."""
+    return markdown_table(
+        ["work", "without a cluster", "1 worker", "2 workers", "speed-up", "cost of 1 worker"],
+        [
+            [
+                name,
+                *(f"{row['seconds'][key]:.1f} s" for key in SCALED),
+                f"{row['speedup_of_2_workers']:.2f}",
+                f"{row['overhead_of_1_worker']:+.1%}",
+            ]
+            for name, row in measured.items()
+            if "speedup_of_2_workers" in row
+        ],
+    )
 
 
 def on_paper() -> str:
