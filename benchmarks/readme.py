@@ -38,6 +38,7 @@ END_TO_END = 1_000_000  # faces of the run
 LARGE = {10**7: "10 million", 10**9: "1 billion"}
 MACHINES, CENTS = 4, 4  # of 16 cores; of a dollar for a core and an hour: an assumption
 CORES_OF_SERVICE = 2
+SPEED_OF = "amd-epyc-family-26-model-2-2-cores"  # of the files, the machine that is shown
 SCALED = "plain_1_thread", "workers_1", "workers_2"
 TRAITS = ("contradictory labels", "across splits")
 SCORED = {
@@ -229,7 +230,7 @@ def start() -> str:
 
 def speed() -> str:
     """The table of speed-ups over the code that was replaced, with the goals."""
-    result = results("speed")
+    result = results(f"speed/{SPEED_OF}")
     columns = "what", "compared with", "seconds", "speed-up", "against its best round", "goals"
     rows = []
     for row in result["rows"].values():
@@ -269,7 +270,7 @@ def growing() -> dict[str, dict[int, float]]:
         (what if name == "growth-embed" else f"{what} {name.removeprefix('growth-')}"): dict(
             sorted((int(size), taken) for size, taken in row[what]["seconds"].items())
         )
-        for name, row in results("speed")["rows"].items()
+        for name, row in results(f"speed/{SPEED_OF}")["rows"].items()
         if name.startswith("growth-")
         for what in ("embed", "embed again", "fit")
         if what in row

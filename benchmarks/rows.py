@@ -65,6 +65,7 @@ class Bench:
 
     data: Path  # fer2013.zip
     scratch: Path  # empty at the start of a row, deleted after it
+    rounds: Callable[..., list[list[float]]] = rounds
 
     @cached_property
     def faces(self) -> Any:
@@ -72,5 +73,3 @@ class Bench:
         from ferembed import datasets
 
         return datasets.open(str(self.data))
-
-    rounds = staticmethod(rounds)
