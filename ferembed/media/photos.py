@@ -104,12 +104,12 @@ def _searched(
                 whole = opened.image(pipeline.max_pixels)
         except ImageError as error:
             return photo, PhotoResult(str(photo), error=str(error)), None, []
-        load()
+        pool.submit(warm_up)
         return photo, None, whole if keep else None, recipe(image, size)
 
     with ThreadPoolExecutor(1) as pool:
-        load = cache(lambda: pool.submit(pipeline.embedder.warm_up))
+        warm_up = cache(pipeline.embedder.warm_up)  # its one thread runs it once
         for searched in prefetch_map(search, photos, threads=1 if keep else 2):
             if searched[3]:  # faces
-                wait([load()])
+                wait([pool.submit(warm_up)])
             yield searched

@@ -101,3 +101,11 @@ def test_a_folder_that_cannot_be_read_costs_itself_alone(pipeline, portrait, tmp
     first, second = read_photos(pipeline, find_photos([str(tmp_path)]))
     assert len(first.predictions) == 1
     assert "File name too long" in second.error
+
+
+def test_networks_are_loaded_once_while_photos_are_searched(folder, pipeline, monkeypatch):
+    loads = []
+    monkeypatch.setattr(type(pipeline.embedder), "warm_up", lambda embedder: loads.append(1))
+    for _ in range(20):
+        list(read_photos(pipeline, [str(folder / "b.jpg")] * 3))
+    assert len(loads) == 20
