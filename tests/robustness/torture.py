@@ -404,7 +404,7 @@ def compile_shim(folder: Path) -> Path | None:
     return library if subprocess.run(command, capture_output=True).returncode == 0 else None
 
 
-def fault(name: str, calls: range, shim: Path, tally: Tally) -> None:
+def fault(name: str, calls: Iterable[int], shim: Path, tally: Tally) -> None:
     """Each of these writes, renames and fsyncs fails once: the job says so, and goes on later."""
     with shared_of(name) as shared:
         for number in calls:
@@ -430,7 +430,7 @@ def fault(name: str, calls: range, shim: Path, tally: Tally) -> None:
                     tally.counts["refused, then whole" if code else "whole"] += 1
 
 
-def power(name: str, calls: range, shim: Path, tally: Tally) -> None:
+def power(name: str, calls: Iterable[int], shim: Path, tally: Tally) -> None:
     """After each of these renames and fsyncs the power is lost, and with it what was not synced."""
     with shared_of(name) as shared:
         for number in calls:
@@ -579,13 +579,14 @@ def _kills(run: Run) -> None:
 
 
 def _faults(run: Run) -> None:
-    calls = range(run.options.first_fault, run.options.faults + 1)
+    all_calls = range(run.options.first_fault, run.options.faults + 1)
     for name in run.options.jobs if run.shim else ():
-        if run.over():
-            return
-        fault(name, calls, run.shim, run.tally(f"fault: {name}"))
-        power(name, calls, run.shim, run.tally(f"power loss: {name}"))
-        run.save()
+        for kind, attempt in (("fault", fault), ("power loss", power)):
+            if run.over():
+                return
+            calls = itertools.takewhile(lambda _: not run.over(), all_calls)
+            attempt(name, calls, run.shim, run.tally(f"{kind}: {name}"))
+            run.save()
 
 
 def _together(run: Run) -> None:
