@@ -60,6 +60,31 @@ def test_the_table_in_security_md_is_that_of_the_published_run():
     assert result["problems"] == 0
 
 
+def test_of_each_kind_the_larger_run_is_published_unless_a_smaller_found_problems(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torture, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(torture, "SECURITY", tmp_path / "SECURITY.md")
+    torture.SECURITY.write_text("before <!-- torture -->old<!-- end --> after")
+
+    def counts(runs, seed, **found):
+        facts = {"runs": runs, "seeds": [seed], "read": runs, **found}
+        return {"kinds": {"csv": facts}, "problems": found.get("problem", 0)}
+
+    def published():
+        return json.loads(torture.RESULTS.read_text("utf-8"))
+
+    torture.publish(counts(20, 1))
+    torture.publish(counts(4, 2), minutes=60)
+    assert published()["kinds"]["csv"]["runs"] == 20
+    assert published()["timed"] == {"minutes": 60, "runs": 4, "seeds": [2], "problems": 0}
+    assert "`make torture MINUTES=60`: 4 runs, 0 problems." in torture.SECURITY.read_text("utf-8")
+    torture.publish(counts(5, 3, problem=1))
+    assert published()["problems"] == 1
+    assert published()["timed"]["runs"] == 4
+    assert torture.SECURITY.read_text("utf-8").endswith("<!-- end --> after")
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_a_killed_job_resumes(job, library):
     tally = torture.Tally(job, None)

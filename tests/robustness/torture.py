@@ -644,19 +644,37 @@ def table(result: dict[str, Any]) -> str:
         problems = facts.get("problem", 0)
         fine = facts["runs"] - refused - problems
         lines.append(f"| {kind} | {facts['runs']:,} | {fine:,} | {refused:,} | {problems:,} |")
+    if timed := result.get("timed"):
+        lines += [
+            "",
+            "`make torture MINUTES={minutes}`: {runs:,} runs, {problems} problems.".format(**timed),
+        ]
     return "\n".join(lines)
 
 
-def publish(result: dict[str, Any]) -> None:
+def publish(result: dict[str, Any], minutes: float | None = None) -> None:
     """Write the counts to benchmarks/results, and their table into SECURITY.md.
 
-    Kinds that this run did not try keep the counts of an earlier one.
+    A kind keeps the counts of an earlier run with more files, kills or faults, unless this one
+    found problems. The total of a run of so many minutes is written, too.
     """
-    earlier = json.loads(RESULTS.read_text("utf-8"))["kinds"] if RESULTS.exists() else {}
-    found = {**earlier, **result["kinds"]}
+    earlier = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"kinds": {}}
+    found = dict(earlier["kinds"])
+    for kind, facts in result["kinds"].items():
+        if facts.get("problem") or facts["runs"] >= found.get(kind, facts)["runs"]:
+            found[kind] = facts
     kinds = {kind: found[kind] for kind in ORDER if kind in found}
     problems = sum(facts.get("problem", 0) for facts in kinds.values())
-    result = {**result, "kinds": kinds, "problems": problems}
+    timed = earlier.get("timed")
+    if minutes:
+        tried = result["kinds"].values()
+        timed = {
+            "minutes": round(minutes),
+            "runs": sum(facts["runs"] for facts in tried),
+            "seeds": sorted({seed for facts in tried for seed in facts["seeds"]}),
+            "problems": result["problems"],
+        }
+    result = {**result, "kinds": kinds, "problems": problems, **({"timed": timed} if timed else {})}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     before, _, rest = SECURITY.read_text("utf-8").partition(_BEGIN)
     after = rest.partition(_END)[2]
@@ -687,7 +705,7 @@ def main() -> int:
     if options.output:
         options.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     if options.publish:
-        publish(result)
+        publish(result, options.minutes)
     print(table(result))
     for kind, facts in result["kinds"].items():
         for problem in facts["problems"]:
