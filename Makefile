@@ -69,11 +69,12 @@ $(VENV)/.test: $(VENV)/.demo
 
 $(VENV)/tools/.made:
 	$(PYTHON) -m venv $(VENV)/tools
-	$(TOOLS)/python -m pip install --quiet 'cyclonedx-bom>=7' 'pip-audit>=2.10' 'uv>=0.13'
+	$(TOOLS)/python -m pip install --quiet 'cyclonedx-bom>=7' 'pip-audit>=2.10'
 	@touch $@
 
-$(VENV)/oldest/.test: $(VENV)/tools/.made setup.cfg
+$(VENV)/oldest/.test: setup.cfg
 	$(PYTHON) -m venv --clear $(VENV)/oldest
-	$(TOOLS)/uv pip install --quiet --python $(OLDEST) --resolution lowest-direct \
+	$(OLDEST) -m pip install --quiet 'uv>=0.13'
+	$(OLDEST) -m uv pip install --quiet --python $(OLDEST) --resolution lowest-direct \
 	  --editable '.[fast,serve,dask,test]'
 	@touch $@
