@@ -119,11 +119,13 @@ def _shares(prior: Prior, classes: Sequence[str]) -> NDArray[np.float64]:
             f"prior is {prior!r}. It is None, 'uniform', or a mapping with the share of each class."
         )
     prior = {str(label): share for label, share in prior.items()}
-    odd = sorted(prior.keys() ^ {*classes})
-    if odd:
+    missing = [label for label in classes if label not in prior]
+    unknown = [f"{label!r}" for label in prior if label not in classes]
+    if missing or unknown:
+        found = [f"lacks {', '.join(missing)}"] if missing else []
+        found += [f"has {', '.join(unknown)}, not known to the model"] if unknown else []
         raise LabelError(
-            f"The prior has or lacks {', '.join(odd)}. It has a share for each of "
-            f"{', '.join(classes)}."
+            f"The prior {' and '.join(found)}. Give a share for each of {', '.join(classes)}."
         )
     shares = np.array([float(prior[label]) for label in classes])
     if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):

@@ -52,8 +52,8 @@ def test_the_prior_of_a_head_is_that_of_its_labels_and_class_weights():
     ("prior", "strength", "message"),
     [
         ("flat", 1, "prior is 'flat'. It is None, 'uniform', or a mapping"),
-        ({"happy": 1}, 1, "has or lacks sad. It has a share for each of happy, sad"),
-        ({"happy": 1, "sad": 1, "bored": 1}, 1, "has or lacks bored"),
+        ({"happy": 1}, 1, "The prior lacks sad. Give a share for each of happy, sad"),
+        ({"happy": 1, "sad": 1, "bored": 1}, 1, "The prior has 'bored', not known"),
         ({"happy": -1, "sad": 1}, 1, "Shares are numbers from 0"),
         ({"happy": float("nan"), "sad": 1}, 1, "Shares are numbers from 0"),
         ({"happy": 0, "sad": 0}, 1, "one of them is above 0"),
@@ -105,7 +105,7 @@ def test_balanced_class_weights_are_no_prior(faces):
 
 def test_a_prior_that_does_not_fit_the_labels_is_refused_before_fitting(faces):
     made = Pipeline("cnn-a", "knn", weights="random", store="memory", prior={"happy": 1.0})
-    with pytest.raises(LabelError, match="has or lacks contempt, sad"):
+    with pytest.raises(LabelError, match="The prior lacks contempt, sad. Give"):
         made.fit(faces, UNEVEN)
 
 
