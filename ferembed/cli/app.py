@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Sequence
 from types import FrameType, ModuleType
@@ -119,6 +121,17 @@ def run() -> NoReturn:
         received.append(number)
         raise KeyboardInterrupt  # as after Ctrl-C, finished work is saved
 
+    def send_again(lost: sys.UnraisableHookArgs) -> None:
+        """Repeat a signal that came in a callback, where Python ignores exceptions."""
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            sys.__unraisablehook__(lost)
+            return
+        number = received[-1] if received else signal.SIGINT
+        again = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = send_again
     for number in ENDING:
         if signal.getsignal(number) == signal.SIG_DFL:  # not ignored, as by nohup
             signal.signal(number, interrupt)

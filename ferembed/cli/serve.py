@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ferembed.cli.output import ExitCode
+from ferembed.cli.output import ExitCode, warn
 from ferembed.errors import MissingExtra
 
 HELP = "serve predictions over HTTP, with a page for a browser that has a camera"
@@ -47,5 +47,9 @@ def run(options: argparse.Namespace) -> int:
             f"The service needs {error.name}. Run: pip install 'ferembed[fast,serve]'"
         ) from error
     names = [field.name for field in fields(Settings)]
-    serve(Settings.from_environment(**{name: getattr(options, name) for name in names}))
+    try:
+        serve(Settings.from_environment(**{name: getattr(options, name) for name in names}))
+    except KeyboardInterrupt:
+        warn("interrupted; the server has ended.")
+        return ExitCode.INTERRUPTED
     return ExitCode.DONE

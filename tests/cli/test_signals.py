@@ -81,6 +81,34 @@ def test_a_signal_ends_every_command_with_one_line(inputs, tmp_path, name, numbe
     assert left == []
 
 
+# A process that gets a signal in a callback of the garbage collector when it listens.
+IN_A_CALLBACK = """
+import os, sys, weakref
+number = int(sys.argv.pop(1))
+class Thing: pass
+thing = [Thing()]
+def callback(_):
+    os.kill(os.getpid(), number)
+    for _ in range(1000): pass
+reference = weakref.ref(thing[0], callback)
+sys.addaudithook(lambda event, _: thing.clear() if event == "socket.bind" else None)
+from ferembed.cli import run
+run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_a_callback_ends_the_server_too(number):
+    command = [sys.executable, "-c", IN_A_CALLBACK, str(int(number)), "serve", "--port", "0"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, preexec_fn=obey_signals
+    )
+    assert done.returncode == 128 + number
+    assert "interrupted; the server has ended" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("train", "serve")])
 def test_a_sigpipe_ends_no_command(inputs, tmp_path, name):
