@@ -61,7 +61,8 @@ def create_app(
     app.include_router(_health(metrics, ready))
     app.include_router(_page())
     add_stream(app, reader, settings, metrics, keys)
-    if settings.allow_origin:
+    app.add_middleware(Guard, settings=settings, metrics=metrics, keys=keys, admit=reader.admit)
+    if settings.allow_origin:  # outside of the guard: its refusals can be read by these sites, too
         from starlette.middleware.cors import CORSMiddleware
 
         app.add_middleware(
@@ -69,8 +70,8 @@ def create_app(
             allow_origins=settings.allow_origin,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            expose_headers=["Ferembed-Shape", "Retry-After"],
         )
-    app.add_middleware(Guard, settings=settings, metrics=metrics, keys=keys, admit=reader.admit)
     openapi.complete_document(app, bool(settings.api_key_file))
     return app
 

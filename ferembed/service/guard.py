@@ -114,7 +114,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        body = _Body(receive, self._settings.max_bytes, self._hold)
+        body = _Body(scope, receive, self._settings.max_bytes, self._hold)
         try:
             with anyio.move_on_after(self._settings.deadline) as limit:
                 try:
@@ -195,12 +195,16 @@ def busy(seconds: int) -> Problem:
 class _Body:
     """The body of a request as it comes in, up to its limit."""
 
-    def __init__(self, receive: Receive, limit: int, hold: Callable[[int], None]) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, limit: int, hold: Callable[[int], None]
+    ) -> None:
+        headers = Headers(scope=scope)
         self._receive = receive
         self._limit = limit
         self._hold = hold
         self.size = 0
-        self.complete = False
+        has_none = headers.get("content-length", "0") == "0"
+        self.complete = has_none and "transfer-encoding" not in headers
 
     async def receive(self) -> Message:
         message = await self._receive()

@@ -10,11 +10,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ferembed.errors import ServiceError
+from ferembed.errors import ServiceError, UnknownName
+from ferembed.inference import ENGINES
+from ferembed.registry import unknown_name_message
 
 _PREFIX = "FEREMBED_"
 _SHORTEST_KEY = 16  # characters
 _HEADER = re.compile(r"[!-~]+")
+_HOST = re.compile(r"[\w.-]+|[\da-fA-F:.]+")  # a name or an address
+_ORIGIN = re.compile(r"https?://([\w.-]+|\[[\da-fA-F:.]+\])(:\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,19 @@ class Settings:
                 raise ServiceError(f"{name} is {value!r}; it is a number from {low:,} to {high:,}.")
         if not self.model:
             raise ServiceError("No model is named. Name one, such as --model default.")
+        if self.engine not in ENGINES:
+            raise UnknownName(unknown_name_message("engine", self.engine, list(ENGINES)))
+        for host in self.allow_host:
+            if not _HOST.fullmatch(host):
+                raise ServiceError(
+                    f"allow_host is {host!r}; it is a name alone, such as faces.example.org."
+                )
+        for origin in self.allow_origin:
+            if not _ORIGIN.fullmatch(origin):
+                raise ServiceError(
+                    f"allow_origin is {origin!r}; it is a scheme and a name, such as "
+                    "https://example.org, without a path."
+                )
 
     @classmethod
     def from_environment(

@@ -45,9 +45,10 @@ async def _of_form(request: Request, most: int) -> list[Upload]:
     except (MultiPartException, FormParserError) as error:  # the second by older Starlettes
         message = str(error)
         if "Too many files" in message:
-            raise Problem(
-                413, f"There are more than {most} pictures. Send {most} or fewer in a request."
-            ) from None
+            there = f"There are more than {most} pictures. Send {most} or fewer in a request."
+            if most == 1:
+                there = "There is more than one picture. Send one in a request."
+            raise Problem(413, there) from None
         if "Too many fields" in message:
             raise Problem(
                 422, "A form may contain only pictures. Put options into the URL: ?lang=es"

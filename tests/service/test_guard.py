@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
+from ferembed.service import Settings
+from ferembed.service.guard import Guard, Keys
+from ferembed.service.metrics import Metrics
 from tests.helpers.service import KEY, told
 
 
@@ -46,6 +51,21 @@ def test_a_body_that_comes_too_slowly_is_given_up(small):
         answer = connection.recv(10_000).decode()
         assert answer.startswith("HTTP/1.1 408 ")
         assert "The body did not arrive within 3 seconds." in answer
+
+
+def test_a_late_answer_to_a_request_without_a_body_is_not_the_clients_fault():
+    async def sleep(scope, receive, send):
+        await asyncio.sleep(60)
+
+    settings = Settings(deadline=0.1)
+    guard = Guard(sleep, settings, Metrics(), Keys(()), admit=lambda count: None)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(guard)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/v1/models")
+
+    assert told(asyncio.run(ask())) == (503, "There was no answer within 0.1 seconds. Try again.")
 
 
 @pytest.mark.parametrize(
@@ -87,8 +107,9 @@ def test_another_site_may_call_only_if_it_is_named(small, client, knowing):
             asked = caller.options("/v1/analyze", headers=headers)
             open_ = allowed and caller is knowing
             assert ("access-control-allow-origin" in asked.headers) == open_
-            answer = caller.get("/v1/models", headers={"Origin": origin})
-            assert ("access-control-allow-origin" in answer.headers) == open_
+            for more in ({}, {"Authorization": "Bearer wrong"}):  # refusals can be read, too
+                answer = caller.get("/v1/models", headers={"Origin": origin, **more})
+                assert ("access-control-allow-origin" in answer.headers) == open_
 
 
 @pytest.mark.parametrize(

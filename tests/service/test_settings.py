@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ferembed.errors import ServiceError
+from ferembed.errors import FerembedError, ServiceError
 from ferembed.service import Settings
 from ferembed.service.server import load_pipelines
 
@@ -52,11 +52,31 @@ def test_two_models_of_one_name_are_refused(tmp_path):
         ({"FEREMBED_PORT": "70000"}, "port is 70000; it is a number from 0 to 65,535."),
         ({"FEREMBED_QUEUE": "0"}, "queue is 0; it is a number from 1 to 100,000."),
         ({"FEREMBED_BATCH_MS": "nan"}, "batch_ms is nan; it is a number from 0 to 1,000."),
+        (
+            {"FEREMBED_ENGINE": "openvin"},
+            "No engine is called 'openvin'. Did you mean 'openvino'? Known: auto, exact, keras, "
+            "openvino, openvino-bf16, openvino-int8.",
+        ),
+        (
+            {"FEREMBED_ALLOW_HOST": "https://faces.example.org"},
+            "allow_host is 'https://faces.example.org'; it is a name alone, such as "
+            "faces.example.org.",
+        ),
+        (
+            {"FEREMBED_ALLOW_ORIGIN": "https://example.org:8443,https://example.org/"},
+            "allow_origin is 'https://example.org/'; it is a scheme and a name, such as "
+            "https://example.org, without a path.",
+        ),
+        (
+            {"FEREMBED_ALLOW_ORIGIN": "*"},
+            "allow_origin is '*'; it is a scheme and a name, such as https://example.org, without "
+            "a path.",
+        ),
         ({"FEREMBED_MODEL": ","}, "No model is named. Name one, such as --model default."),
     ],
 )
 def test_a_wrong_setting_is_refused(variables, message):
-    with pytest.raises(ServiceError) as error:
+    with pytest.raises(FerembedError) as error:
         Settings.from_environment(variables)
     assert str(error.value) == message
 

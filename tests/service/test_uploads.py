@@ -32,6 +32,11 @@ def test_a_body_that_holds_no_pictures_is_refused(client, request_, status, deta
     assert told(answer)[1].startswith(detail)
 
 
+def test_several_pictures_to_draw_are_refused(client, jpeg):
+    answer = client.post("/v1/annotate", files=[("a", jpeg)] * 2)
+    assert told(answer) == (413, "There is more than one picture. Send one in a request.")
+
+
 def test_a_picture_beyond_the_limit_is_refused_by_its_header(client):
     code, detail = told(client.post("/v1/analyze", files={"a": ("wide.png", png_head(5000, 4000))}))
     assert (code, detail) == (
