@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import PIL.Image
 import pytest
@@ -223,6 +224,64 @@ def test_photos_can_be_dropped_and_pasted(page, portrait):
         status(page, f"Photos read: {count}. Faces found: {count}.", "#photo-status")
 
 
+def test_labels_are_numbered_as_in_the_table_and_large_enough(page):
+    drawn = page.evaluate(
+        """async () => {
+            const { drawFaces } = await import("/page/drawing.js");
+            const canvas = document.createElement("canvas");
+            Object.assign(canvas, { width: 1280, height: 480 });
+            const context = canvas.getContext("2d"), texts = [];
+            context.fillText = (text) => texts.push([text, parseInt(context.font.split(" ")[1])]);
+            const face = { box: [9, 9, 99, 99], label: "happy", probabilities: { happy: 0.9 } };
+            drawFaces(context, [face], 1, true);
+            drawFaces(context, [face, face], 1, true);
+            canvas.style.width = "320px";
+            document.body.append(canvas);
+            drawFaces(context, [face], 1);
+            return texts;
+        }"""
+    )
+    assert drawn == [
+        ["Happy 90%", 20],
+        ["1: Happy 90%", 20],
+        ["2: Happy 90%", 20],
+        ["Happy 90%", 48],  # 12 where it is shown a fourth as large
+    ]
+
+
+def test_a_spanish_page_writes_numbers_and_errors_as_spanish_does(browser, server, tmp_path):
+    page = opened(browser, server, "es-ES")
+    (tmp_path / "bad.jpg").write_bytes(b"hello")
+    moved = tmp_path / "moved.jpg"
+    moved.write_bytes(b"hello")
+    page.route("**/v1/analyze*", lambda route: (moved.unlink(True), route.continue_()))
+    page.set_input_files("#files", [tmp_path / "bad.jpg", moved])
+    status(page, re.compile("no se han podido leer: 2."), "#photo-status")
+    rows = page.locator("#rows tr")
+    told = "No se ha podido leer. El servidor dice, en inglés: bad.jpg is not a picture"
+    sync_api.expect(rows.nth(0)).to_contain_text(told)
+    sync_api.expect(rows.nth(1)).to_contain_text("El navegador no puede leer este archivo.")
+    page.select_option("#language", "en")
+    sync_api.expect(rows.nth(1)).to_contain_text("The browser cannot read this file.")
+    decimal = "async () => (await import('/page/text.js')).decimal(9.25, 1)"
+    assert page.evaluate(decimal) == "9.3"
+    page.select_option("#language", "es")
+    assert page.evaluate(decimal) == "9,3"
+    page.context.close()
+
+
+def test_a_server_that_is_back_is_no_longer_reported_as_gone(page):
+    refused = iter([True])
+    page.route(
+        "**/v1/labels*",
+        lambda route: route.abort() if next(refused, False) else route.continue_(),
+    )
+    page.select_option("#language", "es")
+    status(page, "El servidor no responde. Se reintenta…", "#server-status")
+    status(page, "", "#server-status")
+    sync_api.expect(page.locator("#bars .name").first).to_have_text("Enfado")
+
+
 def test_a_picture_without_a_face_is_reported(page, tmp_path):
     PIL.Image.new("RGB", (300, 200), "teal").save(tmp_path / "sea.png")
     page.set_input_files("#files", tmp_path / "sea.png")
@@ -324,8 +383,12 @@ def test_a_stopped_server_is_reported_and_found_again(browser, tmp_path, portrai
         status(page, "The server does not answer. Trying again…")
         page.set_input_files("#files", portrait)
         status(page, "The server does not answer. Trying again…", "#photo-status")
-    with running(tmp_path / "second", port=server.port):
+        page.click("#stop")
+        page.click("#start")
+        status(page, "The server does not answer. Trying again…")
+    with running(tmp_path / "second", port=server.port) as server:
         status(page, "The camera is on. One face is seen.")
+        assert "ferembed_streams 1.0" in httpx.get(f"{server.url}/metrics").text
         status(page, "Photos read: 1. Faces found: 1.", "#photo-status")
     assert page.errors == []
     page.context.close()

@@ -11,7 +11,13 @@ let served = { models: [], detectors: [] };
 let labels = [];
 
 const options = () => ({ model: model.value, detector: detector.value });
-const tell = (text) => (element("photo-status").textContent = text);
+
+async function ask(path) {
+  const write = (text) => (element("server-status").textContent = text);
+  const response = await call(path, {}, write);
+  write("");
+  return response.json();
+}
 
 function fill(select, entries) {
   const before = select.value;
@@ -38,8 +44,9 @@ function showLegend() {
 }
 
 async function loadNames() {
-  const query = new URLSearchParams({ lang: language, model: model.value });
-  const answer = await (await call(`/v1/labels?${query}`, {}, tell)).json();
+  const lang = language;
+  const answer = await ask(`/v1/labels?${new URLSearchParams({ lang, model: model.value })}`);
+  if (lang !== language) return; // it was changed meanwhile
   labels = answer.labels.map((entry) => entry.label);
   setCameraLabels(labels);
   setPhotoLabels(labels);
@@ -64,8 +71,7 @@ onLanguage(showChoices);
 onLanguage(showLegend);
 choice.value = firstLanguage();
 setLanguage(choice.value);
-served = await (await call("/v1/models", {}, tell)).json();
-tell("");
+served = await ask("/v1/models");
 element("choices").hidden = false;
 showChoices();
 await loadNames();

@@ -1,7 +1,7 @@
 // The camera: frames to the server, what it answers over the live picture.
 import { askForKey, key } from "/page/api.js";
 import { drawBars, drawFaces, drawTimeline, largest } from "/page/drawing.js";
-import { language, nameOf, onLanguage, percent, say } from "/page/text.js";
+import { decimal, language, nameOf, onLanguage, percent, say } from "/page/text.js";
 
 const AT_ONCE = 3; // frames on their way
 const EVERY = 2; // the server searches each second frame, and moves boxes on in between
@@ -15,7 +15,7 @@ let chosen = () => ({}); // the model and the detector
 let media = null; // the camera, while it is on
 let socket = null;
 let isReady = false; // the server has taken the options
-let onTheWay = 0, lastFrame = -1, attempts = 0;
+let onTheWay = 0, lastFrame = -1, attempts = 0, nextAttempt = 0;
 let faces = null; // of the newest answer
 let points = []; // of the timeline
 let since = 0, answers = []; // when they began to come; times and waits, of the last two seconds
@@ -85,6 +85,8 @@ function stop(phrase, isTrouble = false) {
   video.srcObject = null;
   socket?.close();
   socket = null;
+  clearTimeout(nextAttempt);
+  attempts = 0;
   isReady = false;
   faces = null;
   answers = [];
@@ -97,6 +99,7 @@ function stop(phrase, isTrouble = false) {
 
 function connect() {
   if (!media) return;
+  socket?.close();
   if (!attempts) tell("camera connecting");
   const opened = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/v1/stream`);
   let again = Math.min(10, 2 ** attempts++ / 2); // seconds until the next attempt
@@ -133,7 +136,7 @@ function connect() {
     show();
     if (again === null) return;
     tell(phrase, { seconds: again }, true);
-    setTimeout(connect, 1000 * again);
+    nextAttempt = setTimeout(connect, 1000 * again);
   });
 }
 
@@ -168,7 +171,7 @@ function take(answer) {
   answers = [...answers.filter(({ time }) => now - time < 2), { time: now, wait: answer.milliseconds }];
   const rate = answers.length / Math.max(0.5, Math.min(2, now - since));
   const wait = answers.reduce((sum, one) => sum + one.wait, 0) / answers.length;
-  element("rate").textContent = say("rate", { rate: rate.toFixed(rate < 9.5 ? 1 : 0), wait: wait.toFixed(0) });
+  element("rate").textContent = say("rate", { rate: decimal(rate, rate < 9.5 ? 1 : 0), wait: decimal(wait, 0) });
   tell("camera running");
   show();
 }

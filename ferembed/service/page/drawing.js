@@ -13,20 +13,25 @@ export const largest = (faces) => {
   return faces.reduce((best, face) => (best && area(best) >= area(face) ? best : face), null);
 };
 
-/** A box and a label for each face, `scale` times as large as in the picture. */
-export function drawFaces(context, faces, scale) {
-  const { width, height } = context.canvas;
-  const letters = Math.max(12, Math.round(Math.min(width, height) / 24));
+/**
+ * A box and a label for each face, `scale` times as large as in the picture. Labels can be read
+ * where the page shows the canvas smaller than it is. Numbers are those of the table.
+ */
+export function drawFaces(context, faces, scale, isNumbered = false) {
+  const { width, height, clientWidth } = context.canvas;
+  const smallest = clientWidth ? (12 * width) / clientWidth : 12;
+  const letters = Math.round(Math.max(smallest, Math.min(width, height) / 24));
   context.font = `600 ${letters}px system-ui, sans-serif`;
   context.textBaseline = "middle";
-  for (const face of faces) {
+  for (const [i, face] of faces.entries()) {
     const [x1, y1, x2, y2] = face.box.map((value) => value * scale);
     for (const [colour, wide] of [["#000000", letters / 3], [colourOf(face.label), letters / 6]]) {
       context.strokeStyle = colour;
       context.lineWidth = Math.max(2, wide);
       context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     }
-    const text = `${nameOf(face.label)} ${percent(face.probabilities[face.label])}`;
+    const number = isNumbered && faces.length > 1 ? `${i + 1}: ` : "";
+    const text = `${number}${nameOf(face.label)} ${percent(face.probabilities[face.label])}`;
     const wide = context.measureText(text).width + letters;
     const left = Math.max(0, Math.min(x1, width - wide));
     const top = y1 > 1.6 * letters ? y1 - 1.6 * letters : Math.min(y2, height - 1.6 * letters);
@@ -67,7 +72,7 @@ export function drawTimeline(canvas, labels, points, now, seconds) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d");
   context.clearRect(0, 0, width, height);
-  const across = (time) => width * (1 - (now - time) / seconds);
+  const across = (time) => Math.round(width * (1 - (now - time) / seconds));
   for (let i = 0; i < points.length; i++) {
     const until = points[i + 1]?.time ?? now;
     const left = across(points[i].time);
@@ -76,7 +81,7 @@ export function drawTimeline(canvas, labels, points, now, seconds) {
     for (const label of labels) {
       const high = (points[i].probabilities[label] ?? 0) * height;
       context.fillStyle = colourOf(label);
-      context.fillRect(left, top, right - left + 0.5, high);
+      context.fillRect(left, top, right - left, high);
       top += high;
     }
   }

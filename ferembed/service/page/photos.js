@@ -7,7 +7,7 @@ const WIDEST = 1280; // pixels of a photo on the page
 const element = (id) => document.getElementById(id);
 let chosen = () => ({});
 let labels = [];
-let photos = []; // { name, file, entry } in the order they came
+let photos = []; // { name, file, entry, phrase } in the order they came; the phrase of an error here
 let isReading = false;
 let status = ["", {}, false];
 
@@ -89,13 +89,16 @@ async function ask(photo) {
     const content = await photo.file.arrayBuffer();
     body.append("picture", new Blob([content], { type: photo.file.type }), photo.name);
   } catch {
-    return { picture: photo.name, error: say("photo unreadable") };
+    photo.phrase = ["photo unreadable"];
+    return { picture: photo.name, error: say(...photo.phrase) };
   }
   const path = `/v1/analyze?${new URLSearchParams(chosen())}`;
   const response = await call(path, { method: "POST", body }, write);
-  const unknown = { detail: say("answer unknown", { status: response.status }) };
-  const answer = await response.json().catch(() => unknown); // a proxy answers with HTML
-  return answer.pictures?.[0] ?? { picture: photo.name, error: answer.detail };
+  const answer = await response.json().catch(() => ({})); // a proxy answers with HTML
+  if (answer.pictures) return answer.pictures[0];
+  if (answer.detail) return { picture: photo.name, error: answer.detail };
+  photo.phrase = ["answer unknown", { status: response.status }];
+  return { picture: photo.name, error: say(...photo.phrase) };
 }
 
 function show() {
@@ -105,7 +108,7 @@ function show() {
   element("figures").replaceChildren(...read.filter(({ entry }) => entry.faces).map(figureOf));
 }
 
-function rowsOf({ entry }) {
+function rowsOf({ entry, phrase = ["photo failed", { detail: entry.error }] }) {
   const row = (...cells) => {
     const made = document.createElement("tr");
     for (const [text, kind] of cells) {
@@ -115,7 +118,11 @@ function rowsOf({ entry }) {
     }
     return made;
   };
-  if (entry.error) return [row([entry.picture], [""], [entry.error], [""], [""])];
+  if (entry.error) {
+    const made = row([entry.picture], [""], [say(...phrase)]);
+    made.lastChild.colSpan = 3;
+    return [made];
+  }
   if (!entry.faces.length) return [row([entry.picture], [""], [say("no face")], [""], [""])];
   return entry.faces.map((face, i) => row(
     [entry.picture], [i + 1, "number"], [nameOf(face.label)],
@@ -156,7 +163,7 @@ async function draw(canvas, { file, entry }, widest) {
     context.fillStyle = "#8a93a0";
     context.fillRect(0, 0, size.width, size.height);
   }
-  drawFaces(context, entry.faces, scale);
+  drawFaces(context, entry.faces, scale, true);
 }
 
 function asJson() {

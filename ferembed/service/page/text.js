@@ -14,6 +14,9 @@ export const nameOf = (label) => names[label] ?? label;
 export const percent = (share) =>
   new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 }).format(share);
 
+export const decimal = (number, digits) =>
+  new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(number);
+
 export function setNames(labels) {
   names = Object.fromEntries(labels.map((entry) => [entry.label, entry.name]));
   listeners.forEach((listener) => listener());
