@@ -53,6 +53,11 @@ def key_of(headers: Headers) -> str:
     return key.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
 
 
+def _host_of(headers: Headers) -> str:
+    """The host that a request names; several, which no client sends, are no host."""
+    return ", ".join(headers.getlist("host"))
+
+
 class Hosts:
     """The host names that requests may use; others are refused against DNS rebinding.
 
@@ -133,7 +138,7 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        if not self._hosts.allows(host := ", ".join(headers.getlist("host"))):
+        if not self._hosts.allows(host := _host_of(headers)):
             raise Problem(
                 400,
                 f"The host {host[:100]!r} is not allowed. Use the address of the server, or start "
@@ -168,7 +173,7 @@ class Guard:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
+        host, origin = _host_of(headers), headers.get("origin")
         same = origin is None or origin.split("://", 1)[-1] == host
         if self._hosts.allows(host) and (same or origin in self._settings.allow_origin):
             await self._app(scope, receive, send)

@@ -140,7 +140,7 @@ class _Stream:
             display_name("", options.lang)
         except ValidationError as error:
             found = "; ".join(
-                f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()
+                ": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors()
             )
             await _close(self._socket, BAD_OPTIONS, f"The options cannot be read: {found}.")
             return False

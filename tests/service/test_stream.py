@@ -140,8 +140,10 @@ def test_a_message_that_is_no_json_ends_the_stream(server):
 
 def test_a_page_of_another_site_is_refused(server):
     url = f"ws://127.0.0.1:{server.port}/v1/stream"
-    with pytest.raises(InvalidStatus, match="403"):
-        connect(url, origin="https://evil.example").__enter__()
+    refused = ({"origin": "https://evil.example"}, {"additional_headers": {"Host": "evil.example"}})
+    for options in refused:  # the second has two hosts
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(url, **options).__enter__()
     with connect(url, origin=server.url):
         pass
 
