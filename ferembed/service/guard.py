@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from ferembed.service.problems import Problem
 from ferembed.service.settings import Settings
 
 _BODIES = 8  # bodies of the largest size that are held at a time
+_HOST = re.compile(r"(\[[^]]*\]|[^:]*)(:\d*)?")  # a name or an address, and a port
 _OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})  # needing no key
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -71,8 +73,10 @@ class Hosts:
         self._loopback_only = settings.is_loopback
 
     def allows(self, host: str) -> bool:
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        name = name.removeprefix("[").removesuffix("]").lower()
+        found = _HOST.fullmatch(host)
+        if found is None:
+            return False
+        name = found[1].removeprefix("[").removesuffix("]").lower()
         if name in self._names:
             return True
         try:

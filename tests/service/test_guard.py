@@ -123,6 +123,8 @@ def test_another_site_may_call_only_if_it_is_named(small, client, knowing):
         ("evil.example", 400),
         ("faces.example.org.evil.example", 400),
         ("192.168.0.1", 400),
+        ("localhost:80, evil.example", 400),
+        ("localhost:evil.example", 400),
         ("", 400),
     ],
 )
