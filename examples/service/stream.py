@@ -16,14 +16,17 @@ async def main(url: str, video: str) -> None:
     frames = cv2.VideoCapture(video)
     async with connect(f"{url}/v1/stream") as stream:
         await stream.send(json.dumps({"key": os.environ.get("FEREMBED_KEY", ""), "lang": "en"}))
-        print("model:", json.loads(await stream.recv())["model"])
+        ready = json.loads(await stream.recv())
+        if "error" in ready:
+            sys.exit(ready["error"])
+        print("model:", ready["model"])
         while True:
             is_there, frame = frames.read()
             if not is_there:
                 break
             await stream.send(cv2.imencode(".jpg", frame)[1].tobytes())
             answer = json.loads(await stream.recv())
-            for face in answer["faces"]:
+            for face in answer.get("faces", []):
                 print(f"frame {answer['frame']}: person {face['number']}, {face['name']}")
 
 
