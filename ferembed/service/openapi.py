@@ -127,7 +127,10 @@ PICTURES: dict[str, Any] = {
     }
 }
 
-
+VECTORS: dict[str, Any] = {
+    **PICTURES,
+    "responses": {"200": {"content": {"application/octet-stream": _BINARY}}},
+}
 DRAWN: dict[str, Any] = {
     **PICTURES,
     "responses": {"200": {"description": "The drawn picture", "content": {"image/png": _BINARY}}},

@@ -50,7 +50,9 @@ async def service_of(request: Request) -> Service:
 
 
 def language_of(
-    lang: Annotated[str, Query(description=f"Of the names: {', '.join(TEXTS)}")] = "en",
+    lang: Annotated[
+        str, Query(description=f"Of the names: {', '.join(TEXTS)}", examples=["es"])
+    ] = "en",
 ) -> str:
     display_name("", lang)
     return lang
@@ -58,7 +60,9 @@ def language_of(
 
 OfService = Annotated[Service, Depends(service_of)]
 Language = Annotated[str, Depends(language_of)]
-ModelName = Annotated[str, Query(description="Of /v1/models; by default the first")]
+ModelName = Annotated[
+    str, Query(description="Of /v1/models; by default the first", examples=["default"])
+]
 
 
 def predicting(
@@ -68,11 +72,13 @@ def predicting(
         str,
         Query(
             description="The expected share of each class: uniform, none (as in the training "
-            "data), or happy=0.5,sad=0.5 with all classes; by default as the model was saved"
+            "data), or happy=0.5,sad=0.5 with all classes; by default as the model was saved",
+            examples=["uniform"],
         ),
     ] = "",
     prior_strength: Annotated[
-        float, Query(ge=0, le=1, description="Strength of the change to this prior")
+        float,
+        Query(ge=0, le=1, description="Strength of the change to this prior", examples=[0.5]),
     ] = 1.0,
 ) -> ReadOptions:
     """The options of a request for predictions."""
@@ -82,7 +88,9 @@ def predicting(
 
 def finding(
     options: Annotated[ReadOptions, Depends(predicting)],
-    detector: Annotated[str, Query(description="Of /v1/models; by default the model's own")] = "",
+    detector: Annotated[
+        str, Query(description="Of /v1/models; by default the model's own", examples=["haar"])
+    ] = "",
     min_face: Annotated[
         float | None,
         Query(
@@ -90,6 +98,7 @@ def finding(
             le=10_000,
             description="Leave out smaller faces: below 1 a share of the picture's shorter "
             "side, from 1 on pixels; by default as the model does",
+            examples=[40],
         ),
     ] = None,
 ) -> ReadOptions:
@@ -132,7 +141,12 @@ async def classify(
     return JSONResponse({"model": options.model, "pictures": entries})
 
 
-@api.post("/embed", response_model=openapi.Vectors, **_PICTURES)
+@api.post(
+    "/embed",
+    response_model=openapi.Vectors,
+    responses=_REFUSALS,
+    openapi_extra=openapi.VECTORS,
+)
 async def embed(request: Request, service: OfService, model: ModelName = "") -> Response:
     """Return the vector of each picture, which is a face already.
 
@@ -161,7 +175,12 @@ async def embed(request: Request, service: OfService, model: ModelName = "") -> 
     )
 
 
-@api.post("/annotate", responses=_REFUSALS, openapi_extra=openapi.DRAWN)
+@api.post(
+    "/annotate",
+    response_class=Response,
+    responses=_REFUSALS,
+    openapi_extra=openapi.DRAWN,
+)
 async def annotate(
     request: Request,
     options: Annotated[ReadOptions, Depends(finding)],
