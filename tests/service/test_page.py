@@ -20,6 +20,7 @@ import pytest
 
 from ferembed.images import load_image
 from ferembed.labels import display_name
+from ferembed.media.writers import face_columns
 from tests.helpers import clips
 from tests.helpers.service import open_stream
 from tests.service.conftest import Server, running
@@ -123,8 +124,9 @@ def test_the_camera_shows_what_the_library_reads(page, pipeline, picture):
     middle = (y1 + y2) // 2
     lines = np.flatnonzero(drawn[middle, :, 3])  # of the box, where nothing else is drawn
     left, right = lines[lines < (x1 + x2) / 2], lines[lines > (x1 + x2) / 2]
-    assert left.mean() == pytest.approx(x1, abs=12)  # a line is some pixels wide
-    assert right.mean() == pytest.approx(x2, abs=12)
+    # MTCNN's box of a part of this frame is 13 % wider than that of the whole of it.
+    assert left.mean() == pytest.approx(x1, abs=(x2 - x1) / 5)
+    assert right.mean() == pytest.approx(x2, abs=(x2 - x1) / 5)
     assert drawn[middle, (x1 + x2) // 2, 3] == 0
 
 
@@ -173,7 +175,7 @@ def test_every_phrase_is_there_in_both_languages(page):
 
 
 def test_photos_are_drawn_listed_and_given_back(page, pipeline, portrait, tmp_path):
-    bad = tmp_path / "bad, file.jpg"
+    bad = tmp_path / "=bad, file.jpg"
     bad.write_bytes(b"hello")
     page.set_input_files("#files", [portrait, bad])
     status(
@@ -194,11 +196,12 @@ def test_photos_are_drawn_listed_and_given_back(page, pipeline, portrait, tmp_pa
         return Path(started.value.path()).read_bytes()
 
     rows = list(csv.DictReader(io.StringIO(download(page.locator("#csv")).decode())))
-    assert [row["photo"] for row in rows] == ["grace_hopper.jpg", "bad, file.jpg"]
+    assert [row["photo"] for row in rows] == ["grace_hopper.jpg", "'=bad, file.jpg"]
+    assert [*rows[0]] == ["photo", "face", *face_columns(pipeline.labels), "error"]
     assert [int(rows[0][name]) for name in ("x1", "y1", "x2", "y2")] == list(expected.box)
     for label, probability in expected.probabilities.items():
         assert float(rows[0][label]) == pytest.approx(probability, abs=2e-6)
-    assert rows[1]["error"].startswith("bad, file.jpg is not a picture")
+    assert rows[1]["error"].startswith("'=bad, file.jpg is not a picture")
     entries = json.loads(download(page.locator("#json")))
     assert entries[0]["faces"][0]["label"] == expected.label
     drawn = PIL.Image.open(io.BytesIO(download(page.locator("figure button"))))

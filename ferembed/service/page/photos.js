@@ -119,8 +119,8 @@ function rowsOf({ entry, phrase = ["photo failed", { detail: entry.error }] }) {
     return made;
   };
   if (entry.error) {
-    const made = row([entry.picture], [""], [say(...phrase)]);
-    made.lastChild.colSpan = 3;
+    const made = row([entry.picture], [""], [say(...phrase)], [""]);
+    made.cells[2].colSpan = 2; // and not 3: a phone shows these two
     return [made];
   }
   if (!entry.faces.length) return [row([entry.picture], [""], [say("no face")], [""], [""])];
@@ -172,14 +172,16 @@ function asJson() {
 
 /** The columns that `ferembed predict --output faces.csv` writes. */
 function asCsv() {
-  const head = ["photo", "face", "x1", "y1", "x2", "y2", "score", "found", "label", "name"];
+  const text = (cell) => (/^[=+@\t-]/.test(cell) ? `'${cell}` : cell); // a spreadsheet runs no formula
+  const head = ["photo", "face", "x1", "y1", "x2", "y2", "score", "found", "detector", "label", "name"];
+  const empty = Array(head.length - 1 + labels.length).fill("");
   const lines = photos.filter(({ entry }) => entry).flatMap(({ entry }) => {
     if (!entry.faces?.length) {
-      return [[entry.picture, ...Array(9 + labels.length).fill(""), entry.error ?? ""]];
+      return [[text(entry.picture), ...empty, text(entry.error ?? "")]];
     }
     return entry.faces.map((face, i) => [
-      entry.picture, i + 1, ...face.box, face.score.toFixed(4), face.found ? "yes" : "no",
-      face.label, nameOf(face.label), ...labels.map((label) => face.probabilities[label].toFixed(6)), "",
+      text(entry.picture), i + 1, ...face.box, face.score.toFixed(4), face.found ? "yes" : "no",
+      face.detector, face.label, nameOf(face.label), ...labels.map((label) => face.probabilities[label].toFixed(6)), "",
     ]);
   });
   const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${String(cell).replaceAll('"', '""')}"` : cell);
