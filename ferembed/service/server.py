@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 from ferembed.errors import ServiceError
 from ferembed.pipeline import Pipeline
 from ferembed.service.app import create_app
+from ferembed.service.problems import Problem
 from ferembed.service.settings import Settings
 
 _HEAD_SECONDS = 10.0  # for a client to send the head of a request
@@ -156,6 +157,14 @@ class _Protocol(HttpToolsProtocol):
         super().on_response_complete()
         # What was refused early is still being sent: its sender reads the answer afterwards.
         self._arm(_KEEP_ALIVE if self._has_body else self._whole())
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as other errors are answered."""
+        response = Problem(400, msg).response()
+        response.headers["connection"] = "close"
+        head = b"".join(b"%b: %b\r\n" % header for header in response.raw_headers)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n%b\r\n%b" % (head, bytes(response.body)))
+        self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
         self._disarm()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import random
 import resource
 import socket
@@ -164,6 +165,10 @@ POST = "POST /v1/analyze HTTP/1.1"
 def test_tricks_with_heads_and_paths_lead_nowhere(server, sent, begins):
     answer = exchange(server, sent)
     assert answer.startswith(begins), answer[:300]
+    if answer.startswith(b"HTTP/1.1 400") and b"Upgrade" not in sent:
+        told, _, body = answer.partition(b"\r\n\r\n")
+        assert b"content-type: application/problem+json" in told
+        assert json.loads(body)["status"] == 400
     assert b"root:" not in answer
     assert b"import " not in answer
 
