@@ -25,7 +25,7 @@ def free_memory() -> int | None:
 
 
 def _left_in_groups() -> Iterator[int]:
-    """What is left of the limit of each control group of this process."""
+    """The bytes left of the limit of each control group of this process."""
     try:
         lines = (_PROC / "self" / "cgroup").read_text().splitlines()
     except OSError:
