@@ -58,6 +58,7 @@ def test_the_table_in_security_md_is_that_of_the_published_run():
     result = json.loads(torture.RESULTS.read_text("utf-8"))
     assert torture.table(result) in torture.SECURITY.read_text("utf-8")
     assert result["problems"] == 0
+    assert result["timed"]["problems"] == 0
 
 
 def test_of_each_kind_the_larger_run_is_published_unless_a_smaller_found_problems(
