@@ -63,6 +63,7 @@ def main() -> None:
         part = parts.add_parser(name)
         part.add_argument("--faces", type=int, default=20_000)
     parts.choices["whole"].add_argument("--workers", type=int, default=2)
+    parts.choices["scaling"].add_argument("--rounds", type=int, default=2)
     part = parts.add_parser("scheduling")
     part.add_argument("--partitions", type=int, default=10_000)
     part.add_argument("--workers", type=int, default=64)
@@ -123,7 +124,7 @@ def png(face: NDArray[np.uint8]) -> bytes:
 
 
 def scaling(options: argparse.Namespace) -> None:
-    """The plain command, 1 worker and 2, in turn; the shorter of two rounds of each."""
+    """The plain command, 1 worker and 2, in turn; the shortest of the rounds of each."""
     faces = faces_of(options)
     counts = dict.fromkeys(PREPARE, options.faces) | {"grid": min(options.faces, MOST_IN_GRID)}
     for name, count in counts.items():
@@ -136,7 +137,7 @@ def scale(options: argparse.Namespace, name: str, faces: Path, count: int) -> di
     out = options.work / "out"
     shutil.rmtree(out, ignore_errors=True)  # of a run that was killed
     seconds: dict[str, list[float]] = {}
-    for _ in range(2):
+    for _ in range(options.rounds):
         for workers in (1, 2):
             with cluster.connect(f"local:{workers}") as client:
                 if workers == 1:

@@ -196,13 +196,6 @@ class Embedder(Estimator):
         parts = self.stream(images, must_store=True)
         return self._joined([replace(part, vectors=part.vectors[:0]) for part in parts])
 
-    def warm_up(self) -> None:
-        """Load and compile the networks, so that the first faces do not wait for it."""
-        face = np.zeros((48, 48, 3), np.uint8)
-        for request in self.requests:
-            network = load_backbone(request)
-            network.checked_forward(network.preprocess([face]))
-
     def _joined(self, parts: Sequence[Embedded]) -> Embedded:
         vectors = [np.empty((0, self.recipe.dim), np.float32), *(part.vectors for part in parts)]
         return Embedded(

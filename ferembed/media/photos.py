@@ -6,9 +6,7 @@ A photo that cannot be read is a PhotoResult with an error; the others are still
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -88,8 +86,7 @@ def _searched(
 ) -> Iterator[_Searched]:
     """Each photo with its faces, or with its result: from the journal, or an error.
 
-    With `keep` there is the photo, too, which takes 300 MB if it is large. The networks are loaded
-    while the first photo is searched; if they cannot be, the first faces raise the error.
+    With `keep` there is the photo, too. A large one takes 300 MB.
     """
     recipe = FaceRecipe.resolve(pipeline.detector)
 
@@ -104,12 +101,6 @@ def _searched(
                 whole = opened.image(pipeline.max_pixels)
         except ImageError as error:
             return photo, PhotoResult(str(photo), error=str(error)), None, []
-        pool.submit(warm_up)
         return photo, None, whole if keep else None, recipe(image, size)
 
-    with ThreadPoolExecutor(1) as pool:
-        warm_up = cache(pipeline.embedder.warm_up)  # its one thread runs it once
-        for searched in prefetch_map(search, photos, threads=1 if keep else 2):
-            if searched[3]:  # faces
-                wait([pool.submit(warm_up)])
-            yield searched
+    return prefetch_map(search, photos, threads=1 if keep else 2)

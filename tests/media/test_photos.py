@@ -16,7 +16,6 @@ from tests.conftest import too_deep
 
 
 def test_faces_in_the_store_are_read_without_the_network(folder, pipeline, monkeypatch, tmp_path):
-    """It is loaded ahead, and an error there is raised only by faces that need it."""
     photo = str(folder / "b.jpg")
     stored = pipeline.__class__.load("fast", store=tmp_path / "store.sqlite", detector="mtcnn")
     (first,) = read_photos(stored, [photo])
@@ -101,11 +100,3 @@ def test_a_folder_that_cannot_be_read_costs_itself_alone(pipeline, portrait, tmp
     first, second = read_photos(pipeline, find_photos([str(tmp_path)]))
     assert len(first.predictions) == 1
     assert "File name too long" in second.error
-
-
-def test_networks_are_loaded_once_while_photos_are_searched(folder, pipeline, monkeypatch):
-    loads = []
-    monkeypatch.setattr(type(pipeline.embedder), "warm_up", lambda embedder: loads.append(1))
-    for _ in range(20):
-        list(read_photos(pipeline, [str(folder / "b.jpg")] * 3))
-    assert len(loads) == 20
