@@ -525,6 +525,7 @@ TABLES: list[tuple[str, str, Callable[[], str]]] = [
     ("growth", "benchmarks/README.md", growth),
     ("service", "benchmarks/README.md", service),
     ("cluster", "benchmarks/README.md", cluster),
+    ("on paper", "benchmarks/README.md", on_paper),
     ("audit", "benchmarks/README.md", audit),
 ]
 
