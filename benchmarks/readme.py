@@ -430,20 +430,21 @@ def scaled(measured: dict[str, Any]) -> str:
 
 
 def on_paper() -> str:
-    """What larger jobs take, computed from the run end to end and from `ferembed predict`."""
+    """The table of time, cost and memory of larger jobs, computed from measured rates."""
     measured = results("cluster")
     size = f"{END_TO_END:,} faces, 2 workers"
     embed, audit = (measured[f"whole: {what} {size}"] for what in ("embed", "audit"))
     photos = results("service")["load"]["1280x720"]["predict_photos_per_second"]
+    photos_per_core = max(photos) / CORES_OF_SERVICE
     rates = {  # of one core, in a second
         "embed faces of 48x48, INT8": embed["per_second"] / embed["cores"],
-        "predict photos of 1280x720": max(photos) / CORES_OF_SERVICE,
+        "predict photos of 1280x720": photos_per_core,
     }
     rows = [
         [f"{name}: core-hours", *(hours_text(count / rate / 3600) for count in LARGE)]
         for name, rate in rates.items()
     ]
-    hours = [count / min(rates.values()) / 3600 for count in LARGE]
+    hours = [count / photos_per_core / 3600 for count in LARGE]
     rows.append(
         [
             f"the photos on {MACHINES} machines of 16 cores",

@@ -22,8 +22,8 @@ Rows are functions in speed_vectors.py (left of the seam) and speed_heads.py (ri
 `Bench.rounds` calls each of them in turn, once to warm up and then at least five times, so that
 what else the machine does falls on all alike. `ratio` is the median of the rounds' ratios,
 `seconds` the median of ours; what else a goal names must be among the facts. Ratios differ between
-CPUs by half, so each has a file of its own, results/speed/CPU.json. A row is written to it as soon
-as it is measured; those that are not asked for stay as they are.
+CPUs by half, so the results of each CPU are in a separate file, results/speed/CPU.json. Each row is
+saved after it is measured; rows that are not requested are kept.
 """
 
 from __future__ import annotations

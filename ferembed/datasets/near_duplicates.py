@@ -21,9 +21,7 @@ _HASHED = 4096  # pictures at a time
 _LEAST_CORRELATION = 0.92
 _MOST_PAIRED = 50_000  # pictures of which all pairs are compared
 _MOST_NEIGHBOURS = 256  # of a picture in a bucket
-_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(
-    axis=1, dtype=np.uint8
-)
+_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
 _AT_ONCE, _EACH = 20_000, 500  # pairs whose pixels are compared, and by a thread
 _MANY = 1000  # pairs that are joined at once; fewer wait for the end of a round
 _ROWS, _COLUMNS = 1024, 8192  # of the pairs that are compared at once: 32 MB
@@ -74,8 +72,9 @@ def _joined(thumbs: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np.i
     def apart(ones: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.bool_]:
         return np.asarray(joined[ones] != joined[others])
 
-    rounds = _rounds_of_all if count <= _MOST_PAIRED else _rounds_of_buckets
-    for pairs in rounds(_hash(thumbs, places), apart):
+    hashes = _hash(thumbs, places)
+    few = count <= _MOST_PAIRED
+    for pairs in _rounds_of_all(hashes) if few else _rounds_of_buckets(hashes, apart):
         near, far = [refused[:0]], [refused]
         for ones, others in _portions(pairs):
             still = apart(ones, others)
@@ -139,7 +138,7 @@ def _agree(one: Image, other: Image) -> bool:
     return bool(match.max() >= _LEAST_CORRELATION)
 
 
-def _rounds_of_all(hashes: NDArray[np.uint64], apart: _Apart) -> Iterator[Iterator[_Pairs]]:
+def _rounds_of_all(hashes: NDArray[np.uint64]) -> Iterator[Iterator[_Pairs]]:
     """Positions of pairs of hashes that differ in few bits, block by block."""
     signs = 2 * _bits(hashes, np.arange(_BITS)).astype(np.float32) - 1
 
@@ -206,11 +205,10 @@ def _hash(thumbs: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np.uin
     sides = np.arange(_SIDE)
     waves = np.cos(np.pi * (2 * sides + 1) * sides[:8, None] / (2 * _SIDE)).astype(np.float32)
     hashes = np.empty(len(places), np.uint64)
+    values = np.uint64(1) << np.arange(_BITS, dtype=np.uint64)
     for start in range(0, len(places), _HASHED):
         block = thumbs[places[start : start + _HASHED]].astype(np.float32)
         strength = (waves @ block @ waves.T).reshape(-1, 64)[:, 1:]
         above = strength > np.median(strength, axis=1, keepdims=True)
-        hashes[start : start + _HASHED] = above @ (
-            np.uint64(1) << np.arange(_BITS, dtype=np.uint64)
-        )
+        hashes[start : start + _HASHED] = above @ values
     return hashes

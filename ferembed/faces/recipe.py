@@ -46,8 +46,8 @@ class FaceRecipe:
     width : scale the photo to this width first; boxes are in pixels of the original photo
     equalize : convert the photo to gray and equalise its histogram first
     min_face : leave out smaller faces, by the longer side of their box: below 1 a share of the
-        photo's shorter side, from 1 on pixels; 0 leaves out none. Detectors
-        search larger photos in no more time if it is a share
+        photo's shorter side, from 1 on pixels; 0 leaves out none. Detectors search larger photos
+        in no more time if it is a share
     fallback_to_whole_image : return the whole picture, as a face with `found` False, if no face
         is found
     """

@@ -96,11 +96,11 @@ def _searched(
         try:
             opened = open_source(photo)
             image, size = opened.reduced(recipe.shorter_side, pipeline.max_pixels)
-            whole = image if image.shape[1] == size[0] else None
-            if keep and whole is None:
-                whole = opened.image(pipeline.max_pixels)
+            whole = None
+            if keep:
+                whole = image if image.shape[1] == size[0] else opened.image(pipeline.max_pixels)
         except ImageError as error:
             return photo, PhotoResult(str(photo), error=str(error)), None, []
-        return photo, None, whole if keep else None, recipe(image, size)
+        return photo, None, whole, recipe(image, size)
 
     return prefetch_map(search, photos, threads=1 if keep else 2)

@@ -21,7 +21,7 @@ from ferembed._threads import core_count
 from ferembed.errors import ImageError, UnknownName
 from ferembed.faces import Face, FaceRecipe
 from ferembed.faces.frames import FrameSearch
-from ferembed.images import Image, load_image, open_source
+from ferembed.images import Image, open_source
 from ferembed.pipeline import Pipeline, Prediction
 from ferembed.priors import parse_prior, prior_factors
 from ferembed.registry import unknown_name_message
@@ -234,11 +234,12 @@ class Reader:
 
     def _find_in(self, job: _Job, upload: Upload) -> None:
         options, most = job.options, self._settings.max_pixels
+        opened = open_source(upload)
         if isinstance(options.recipe, FaceRecipe):
-            image, size = open_source(upload).reduced(options.recipe.shorter_side, most)
+            image, size = opened.reduced(options.recipe.shorter_side, most)
             found = options.recipe(image, size)
         else:
-            image = load_image(upload, most)
+            image = opened.image(most)
             size = image.shape[1], image.shape[0]
             found = options.recipe(image) if options.recipe else [(Face((0, 0, *size), 1.0), image)]
         left_out = max(0, len(found) - self._settings.max_faces)
@@ -246,7 +247,7 @@ class Reader:
         job.faces, job.crops = [face for face, _ in found], [crop for _, crop in found]
         kept = None
         if options.keep_image:
-            kept = image if image.shape[1] == size[0] else load_image(upload, most)
+            kept = image if image.shape[1] == size[0] else opened.image(most)
         job.found = Result(upload.name, size, left_out=left_out, image=kept)
 
     def _read_all(self) -> None:

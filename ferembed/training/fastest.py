@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from ferembed.training.augmentation import Faces
 from ferembed.training.loop import Batches, compiled
 from ferembed.training.recipe import TrainingRecipe
 
-FASTEST = "fastest.json"
+_FILE = "fastest.json"
 _DTYPES = ("float32", "mixed_bfloat16")
 _WARM, _STEPS = 2, 5  # steps of a measurement: those that do not count, and those that do
 _GAIN = 1.05  # another setting than the recipe's must be so much faster
@@ -33,7 +33,6 @@ def find_fastest(
     training: tuple[Faces, Floats],
     folder: Path,
     recipe: TrainingRecipe,
-    label_sets: Sequence[int] = (),
     tell: Callable[[str], object] = lambda line: None,
 ) -> TrainingRecipe:
     """The recipe with the precision and batch size that are fastest here, by a few steps of each.
@@ -43,7 +42,7 @@ def find_fastest(
     the choice, so that a run that is resumed goes on with it. `tell` is called with a line for each
     measurement and for the choice.
     """
-    file = folder / FASTEST
+    file = folder / _FILE
     if file.exists():
         return _read(file, recipe)
     speeds: dict[TrainingRecipe, float] = {}
@@ -53,7 +52,7 @@ def find_fastest(
             if factor > 1 and len(training[0]) < _FEWEST_STEPS * changed.batch_size:
                 continue
             try:
-                speeds[changed] = _speed(build, preprocess, training, changed, label_sets)
+                speeds[changed] = _speed(build, preprocess, training, changed)
             except Exception as error:  # such as one of a GPU whose memory is too small
                 if changed == recipe:
                     raise
@@ -92,11 +91,10 @@ def _speed(
     preprocess: Preprocess,
     training: tuple[Faces, Floats],
     recipe: TrainingRecipe,
-    label_sets: Sequence[int],
 ) -> float:
     """The training speed in faces per second, measured over a few steps."""
     import_keras()
-    model, _, _ = compiled(build, recipe, label_sets)
+    model, _, _ = compiled(build, recipe, label_sets=())
     batches = Batches(preprocess, *training, recipe)
     seconds, faces = [], 0
     started = time.perf_counter()

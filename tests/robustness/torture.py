@@ -656,7 +656,7 @@ def publish(result: dict[str, Any], minutes: float | None = None) -> None:
     """Write the counts to benchmarks/results, and their table into SECURITY.md.
 
     A kind keeps the counts of an earlier run with more files, kills or faults, unless this one
-    found problems. The total of a run of so many minutes is written, too.
+    found problems. With `minutes`, the totals of this run are saved as those of a timed run.
     """
     earlier = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"kinds": {}}
     found = dict(earlier["kinds"])
